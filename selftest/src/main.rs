@@ -1,0 +1,2 @@
+//! zerotier-selftest
+fn main() {}

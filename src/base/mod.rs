@@ -1,0 +1,13 @@
+//! What every layer needs: ids, time, limits, bounded tables. `core` and `alloc` only.
+#![forbid(unsafe_code)]
+
+pub mod gate;
+pub mod ids;
+pub mod limits;
+pub mod table;
+pub mod time;
+
+pub use ids::{Address, Mac, NetworkId, PacketId};
+pub use limits::Limits;
+pub use table::{Key, Slot, Table};
+pub use time::{Mono, Now, UnixMs};

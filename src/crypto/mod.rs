@@ -1,0 +1,1 @@
+//! Ciphers, signatures, digests: pure functions over slices.

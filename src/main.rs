@@ -1,0 +1,2 @@
+//! One file, three personalities by the base name of argv[0].
+fn main() {}

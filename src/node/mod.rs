@@ -1,0 +1,3 @@
+//! The node: a sans-IO state machine.
+#![forbid(unsafe_code)]
+pub mod io;
