@@ -11,6 +11,9 @@
 
 extern crate alloc;
 
+/// Software version as told to peers: major, minor, revision.
+pub const VERSION: (u8, u8, u16) = (1, 14, 2);
+
 pub mod base;
 pub mod crypto;
 pub mod node;

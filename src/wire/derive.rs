@@ -1,0 +1,151 @@
+//! Names and addresses that follow from a network id and a node address (wire 12).
+
+use core::net::{IpAddr, Ipv6Addr};
+
+use super::multicast::Group;
+use crate::base::{Address, Mac, NetworkId};
+
+/// First byte of all MACs of a network's members.
+pub const fn mac_prefix(network: NetworkId) -> u8 {
+    let [.., low] = network.to_bytes();
+    match (low & 0xfe) | 0x02 {
+        // KVM's default range.
+        0x52 => 0x32,
+        first => first,
+    }
+}
+
+/// A member's MAC.
+pub const fn mac(network: NetworkId, address: Address) -> Mac {
+    let [_, _, n5, n4, n3, n2, n1, _] = network.to_bytes();
+    let [a0, a1, a2, a3, a4] = address.to_bytes();
+    Mac::new([
+        mac_prefix(network),
+        a0 ^ n1,
+        a1 ^ n2,
+        a2 ^ n3,
+        a3 ^ n4,
+        a4 ^ n5,
+    ])
+}
+
+/// The inverse: whose MAC it is; `None` if no member can have it.
+pub fn address_of_mac(network: NetworkId, mac: Mac) -> Option<Address> {
+    let [first, m0, m1, m2, m3, m4] = mac.to_bytes();
+    if first != mac_prefix(network) {
+        return None;
+    }
+    let [_, _, n5, n4, n3, n2, n1, _] = network.to_bytes();
+    Address::from_bytes([m0 ^ n1, m1 ^ n2, m2 ^ n3, m3 ^ n4, m4 ^ n5])
+}
+
+/// Begins with the network's first byte: a member's MAC, or nobody's.
+pub const fn is_member_mac(network: NetworkId, mac: Mac) -> bool {
+    mac.to_bytes()[0] == mac_prefix(network)
+}
+
+/// Length of [`device_name`].
+pub const DEVICE_NAME_LEN: usize = 10;
+
+/// Linux device name; `trial` counts up while the name is taken.
+pub fn device_name(network: NetworkId, trial: u32) -> heapless::String<DEVICE_NAME_LEN> {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let id = network.get();
+    let bits = ((id ^ (id >> 24)) & 0xff_ffff_ffff).wrapping_add(u64::from(trial));
+    let mut name = heapless::String::new();
+    // Ten characters in a string of ten: nothing can fail.
+    let _ = name.push_str("zt");
+    for group in (0..8u32).rev() {
+        let index = (bits >> group.wrapping_mul(5)) & 31;
+        let letter = usize::try_from(index).ok().and_then(|i| ALPHABET.get(i));
+        let _ = name.push(char::from(*letter.unwrap_or(&b'a')));
+    }
+    name
+}
+
+/// RFC 4193 address, on-link /88.
+pub const fn rfc4193(network: NetworkId, address: Address) -> Ipv6Addr {
+    let n = network.to_bytes();
+    let [a, b, c, d, e] = address.to_bytes();
+    let n = [n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7]];
+    Ipv6Addr::from_octets([
+        0xfd, n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], 0x99, 0x93, a, b, c, d, e,
+    ])
+}
+
+/// 6PLANE address, on-link /40; its owner has the whole /80.
+pub const fn sixplane(network: NetworkId, address: Address) -> Ipv6Addr {
+    let [n0, n1, n2, n3, n4, n5, n6, n7] = network.to_bytes();
+    let [a, b, c, d, e] = address.to_bytes();
+    Ipv6Addr::from_octets([
+        0xfc,
+        n0 ^ n4,
+        n1 ^ n5,
+        n2 ^ n6,
+        n3 ^ n7,
+        a,
+        b,
+        c,
+        d,
+        e,
+        0,
+        0,
+        0,
+        0,
+        0,
+        1,
+    ])
+}
+
+/// Link-local address that the kernel gives a tap.
+pub const fn link_local(mac: Mac) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.to_bytes();
+    Ipv6Addr::from_octets([
+        0xfe,
+        0x80,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        a ^ 2,
+        b,
+        c,
+        0xff,
+        0xfe,
+        d,
+        e,
+        f,
+    ])
+}
+
+/// The group by which an address is resolved.
+pub fn group_of_ip(ip: IpAddr) -> Group {
+    match ip {
+        IpAddr::V4(ip) => Group {
+            mac: Mac::BROADCAST,
+            adi: u32::from(ip),
+        },
+        IpAddr::V6(ip) => {
+            let [.., a, b, c] = ip.octets();
+            Group {
+                mac: Mac::new([0x33, 0x33, 0xff, a, b, c]),
+                adi: 0,
+            }
+        }
+    }
+}
+
+/// The group that an outgoing broadcast ARP request for IPv4 becomes.
+pub fn arp_group(ethertype: u16, payload: &[u8]) -> Option<Group> {
+    const ARP: u16 = 0x0806;
+    let fields: &[u8; 28] = payload.first_chunk()?;
+    let [_, _, 8, 0, 6, 4, _, 1, .., a, b, c, d] = *fields else {
+        return None;
+    };
+    (ethertype == ARP).then(|| Group {
+        mac: Mac::BROADCAST,
+        adi: u32::from_be_bytes([a, b, c, d]),
+    })
+}

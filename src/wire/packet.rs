@@ -1,0 +1,189 @@
+//! The 28-byte packet header and the kinds of datagram (wire 6.1, 7.1).
+
+use super::Malformed;
+use super::cursor::{Reader, Writer};
+use crate::base::{Address, PacketId};
+
+/// Header with verb byte.
+pub const HEADER_LEN: usize = 28;
+/// Offset of the verb byte, the first that is encrypted and authenticated as payload.
+pub const VERB_AT: usize = 27;
+/// Offset of the byte with flags, cipher suite and hops.
+pub const FLAGS_AT: usize = 18;
+/// Longest packet that 1.4.0 and later can hold (wire 7.3).
+pub const PACKET_MAX: usize = 10_024;
+/// Longest datagram sent by default: UDP payload that fits 1500 over IPv4 and 1480 over IPv6.
+pub const DATAGRAM_DEFAULT: usize = 1432;
+/// Longest datagram that a real node can be set to send.
+pub const DATAGRAM_MAX: usize = 10_324;
+
+/// Set exactly when the suite is 1.
+pub const FLAG_LEGACY_ENCRYPTED: u8 = 0x80;
+/// The head of a packet whose rest follows in pieces.
+pub const FLAG_FRAGMENTED: u8 = 0x40;
+/// The only part that changes in transit.
+pub const HOPS_MASK: u8 = 0x07;
+/// A relay drops what arrives with so many hops.
+pub const HOPS_LIMIT: u8 = 3;
+/// In the verb byte: LZ4 payload.
+pub const VERB_COMPRESSED: u8 = 0x80;
+/// In the verb byte: the verb.
+pub const VERB_MASK: u8 = 0x1f;
+
+const SUITE_SHIFT: u8 = 3;
+const SUITE_MASK: u8 = 0x38;
+const FRAGMENT_MARK_AT: usize = 13;
+const FRAGMENT_HOPS_AT: usize = 15;
+const BEACON_LEN: usize = 13;
+const SHORTEST: usize = 17;
+
+/// How a packet is protected (wire 6.3–6.6).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Suite {
+    /// 0: authenticated only.
+    Poly1305 = 0,
+    /// 1: Salsa20/12 and Poly1305.
+    Salsa = 1,
+    /// 2: trusted path, nothing.
+    Trusted = 2,
+    /// 3: AES-GMAC-SIV.
+    AesGmacSiv = 3,
+}
+
+impl Suite {
+    /// From byte 18.
+    pub const fn from_flags(flags: u8) -> Option<Self> {
+        match (flags & SUITE_MASK) >> SUITE_SHIFT {
+            0 => Some(Self::Poly1305),
+            1 => Some(Self::Salsa),
+            2 => Some(Self::Trusted),
+            3 => Some(Self::AesGmacSiv),
+            _ => None,
+        }
+    }
+
+    /// Its bits of byte 18, the legacy flag included.
+    pub const fn flags(self) -> u8 {
+        match self {
+            Self::Poly1305 => 0,
+            Self::Salsa => 0x88,
+            Self::Trusted => 0x10,
+            Self::AesGmacSiv => 0x18,
+        }
+    }
+}
+
+/// What a datagram is, by its length and first bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// LAN beacon of 1.0.3 and older, with its sender's address.
+    Beacon(Option<Address>),
+    /// A piece of a packet.
+    Fragment,
+    /// A packet, or the head of a fragmented one.
+    Packet,
+    /// Keep-alives, hole-punching junk, anything else.
+    Junk,
+}
+
+/// Tells the kinds of datagram apart.
+pub fn classify(datagram: &[u8]) -> Kind {
+    if datagram.len() == BEACON_LEN {
+        let mut reader = Reader::new(datagram);
+        return Kind::Beacon(reader.u64().and_then(|_| reader.address()).ok());
+    }
+    if datagram.len() < SHORTEST {
+        return Kind::Junk;
+    }
+    // No address starts with ff.
+    if datagram.get(FRAGMENT_MARK_AT) == Some(&0xff) {
+        return Kind::Fragment;
+    }
+    if datagram.len() < HEADER_LEN {
+        Kind::Junk
+    } else {
+        Kind::Packet
+    }
+}
+
+/// The part of the header that is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// As on the wire.
+    pub id: PacketId,
+    /// Whom it is for.
+    pub destination: Address,
+    /// Who says to have sent it.
+    pub source: Address,
+    /// Byte 18.
+    pub flags: u8,
+}
+
+impl Header {
+    /// Reads the header of a packet of at least [`HEADER_LEN`] bytes.
+    pub fn parse(packet: &[u8]) -> Result<Self, Malformed> {
+        if packet.len() < HEADER_LEN {
+            return Err(Malformed::Truncated);
+        }
+        let mut reader = Reader::new(packet);
+        Ok(Self {
+            id: PacketId::new(reader.u64()?),
+            destination: reader.address()?,
+            source: reader.address()?,
+            flags: reader.u8()?,
+        })
+    }
+
+    /// Relays passed.
+    pub const fn hops(self) -> u8 {
+        self.flags & HOPS_MASK
+    }
+
+    /// More pieces follow.
+    pub const fn is_fragmented(self) -> bool {
+        self.flags & FLAG_FRAGMENTED != 0
+    }
+
+    /// Cipher suite; `None` for numbers nobody uses.
+    pub const fn suite(self) -> Option<Suite> {
+        Suite::from_flags(self.flags)
+    }
+}
+
+/// Writes bytes 0..27: header with MAC zero. The verb byte and what follows are left alone.
+pub fn write_header(
+    packet: &mut [u8],
+    id: PacketId,
+    destination: Address,
+    source: Address,
+    flags: u8,
+) -> Result<(), Malformed> {
+    if packet.len() < HEADER_LEN {
+        return Err(Malformed::Truncated);
+    }
+    let mut writer = Writer::new(packet);
+    writer.u64(id.get())?;
+    writer.address(destination)?;
+    writer.address(source)?;
+    writer.u8(flags)?;
+    writer.u64(0)
+}
+
+/// Raises the hops of a packet or piece that is passed on; the new number. Refuses one that has
+/// used them up ([`Malformed::Value`]).
+pub fn bump_hops(datagram: &mut [u8]) -> Result<u8, Malformed> {
+    let at = match classify(datagram) {
+        Kind::Fragment => FRAGMENT_HOPS_AT,
+        Kind::Packet => FLAGS_AT,
+        Kind::Beacon(_) | Kind::Junk => return Err(Malformed::Unsupported),
+    };
+    let byte = datagram.get_mut(at).ok_or(Malformed::Truncated)?;
+    let hops = *byte & HOPS_MASK;
+    if hops >= HOPS_LIMIT {
+        return Err(Malformed::Value);
+    }
+    let hops = hops.saturating_add(1);
+    *byte = (*byte & !HOPS_MASK) | hops;
+    Ok(hops)
+}
