@@ -1,0 +1,317 @@
+//! AES-GMAC-SIV, suite 3 (wire 6.5).
+//!
+//! Two forms: AES and carry-less multiplication by instructions (x86-64, asked for at run time),
+//! and a portable one in constant time. A node without the instructions says protocol 11, so
+//! the portable form is for the few packets that come all the same (wire 6.8); it keeps 80
+//! bytes a peer and expands its keys per packet.
+
+use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
+use aes::{Aes256, Block};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
+
+use super::Rejected;
+use super::agree::Key48;
+use crate::wire::packet::{FLAGS_AT, HOPS_MASK, VERB_AT};
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+const BLOCK: usize = 16;
+const MAC_AT: usize = 19;
+const ADDRESSES_AT: usize = 8;
+
+/// Are there instructions for both parts?
+pub(super) fn accelerated() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return x86::available();
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+/// Both keys of a pair of nodes. Wiped on drop.
+#[derive(Clone)]
+pub(super) struct SivKeys {
+    form: Form,
+}
+
+#[derive(Clone)]
+enum Form {
+    #[cfg(target_arch = "x86_64")]
+    Fast(x86::Keys),
+    Portable(Portable),
+}
+
+/// The two operations that differ between forms.
+trait Engine {
+    /// GMAC with a 12-byte nonce over `head` padded to 16 bytes and `payload`.
+    fn gmac(&self, nonce: &[u8; 12], head: &[u8; BLOCK], payload: &[u8]) -> [u8; BLOCK];
+    /// XORs the CTR key stream of K1 into `data`, from this first counter block.
+    fn ctr(&self, counter: &[u8; BLOCK], data: &mut [u8]);
+    fn encrypt(&self, block: &mut [u8; BLOCK]);
+    fn decrypt(&self, block: &mut [u8; BLOCK]);
+}
+
+impl SivKeys {
+    pub(super) fn new(key: &Key48) -> Self {
+        let half = |label| {
+            let mut derived = key.derive(label);
+            let mut key = [0; 32];
+            key.copy_from_slice(&derived[..32]);
+            derived.zeroize();
+            key
+        };
+        let (mut k0, mut k1) = (half(b'0'), half(b'1'));
+        #[cfg(target_arch = "x86_64")]
+        if x86::available() {
+            let form = Form::Fast(x86::Keys::new(&k0, &k1));
+            k0.zeroize();
+            k1.zeroize();
+            return Self { form };
+        }
+        let form = Form::Portable(Portable::new(&k0, &k1));
+        k0.zeroize();
+        k1.zeroize();
+        Self { form }
+    }
+
+    pub(super) fn seal(&self, packet: &mut [u8]) {
+        match &self.form {
+            #[cfg(target_arch = "x86_64")]
+            Form::Fast(engine) => seal(engine, packet),
+            Form::Portable(engine) => seal(engine, packet),
+        }
+    }
+
+    pub(super) fn open(&self, packet: &mut [u8]) -> Result<(), Rejected> {
+        match &self.form {
+            #[cfg(target_arch = "x86_64")]
+            Form::Fast(engine) => open(engine, packet),
+            Form::Portable(engine) => open(engine, packet),
+        }
+    }
+}
+
+/// T[0..8] XOR T[8..16] of the packet's plain bytes.
+fn short_tag(engine: &impl Engine, iv: &[u8; 8], packet: &[u8]) -> [u8; 8] {
+    let mut nonce = [0; 12];
+    nonce[..8].copy_from_slice(iv);
+    let mut head = [0; BLOCK];
+    head[..11].copy_from_slice(&packet[ADDRESSES_AT..MAC_AT]);
+    head[FLAGS_AT - ADDRESSES_AT] &= !HOPS_MASK;
+    let tag = engine.gmac(&nonce, &head, &packet[VERB_AT..]);
+    let mut short = [0; 8];
+    for (i, byte) in short.iter_mut().enumerate() {
+        *byte = tag[i] ^ tag[i + 8];
+    }
+    short
+}
+
+fn first_counter(tag: &[u8; BLOCK]) -> [u8; BLOCK] {
+    let mut counter = *tag;
+    counter[12] &= 0x7f;
+    counter
+}
+
+fn seal(engine: &impl Engine, packet: &mut [u8]) {
+    let mut iv = [0; 8];
+    iv.copy_from_slice(&packet[..8]);
+    let mut tag = [0; BLOCK];
+    tag[..8].copy_from_slice(&iv);
+    tag[8..].copy_from_slice(&short_tag(engine, &iv, packet));
+    engine.encrypt(&mut tag);
+    engine.ctr(&first_counter(&tag), &mut packet[VERB_AT..]);
+    packet[..8].copy_from_slice(&tag[..8]);
+    packet[MAC_AT..VERB_AT].copy_from_slice(&tag[8..]);
+}
+
+fn open(engine: &impl Engine, packet: &mut [u8]) -> Result<(), Rejected> {
+    let mut tag = [0; BLOCK];
+    tag[..8].copy_from_slice(&packet[..8]);
+    tag[8..].copy_from_slice(&packet[MAC_AT..VERB_AT]);
+    engine.ctr(&first_counter(&tag), &mut packet[VERB_AT..]);
+    engine.decrypt(&mut tag);
+    let mut iv = [0; 8];
+    iv.copy_from_slice(&tag[..8]);
+    if bool::from(short_tag(engine, &iv, packet).ct_eq(&tag[8..])) {
+        Ok(())
+    } else {
+        Err(Rejected)
+    }
+}
+
+/// H as POLYVAL has it: GHASH's bytes reversed, times x.
+fn polyval_key(h: [u8; BLOCK]) -> u128 {
+    let h = u128::from_be_bytes(h);
+    (h << 1) ^ (0u128.wrapping_sub(h >> 127) & POLYNOMIAL)
+}
+
+/// x^128 + x^127 + x^126 + x^121 + 1, without the first.
+const POLYNOMIAL: u128 = 0xc2000000_00000000_00000000_00000001;
+
+/// The padded blocks that GHASH takes after the head: payload, then the lengths in bits.
+fn length_block(payload: usize) -> u128 {
+    ((BLOCK + payload) as u128 * 8) << 64
+}
+
+#[derive(Clone)]
+struct Portable {
+    k0: [u8; 32],
+    k1: [u8; 32],
+    h: u128,
+}
+
+impl Portable {
+    fn new(k0: &[u8; 32], k1: &[u8; 32]) -> Self {
+        let mut portable = Self {
+            k0: *k0,
+            k1: *k1,
+            h: 0,
+        };
+        let mut h = Block::default();
+        Aes256::new(k0.into()).encrypt_block(&mut h);
+        portable.h = polyval_key(h.into());
+        portable
+    }
+}
+
+impl Drop for Portable {
+    fn drop(&mut self) {
+        self.k0.zeroize();
+        self.k1.zeroize();
+        self.h.zeroize();
+    }
+}
+
+/// Low half of a carry-less product. Bits four apart cannot carry into each other within a
+/// product of 64 bits, so ordinary multiplication serves.
+fn low_product(x: u64, y: u64) -> u64 {
+    const M: [u64; 4] = [
+        0x1111_1111_1111_1111,
+        0x2222_2222_2222_2222,
+        0x4444_4444_4444_4444,
+        0x8888_8888_8888_8888,
+    ];
+    let mut sum = 0;
+    for (k, mask) in M.iter().enumerate() {
+        let mut part = 0;
+        for i in 0..4 {
+            part ^= (x & M[i]).wrapping_mul(y & M[(k + 4 - i) % 4]);
+        }
+        sum |= part & mask;
+    }
+    sum
+}
+
+fn product(x: u64, y: u64) -> u128 {
+    let high = low_product(x.reverse_bits(), y.reverse_bits()).reverse_bits() >> 1;
+    u128::from(low_product(x, y)) | (u128::from(high) << 64)
+}
+
+/// a · b · x^−128 in POLYVAL's field.
+fn dot(a: u128, b: u128) -> u128 {
+    let (a0, a1, b0, b1) = (a as u64, (a >> 64) as u64, b as u64, (b >> 64) as u64);
+    let (low, high) = (product(a0, b0), product(a1, b1));
+    let middle = product(a0 ^ a1, b0 ^ b1) ^ low ^ high;
+    let (mut low, high) = (low ^ (middle << 64), high ^ (middle >> 64));
+    for _ in 0..2 {
+        low = low.rotate_left(64) ^ product(low as u64, (POLYNOMIAL >> 64) as u64);
+    }
+    low ^ high
+}
+
+impl Engine for Portable {
+    fn gmac(&self, nonce: &[u8; 12], head: &[u8; BLOCK], payload: &[u8]) -> [u8; BLOCK] {
+        let mut state = dot(u128::from_be_bytes(*head), self.h);
+        for chunk in payload.chunks(BLOCK) {
+            let mut block = [0; BLOCK];
+            block[..chunk.len()].copy_from_slice(chunk);
+            state = dot(state ^ u128::from_be_bytes(block), self.h);
+        }
+        state = dot(state ^ length_block(payload.len()), self.h);
+        let mut first = [0; BLOCK];
+        first[..12].copy_from_slice(nonce);
+        first[15] = 1;
+        let mut mask = Block::from(first);
+        Aes256::new((&self.k0).into()).encrypt_block(&mut mask);
+        (state ^ u128::from_be_bytes(mask.into())).to_be_bytes()
+    }
+
+    fn ctr(&self, counter: &[u8; BLOCK], data: &mut [u8]) {
+        let cipher = Aes256::new((&self.k1).into());
+        let mut counter = u128::from_be_bytes(*counter);
+        for group in data.chunks_mut(8 * BLOCK) {
+            let mut stream = [Block::default(); 8];
+            for block in &mut stream {
+                *block = counter.to_be_bytes().into();
+                counter = counter.wrapping_add(1);
+            }
+            cipher.encrypt_blocks(&mut stream);
+            for (chunk, block) in group.chunks_mut(BLOCK).zip(stream) {
+                for (byte, stream) in chunk.iter_mut().zip(block) {
+                    *byte ^= stream;
+                }
+            }
+        }
+    }
+
+    fn encrypt(&self, block: &mut [u8; BLOCK]) {
+        let mut whole = Block::from(*block);
+        Aes256::new((&self.k1).into()).encrypt_block(&mut whole);
+        *block = whole.into();
+    }
+
+    fn decrypt(&self, block: &mut [u8; BLOCK]) {
+        let mut whole = Block::from(*block);
+        Aes256::new((&self.k1).into()).decrypt_block(&mut whole);
+        *block = whole.into();
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use crate::crypto::rng::Rng;
+    use std::vec;
+
+    #[test]
+    fn both_forms_agree() {
+        if !x86::available() {
+            std::eprintln!("skipped: this CPU has no AES instructions");
+            return;
+        }
+        let mut rng = Rng::new([5; 32]);
+        for round in 0..300usize {
+            let (mut k0, mut k1, mut counter) = ([0; 32], [0; 32], [0; BLOCK]);
+            rng.fill(&mut k0);
+            rng.fill(&mut k1);
+            rng.fill(&mut counter);
+            counter[12] &= 0x7f;
+            let (fast, portable) = (x86::Keys::new(&k0, &k1), Portable::new(&k0, &k1));
+            let len = if round < 200 {
+                round
+            } else {
+                rng.below(3000) as usize
+            };
+            let mut data = vec![0; len];
+            rng.fill(&mut data);
+            let (nonce, head) = ([round as u8; 12], [round as u8 ^ 0x5a; BLOCK]);
+            assert_eq!(
+                fast.gmac(&nonce, &head, &data),
+                portable.gmac(&nonce, &head, &data)
+            );
+            let mut other = data.clone();
+            fast.ctr(&counter, &mut data);
+            portable.ctr(&counter, &mut other);
+            assert_eq!(data, other);
+            let mut block = counter;
+            fast.encrypt(&mut block);
+            let mut same = counter;
+            portable.encrypt(&mut same);
+            assert_eq!(block, same);
+            fast.decrypt(&mut block);
+            portable.decrypt(&mut same);
+            assert_eq!((block, same), (counter, counter));
+        }
+    }
+}
