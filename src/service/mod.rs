@@ -1,1 +1,3 @@
-//! To be filled: service.
+//! The daemon.
+
+pub mod control;
