@@ -1,0 +1,291 @@
+//! The log: standard error, or syslog in the background.
+//!
+//! Never waits: a line that finds no room is counted, and the count is told with the next line
+//! that gets through. One line is at most [`LINE_MAX`] bytes.
+
+use core::fmt::{self, Write as _};
+use core::sync::atomic::{AtomicU32, Ordering};
+use std::os::unix::net::UnixDatagram;
+
+use log::{Level, LevelFilter, Metadata, Record};
+
+use crate::base::Mono;
+use crate::base::gate::Once;
+
+/// Longest line.
+pub const LINE_MAX: usize = 1024;
+
+/// Where lines go.
+#[derive(Debug)]
+enum Sink {
+    /// With procd or systemd this becomes the system log; by hand it is the terminal.
+    Stderr,
+    /// Datagrams to `/dev/log`.
+    Syslog(UnixDatagram),
+}
+
+#[derive(Debug)]
+struct Backend {
+    sink: Sink,
+    lost: AtomicU32,
+}
+
+/// Facility daemon (RFC 3164).
+const FACILITY: u8 = 3 << 3;
+const SYSLOG_PATHS: [&str; 2] = ["/dev/log", "/var/run/log"];
+
+/// Starts the log. Later calls change nothing.
+pub fn start(background: bool) {
+    let sink = if background {
+        syslog().map_or(Sink::Stderr, Sink::Syslog)
+    } else {
+        Sink::Stderr
+    };
+    let backend = Box::leak(Box::new(Backend {
+        sink,
+        lost: AtomicU32::new(0),
+    }));
+    if log::set_logger(backend).is_ok() {
+        log::set_max_level(LevelFilter::Info);
+    }
+}
+
+/// Sets the level by its name.
+pub fn set_level(name: &str) -> bool {
+    let level = name.parse::<LevelFilter>();
+    if let Ok(level) = level {
+        log::set_max_level(level);
+    }
+    level.is_ok()
+}
+
+fn syslog() -> Option<UnixDatagram> {
+    let socket = UnixDatagram::unbound().ok()?;
+    socket.set_nonblocking(true).ok()?;
+    Some(socket)
+}
+
+const fn severity(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+const fn word(level: Level) -> &'static str {
+    match level {
+        Level::Error => "error",
+        Level::Warn => "warning",
+        Level::Info => "info",
+        Level::Debug => "debug",
+        Level::Trace => "trace",
+    }
+}
+
+/// Bytes of a line; what does not fit is cut.
+struct Line(heapless::Vec<u8, LINE_MAX>);
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for &byte in text.as_bytes() {
+            // One line is one line, whatever a name from the network holds.
+            let byte = if byte < b' ' || byte == 0x7f {
+                b'?'
+            } else {
+                byte
+            };
+            if self.0.push(byte).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Backend {
+    fn emit(&self, line: &[u8], level: Level) -> bool {
+        match &self.sink {
+            Sink::Stderr => std::io::Write::write_all(&mut std::io::stderr(), line).is_ok(),
+            Sink::Syslog(socket) => {
+                let mut framed = Line(heapless::Vec::new());
+                let _ = write!(
+                    framed,
+                    "<{}>zerotier-one[{}]: ",
+                    FACILITY | severity(level),
+                    std::process::id()
+                );
+                let room = LINE_MAX.saturating_sub(framed.0.len());
+                let _ = framed.0.extend_from_slice(line.get(..room).unwrap_or(line));
+                SYSLOG_PATHS
+                    .iter()
+                    .any(|path| socket.send_to(&framed.0, path).is_ok())
+            }
+        }
+    }
+
+    fn line(&self, level: Level, text: fmt::Arguments<'_>) -> bool {
+        let mut line = Line(heapless::Vec::new());
+        if matches!(self.sink, Sink::Stderr) {
+            let _ = write!(line, "{}: ", word(level));
+        }
+        let _ = line.write_fmt(text);
+        if matches!(self.sink, Sink::Stderr) {
+            line.0.truncate(LINE_MAX - 1);
+            let _ = line.0.push(b'\n');
+        }
+        self.emit(&line.0, level)
+    }
+}
+
+impl log::Log for Backend {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let lost = self.lost.load(Ordering::Relaxed);
+        if lost > 0 && self.line(Level::Warn, format_args!("{lost} log lines lost")) {
+            self.lost.store(0, Ordering::Relaxed);
+        }
+        if !self.line(record.level(), *record.args()) {
+            let lost = self.lost.load(Ordering::Relaxed);
+            self.lost.store(lost.saturating_add(1), Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// What can repeat. The pair with a number (a socket, a network, an errno) is one cause.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// A socket could not be bound.
+    Bind,
+    /// Sending failed, by errno.
+    Send,
+    /// Receiving failed, by errno.
+    Receive,
+    /// A tap could not be made or set up, by network.
+    Tap,
+    /// A managed address could not be set, by network.
+    Address,
+    /// A route could not be set, by network.
+    Route,
+    /// The list of interfaces could not be read.
+    Interfaces,
+    /// Another node claims our address.
+    Collision,
+    /// A control connection.
+    Control,
+    /// A file.
+    File,
+}
+
+/// Interval of one cause.
+const REPEAT_MS: u64 = 60_000;
+/// The same for a collision, which lasts until its owner acts.
+const COLLISION_REPEAT_MS: u64 = 3_600_000;
+/// Causes remembered; the one said longest ago gives way.
+const CAUSES_MAX: usize = 32;
+
+#[derive(Debug)]
+struct Entry {
+    cause: (Cause, u64),
+    gate: Once,
+    said: Mono,
+    held_back: u32,
+}
+
+/// Lets a cause speak at once, then once a minute with a count (wishes 70).
+#[derive(Debug, Default)]
+pub struct Gate {
+    entries: Vec<Entry>,
+}
+
+impl Gate {
+    /// May it be said? If so, how many times it was not since the last time.
+    pub fn pass(&mut self, now: Mono, cause: Cause, number: u64) -> Option<u32> {
+        let cause = (cause, number);
+        let interval = if cause.0 == Cause::Collision {
+            COLLISION_REPEAT_MS
+        } else {
+            REPEAT_MS
+        };
+        if let Some(entry) = self.entries.iter_mut().find(|e| e.cause == cause) {
+            if !entry.gate.pass(now, interval) {
+                entry.held_back = entry.held_back.saturating_add(1);
+                return None;
+            }
+            entry.said = now;
+            return Some(core::mem::take(&mut entry.held_back));
+        }
+        let mut entry = Entry {
+            cause,
+            gate: Once::new(),
+            said: now,
+            held_back: 0,
+        };
+        entry.gate.pass(now, interval);
+        if self.entries.len() < CAUSES_MAX {
+            self.entries.push(entry);
+        } else if let Some(oldest) = self.entries.iter_mut().min_by_key(|e| e.said) {
+            *oldest = entry;
+        }
+        Some(0)
+    }
+
+    /// Warns, unless the same cause did within the last minute.
+    pub fn warn(&mut self, now: Mono, cause: Cause, number: u64, text: fmt::Arguments<'_>) {
+        match self.pass(now, cause, number) {
+            Some(0) => log::warn!("{text}"),
+            Some(n) => log::warn!("{text} ({n} times more since the last line)"),
+            None => {}
+        }
+    }
+
+    /// A cause that ended: if it comes back, that is news.
+    pub fn over(&mut self, cause: Cause, number: u64) {
+        self.entries.retain(|e| e.cause != (cause, number));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_speaks_at_once_then_once_a_minute_with_a_count() {
+        let mut gate = Gate::default();
+        let t = Mono::from_ms(1 << 40);
+        assert_eq!(gate.pass(t, Cause::Bind, 1), Some(0));
+        assert_eq!(gate.pass(t, Cause::Bind, 2), Some(0));
+        for s in 1..60 {
+            assert_eq!(gate.pass(t.after(s * 1000), Cause::Bind, 1), None);
+        }
+        assert_eq!(gate.pass(t.after(60_000), Cause::Bind, 1), Some(59));
+        gate.over(Cause::Bind, 1);
+        assert_eq!(gate.pass(t.after(60_001), Cause::Bind, 1), Some(0));
+    }
+
+    #[test]
+    fn causes_are_bounded() {
+        let mut gate = Gate::default();
+        for n in 0..1000 {
+            assert_eq!(gate.pass(Mono::from_ms(n), Cause::Send, n), Some(0));
+        }
+        assert_eq!(gate.entries.len(), CAUSES_MAX);
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_log_and_long_lines_are_cut() {
+        let mut line = Line(heapless::Vec::new());
+        let _ = write!(line, "a\nb\u{1b}[2J{}", "x".repeat(2000));
+        assert_eq!(line.0.get(..7), Some(&b"a?b?[2J"[..]));
+        assert_eq!(line.0.len(), LINE_MAX);
+    }
+}

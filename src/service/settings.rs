@@ -1,0 +1,393 @@
+//! Settings of one network: `networks.d/<nwid>.local.conf` (service 3.4).
+//!
+//! Lines `key=value`. What is not understood is kept as it stands, so that a file written by a
+//! newer version, or by hand, survives a change of one setting.
+//!
+//! differs from 1.14.1: a prefix list survives every rewrite, and `allowGlobal` and
+//! `allowDefault` may be lists too (wishes 5).
+
+use core::fmt::{self, Write as _};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::wire::inet::{Scope, scope};
+
+/// Longest file that is read.
+pub const FILE_MAX_BYTES: usize = 16 * 1024;
+
+/// Longest interface name, without the terminator.
+pub const IFNAME_MAX: usize = 15;
+
+/// Prefixes in one list. Only the owner fills it.
+const PREFIXES_MAX: usize = 64;
+
+/// A prefix as written in lists: address and length.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Prefix {
+    /// Any address inside.
+    pub ip: IpAddr,
+    /// Bits that count: ≤ 32 or ≤ 128.
+    pub bits: u8,
+}
+
+impl Prefix {
+    /// `ip/bits`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (ip, bits) = text.split_once('/')?;
+        let ip: IpAddr = ip.trim().parse().ok()?;
+        let bits: u8 = bits.trim().parse().ok()?;
+        (bits <= width(&ip)).then_some(Self { ip, bits })
+    }
+
+    /// `other` lies in this prefix and is not wider.
+    pub fn contains(&self, other: &Self) -> bool {
+        self.bits <= other.bits && self.holds(&other.ip)
+    }
+
+    /// `ip` lies in this prefix.
+    pub fn holds(&self, ip: &IpAddr) -> bool {
+        match (self.ip, ip) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                let shift = 32 - u32::from(self.bits.min(32));
+                u32::from(a).checked_shr(shift) == u32::from(*b).checked_shr(shift)
+            }
+            (IpAddr::V6(a), IpAddr::V6(b)) => {
+                let shift = 128 - u32::from(self.bits.min(128));
+                u128::from(a).checked_shr(shift) == u128::from(*b).checked_shr(shift)
+            }
+            _ => false,
+        }
+    }
+
+    /// `0.0.0.0/0` or `::/0`.
+    pub fn is_default(&self) -> bool {
+        self.bits == 0 && matches!(self.ip, IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+            || self.bits == 0 && matches!(self.ip, IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.ip, self.bits)
+    }
+}
+
+fn width(ip: &IpAddr) -> u8 {
+    if ip.is_ipv4() { 32 } else { 128 }
+}
+
+/// What a setting lets through.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Allow {
+    /// Nothing.
+    No,
+    /// Everything.
+    Yes,
+    /// What lies inside one of these.
+    Only(Vec<Prefix>),
+}
+
+impl Allow {
+    fn parse(text: &str) -> Option<Self> {
+        if let Some(on) = parse_bool(text) {
+            return Some(if on { Self::Yes } else { Self::No });
+        }
+        let list: Option<Vec<Prefix>> = text
+            .split(',')
+            .map(str::trim)
+            .filter(|s| !s.is_empty())
+            .map(Prefix::parse)
+            .collect();
+        list.filter(|l| !l.is_empty() && l.len() <= PREFIXES_MAX)
+            .map(Self::Only)
+    }
+
+    /// Anything at all may pass.
+    pub fn is_on(&self) -> bool {
+        !matches!(self, Self::No)
+    }
+
+    fn admits(&self, prefix: &Prefix) -> bool {
+        match self {
+            Self::No => false,
+            Self::Yes => true,
+            Self::Only(list) => list.iter().any(|p| p.contains(prefix)),
+        }
+    }
+}
+
+impl fmt::Display for Allow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::No => f.write_char('0'),
+            Self::Yes => f.write_char('1'),
+            Self::Only(list) => {
+                for (n, prefix) in list.iter().enumerate() {
+                    if n > 0 {
+                        f.write_char(',')?;
+                    }
+                    write!(f, "{prefix}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "true" | "yes" | "on" => Some(true),
+        "0" | "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// Why a setting was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// No such key.
+    UnknownKey,
+    /// The value does not fit the key.
+    BadValue,
+}
+
+/// Settings of one network.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NetworkSettings {
+    /// Managed addresses and routes may be applied.
+    pub allow_managed: Allow,
+    /// Those of global scope too.
+    pub allow_global: Allow,
+    /// A default route too.
+    pub allow_default: Allow,
+    /// The pushed DNS servers may be used.
+    pub allow_dns: bool,
+    /// Name of the interface; none: `devicemap`, else computed.
+    pub ifname: Option<String>,
+    /// Metric of routes that have none.
+    pub metric: Option<u32>,
+    /// Routing table; none: main.
+    pub table: Option<u32>,
+    /// Upper bound of the tap's MTU.
+    pub mtu: Option<u16>,
+    /// Mark of the firewall.
+    pub firewall_mark: Option<u32>,
+    /// Lines that mean nothing to us.
+    other: Vec<String>,
+}
+
+impl Default for NetworkSettings {
+    fn default() -> Self {
+        Self {
+            allow_managed: Allow::Yes,
+            allow_global: Allow::No,
+            allow_default: Allow::No,
+            allow_dns: false,
+            ifname: None,
+            metric: None,
+            table: None,
+            mtu: None,
+            firewall_mark: None,
+            other: Vec::new(),
+        }
+    }
+}
+
+impl NetworkSettings {
+    /// Every key, in the order of the file.
+    pub const KEYS: [&'static str; 9] = [
+        "allowManaged",
+        "allowGlobal",
+        "allowDefault",
+        "allowDNS",
+        "ifname",
+        "metric",
+        "table",
+        "mtu",
+        "firewallMark",
+    ];
+
+    /// Reads a file's text. `complain` hears of each line of a known key with a bad value, by
+    /// number; such a line counts as absent and is kept.
+    pub fn parse(text: &str, mut complain: impl FnMut(usize, &str)) -> Self {
+        let mut settings = Self::default();
+        for (n, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() {
+                continue;
+            }
+            let taken = match line.split_once('=') {
+                Some((key, value)) => settings.set(key.trim(), value.trim()),
+                None => Err(Refused::UnknownKey),
+            };
+            if let Err(why) = taken {
+                if why == Refused::BadValue {
+                    complain(n.saturating_add(1), line);
+                }
+                settings.other.push(line.to_owned());
+            }
+        }
+        settings
+    }
+
+    /// Sets one key; an empty value takes back an optional one.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), Refused> {
+        match key {
+            "allowManaged" => self.allow_managed = allow(value)?,
+            "allowGlobal" => self.allow_global = allow(value)?,
+            "allowDefault" => self.allow_default = allow(value)?,
+            "allowDNS" => self.allow_dns = parse_bool(value).ok_or(Refused::BadValue)?,
+            "ifname" if value.is_empty() => self.ifname = None,
+            "ifname" if is_ifname(value) => self.ifname = Some(value.to_owned()),
+            "ifname" => return Err(Refused::BadValue),
+            "metric" => self.metric = optional(value)?,
+            "table" => self.table = optional(value)?,
+            "mtu" => {
+                let mtu = optional::<u16>(value)?;
+                if mtu.is_some_and(|m| !(MTU_MIN..=MTU_MAX).contains(&m)) {
+                    return Err(Refused::BadValue);
+                }
+                self.mtu = mtu;
+            }
+            "firewallMark" => self.firewall_mark = optional(value)?,
+            _ => return Err(Refused::UnknownKey),
+        }
+        Ok(())
+    }
+
+    /// The value of a key as `set` takes it. `None`: no such key.
+    pub fn get(&self, key: &str) -> Option<String> {
+        Some(match key {
+            "allowManaged" => self.allow_managed.to_string(),
+            "allowGlobal" => self.allow_global.to_string(),
+            "allowDefault" => self.allow_default.to_string(),
+            "allowDNS" => u8::from(self.allow_dns).to_string(),
+            "ifname" => self.ifname.clone().unwrap_or_default(),
+            "metric" => self.metric.map_or_else(String::new, |n| n.to_string()),
+            "table" => self.table.map_or_else(String::new, |n| n.to_string()),
+            "mtu" => self.mtu.map_or_else(String::new, |n| n.to_string()),
+            "firewallMark" => self
+                .firewall_mark
+                .map_or_else(String::new, |n| n.to_string()),
+            _ => return None,
+        })
+    }
+
+    /// The file's text: the four lines that 1.14.1 reads, ours if set, and what was kept.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        for (n, key) in Self::KEYS.into_iter().enumerate() {
+            let value = self.get(key).unwrap_or_default();
+            if n < 4 || !value.is_empty() {
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "{key}={value}");
+            }
+        }
+        for line in &self.other {
+            let _ = writeln!(text, "{line}");
+        }
+        text
+    }
+
+    /// A managed address or the target of a managed route may be applied.
+    pub fn allows(&self, prefix: &Prefix) -> bool {
+        if !self.allow_managed.admits(prefix) {
+            return false;
+        }
+        if prefix.is_default() {
+            return self.allow_default.is_on();
+        }
+        match scope(prefix.ip) {
+            Scope::None | Scope::Multicast | Scope::Loopback | Scope::LinkLocal => false,
+            Scope::Global => self.allow_global.admits(prefix),
+            Scope::PseudoPrivate | Scope::Shared | Scope::Private => true,
+        }
+    }
+}
+
+/// Bounds of a tap's MTU (network 2.3).
+const MTU_MIN: u16 = 1280;
+const MTU_MAX: u16 = 10_000;
+
+fn allow(value: &str) -> Result<Allow, Refused> {
+    Allow::parse(value).ok_or(Refused::BadValue)
+}
+
+fn optional<T: core::str::FromStr>(value: &str) -> Result<Option<T>, Refused> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    value.parse().map(Some).map_err(|_| Refused::BadValue)
+}
+
+/// A name that the kernel takes and that cannot lead out of `/proc/sys/net`.
+pub fn is_ifname(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= IFNAME_MAX
+        && name != "."
+        && name != ".."
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b':' | b'%'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prefix(text: &str) -> Prefix {
+        Prefix::parse(text).expect("a prefix")
+    }
+
+    #[test]
+    fn a_list_and_unknown_lines_survive_a_change_of_another_key() {
+        let text = "allowManaged=10.0.0.0/8,fd00::/8\nallowDNS=1\nfuture=x=y\nmtu=bad\n";
+        let mut bad = Vec::new();
+        let mut s = NetworkSettings::parse(text, |n, line| bad.push((n, line.to_owned())));
+        assert_eq!(bad, [(4, "mtu=bad".to_owned())]);
+        s.set("allowGlobal", "1").expect("known key");
+        let again = NetworkSettings::parse(&s.to_text(), |_, _| {});
+        assert_eq!(again, s);
+        assert_eq!(
+            again.get("allowManaged").as_deref(),
+            Some("10.0.0.0/8,fd00::/8")
+        );
+        assert!(s.to_text().ends_with("future=x=y\nmtu=bad\n"));
+    }
+
+    #[test]
+    fn what_is_allowed_follows_scope_and_lists() {
+        let mut s = NetworkSettings::default();
+        assert!(s.allows(&prefix("10.1.2.3/24")));
+        assert!(s.allows(&prefix("fd00::1/88")));
+        for never in [
+            "169.254.1.1/16",
+            "127.0.0.1/8",
+            "224.0.0.1/4",
+            "8.8.8.8/32",
+            "0.0.0.0/0",
+        ] {
+            assert!(!s.allows(&prefix(never)), "{never}");
+        }
+        s.set("allowGlobal", "8.8.0.0/16").expect("known key");
+        assert!(s.allows(&prefix("8.8.8.8/32")));
+        assert!(!s.allows(&prefix("8.0.0.0/8")));
+        s.set("allowDefault", "1").expect("known key");
+        assert!(s.allows(&prefix("::/0")));
+        s.set("allowManaged", "10.1.0.0/16").expect("known key");
+        assert!(s.allows(&prefix("10.1.2.3/24")));
+        assert!(!s.allows(&prefix("10.2.2.3/24")));
+        s.set("allowManaged", "0").expect("known key");
+        assert!(!s.allows(&prefix("10.1.2.3/24")));
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        let mut s = NetworkSettings::default();
+        for bad in ["..", "a/b", "a b", "sixteen-letters-", "eth0:1"] {
+            assert_eq!(s.set("ifname", bad), Err(Refused::BadValue), "{bad}");
+        }
+        assert_eq!(s.set("ifname", "lab0"), Ok(()));
+        assert_eq!(s.set("ifname", ""), Ok(()));
+        assert_eq!(s.ifname, None);
+    }
+}

@@ -1,0 +1,685 @@
+//! The home directory (service 3).
+//!
+//! Two classes of files. *Precious* ones (identity, token, settings, who we joined) are written
+//! to a new file, synced, renamed and the directory synced: after a power cut there is the old
+//! file or the new one. *Cache* files (planet, network configurations) are renamed into place
+//! without waiting for the disk. Both are written only if their content differs, so a node whose
+//! world stands still writes nothing (wishes 7).
+//!
+//! A home that cannot be written is no reason to stop: what is known lives on in memory, and the
+//! first failure is reported.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::Fatal;
+use super::settings::{self, NetworkSettings, is_ifname};
+use crate::base::NetworkId;
+use crate::crypto::rng::Rng;
+
+/// Where the home is when nobody says.
+#[cfg(not(any(target_os = "freebsd", target_os = "openbsd", target_os = "netbsd")))]
+pub const DEFAULT_HOME: &str = "/var/lib/zerotier-one";
+/// Where the home is when nobody says.
+#[cfg(any(target_os = "freebsd", target_os = "openbsd", target_os = "netbsd"))]
+pub const DEFAULT_HOME: &str = "/var/db/zerotier-one";
+
+/// Longest of the small text files that is read.
+const TEXT_MAX_BYTES: usize = 16 * 1024;
+/// Longest stored world that is read; longer than any that parses.
+const WORLD_MAX_BYTES: usize = 8 * 1024;
+/// Longest stored network configuration that is read.
+pub const NETCONF_MAX_BYTES: usize = 512 * 1024;
+
+const SECRET_MODE: u32 = 0o600;
+const PUBLIC_MODE: u32 = 0o644;
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// Characters of an authtoken.
+const TOKEN_LEN: usize = 24;
+const TOKEN_ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+
+/// A file that failed, and why.
+pub(crate) fn explain(path: &Path, error: &io::Error) -> String {
+    format!("{}: {error}", path.display())
+}
+
+/// The home directory of one instance.
+#[derive(Debug)]
+pub struct Home {
+    dir: PathBuf,
+    /// Why the last write failed.
+    trouble: Option<String>,
+    /// The trouble has been reported.
+    told: bool,
+    /// The stored planet does not parse: it stays as it is.
+    planet_is_foreign: bool,
+}
+
+impl Home {
+    /// The directory, made with its parents if it is missing.
+    pub fn open(dir: &Path) -> Result<Self, Fatal> {
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(DIRECTORY_MODE)
+            .create(dir);
+        if let Err(error) = made
+            && !dir.is_dir()
+        {
+            return Err(Fatal::new(format!(
+                "cannot create the home directory {}",
+                explain(dir, &error)
+            )));
+        }
+        let home = Self {
+            dir: dir.to_owned(),
+            trouble: None,
+            told: false,
+            planet_is_foreign: false,
+        };
+        for secret in ["identity.secret", "authtoken.secret"] {
+            home.close_to_others(secret);
+        }
+        Ok(home)
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Path of a file in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Why writing fails at present.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// The reason why writing fails, once.
+    pub fn take_trouble(&mut self) -> Option<&str> {
+        if self.told {
+            return None;
+        }
+        self.told = self.trouble.is_some();
+        self.trouble.as_deref()
+    }
+
+    /// A file's content. `None`: there is none.
+    pub fn read(&self, name: &str, max: usize) -> io::Result<Option<Vec<u8>>> {
+        let file = match File::open(self.path(name)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = Vec::new();
+        file.take(max as u64 + 1).read_to_end(&mut bytes)?;
+        if bytes.len() > max {
+            return Err(io::Error::new(ErrorKind::FileTooLarge, "file too long"));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Text of a small file. `None`: there is none.
+    pub fn read_text(&self, name: &str) -> io::Result<Option<String>> {
+        let Some(bytes) = self.read(name, TEXT_MAX_BYTES)? else {
+            return Ok(None);
+        };
+        String::from_utf8(bytes)
+            .map(Some)
+            .map_err(|_| io::Error::new(ErrorKind::InvalidData, "not text"))
+    }
+
+    /// Stores a precious file: on the disk when this returns.
+    pub fn write_precious(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.write(name, bytes, PUBLIC_MODE, true)
+    }
+
+    /// Stores a precious file that nobody else may read.
+    pub fn write_secret(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.write(name, bytes, SECRET_MODE, true)
+    }
+
+    /// Stores what could be learnt again. Failure is remembered, see [`Self::take_trouble`].
+    pub fn write_cache(&mut self, name: &str, bytes: &[u8]) {
+        // The reason is kept in `trouble`; there is nothing else to do about it.
+        let _ = self.write(name, bytes, PUBLIC_MODE, false);
+    }
+
+    /// Removes a file; a missing one is as good.
+    pub fn remove(&mut self, name: &str) {
+        match fs::remove_file(self.path(name)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                self.trouble = Some(explain(&self.path(name), &error));
+            }
+            _ => {}
+        }
+    }
+
+    fn write(&mut self, name: &str, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()> {
+        if self
+            .read(name, bytes.len())
+            .is_ok_and(|held| held.as_deref() == Some(bytes))
+        {
+            return Ok(());
+        }
+        let path = self.path(name);
+        let written = replace(&path, bytes, mode, durable);
+        match &written {
+            Ok(()) => (self.trouble, self.told) = (None, false),
+            Err(error) => self.trouble = Some(explain(&path, error)),
+        }
+        written
+    }
+
+    fn close_to_others(&self, name: &str) {
+        // Best effort: on a read-only home the mode is what it is.
+        if let Ok(meta) = fs::metadata(self.path(name))
+            && meta.permissions().mode() & 0o077 != 0
+        {
+            let _ = fs::set_permissions(self.path(name), fs::Permissions::from_mode(SECRET_MODE));
+        }
+    }
+
+    /// The token of the control socket, made if there is none. An existing file is never
+    /// replaced; if it holds nothing usable, nobody can use the token until its owner acts.
+    pub fn authtoken(&mut self, rng: &mut Rng) -> Result<String, String> {
+        let name = "authtoken.secret";
+        match self.read_text(name) {
+            Ok(Some(text)) if text.trim().is_empty() => {
+                return Err(format!("{}: the file is empty", self.path(name).display()));
+            }
+            Ok(Some(text)) => return Ok(text.trim().to_owned()),
+            Ok(None) => {}
+            Err(error) => return Err(explain(&self.path(name), &error)),
+        }
+        let mut token = String::with_capacity(TOKEN_LEN);
+        for _ in 0..TOKEN_LEN {
+            let n = rng.below(TOKEN_ALPHABET.len() as u32) as usize;
+            token.extend(TOKEN_ALPHABET.get(n).map(|&c| char::from(c)));
+        }
+        // Without a file the token serves this run only, and nobody can read it: that is said by
+        // the report of the home's trouble.
+        let _ = self.write_secret(name, token.as_bytes());
+        Ok(token)
+    }
+
+    /// Takes the pid file for this instance. The lock lasts as long as the result.
+    pub fn lock(&mut self) -> Result<PidFile, Fatal> {
+        let path = self.path("zerotier-one.pid");
+        let opened = OpenOptions::new()
+            .create(true)
+            .read(true)
+            .write(true)
+            .truncate(false)
+            .mode(PUBLIC_MODE)
+            .open(&path);
+        let mut file = match opened {
+            Ok(file) => file,
+            Err(error) => {
+                self.trouble = Some(explain(&path, &error));
+                return Ok(PidFile { path, file: None });
+            }
+        };
+        if let Err(fs::TryLockError::WouldBlock) = file.try_lock() {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            return Err(Fatal::new(format!(
+                "another instance (pid {}) uses the home directory {}",
+                if pid.is_empty() {
+                    "unknown"
+                } else {
+                    pid.trim()
+                },
+                self.dir.display()
+            )));
+        }
+        let stored = file
+            .set_len(0)
+            .and_then(|()| write!(file, "{}", std::process::id()));
+        if let Err(error) = stored {
+            self.trouble = Some(explain(&path, &error));
+        }
+        Ok(PidFile {
+            path,
+            file: Some(file),
+        })
+    }
+
+    /// The bytes of the stored planet, for the caller to judge.
+    pub fn stored_planet(&self) -> io::Result<Option<Vec<u8>>> {
+        self.read("planet", WORLD_MAX_BYTES)
+    }
+
+    /// The stored planet is not ours to replace.
+    pub fn keep_planet_file(&mut self) {
+        self.planet_is_foreign = true;
+    }
+
+    /// Stores the planet in force.
+    pub fn store_planet(&mut self, bytes: &[u8]) {
+        if !self.planet_is_foreign {
+            self.write_cache("planet", bytes);
+        }
+    }
+
+    /// Bytes of the stored moons: id by file name, and content.
+    pub fn stored_moons(&self, mut complain: impl FnMut(String)) -> Vec<(u64, Vec<u8>)> {
+        let mut moons = Vec::new();
+        for name in self.names_in("moons.d", &mut complain) {
+            let path = format!("moons.d/{name}");
+            let id = name.strip_suffix(".moon").and_then(NetworkId::parse);
+            let Some(id) = id else {
+                complain(format!(
+                    "{}: ignored, the name is not 16 hex digits and .moon",
+                    self.path(&path).display()
+                ));
+                continue;
+            };
+            match self.read(&path, WORLD_MAX_BYTES) {
+                Ok(Some(bytes)) => moons.push((id.get(), bytes)),
+                Ok(None) => {}
+                Err(error) => complain(explain(&self.path(&path), &error)),
+            }
+        }
+        moons
+    }
+
+    /// Stores a moon.
+    pub fn store_moon(&mut self, id: u64, bytes: &[u8]) -> io::Result<()> {
+        self.make_directory("moons.d");
+        self.write_precious(&format!("moons.d/{id:016x}.moon"), bytes)
+    }
+
+    /// Forgets a moon.
+    pub fn forget_moon(&mut self, id: u64) {
+        self.remove(&format!("moons.d/{id:016x}.moon"));
+    }
+
+    /// Networks to be on: `networks.d/<16 hex>.conf`. `complain` hears of names that look like
+    /// somebody meant one.
+    pub fn networks(&self, mut complain: impl FnMut(String)) -> Vec<NetworkId> {
+        let mut networks = Vec::new();
+        for name in self.names_in("networks.d", &mut complain) {
+            let Some(stem) = name.strip_suffix(".conf") else {
+                complain(format!(
+                    "{}: ignored, the name does not end in .conf",
+                    self.path("networks.d").join(&name).display()
+                ));
+                continue;
+            };
+            if stem
+                .strip_suffix(".local")
+                .and_then(NetworkId::parse)
+                .is_some()
+            {
+                continue;
+            }
+            match NetworkId::parse(stem) {
+                Some(id) => networks.push(id),
+                None => complain(format!(
+                    "{}: ignored, the name is not 16 hex digits and .conf",
+                    self.path("networks.d").join(&name).display()
+                )),
+            }
+        }
+        networks.sort_unstable();
+        networks.dedup();
+        networks
+    }
+
+    /// Notes that a network is joined, before it is (service 6.6).
+    pub fn store_join(&mut self, id: NetworkId) -> io::Result<()> {
+        let name = conf_name(id);
+        if self.path(&name).exists() {
+            return Ok(());
+        }
+        self.make_directory("networks.d");
+        self.write_precious(&name, b"\n")
+    }
+
+    /// The configuration that was stored for a network; none: joined, not yet configured.
+    pub fn stored_netconf(&self, id: NetworkId) -> io::Result<Option<Vec<u8>>> {
+        let bytes = self.read(&conf_name(id), NETCONF_MAX_BYTES)?;
+        Ok(bytes.filter(|b| !b.trim_ascii().is_empty()))
+    }
+
+    /// Stores the configuration of a network.
+    pub fn store_netconf(&mut self, id: NetworkId, bytes: &[u8]) {
+        self.write_cache(&conf_name(id), bytes);
+    }
+
+    /// Forgets a network and its settings.
+    pub fn forget_network(&mut self, id: NetworkId) {
+        self.remove(&conf_name(id));
+        self.remove(&settings_name(id));
+    }
+
+    /// Settings of a network; defaults where the file says nothing usable.
+    pub fn settings(&self, id: NetworkId, mut complain: impl FnMut(String)) -> NetworkSettings {
+        let name = settings_name(id);
+        let path = self.path(&name);
+        match self.read(&name, settings::FILE_MAX_BYTES) {
+            Ok(None) => NetworkSettings::default(),
+            Ok(Some(bytes)) => {
+                NetworkSettings::parse(&String::from_utf8_lossy(&bytes), |line, text| {
+                    complain(format!(
+                        "{}: line {line}: not understood: {text}",
+                        path.display()
+                    ));
+                })
+            }
+            Err(error) => {
+                complain(explain(&path, &error));
+                NetworkSettings::default()
+            }
+        }
+    }
+
+    /// Stores the settings of a network.
+    pub fn store_settings(&mut self, id: NetworkId, settings: &NetworkSettings) -> io::Result<()> {
+        self.make_directory("networks.d");
+        self.write_precious(&settings_name(id), settings.to_text().as_bytes())
+    }
+
+    /// The wanted interface names: lines `<16 hex>=<name>`, the first of a network counts.
+    pub fn devicemap(&self, mut complain: impl FnMut(String)) -> Vec<(NetworkId, String)> {
+        let path = self.path("devicemap");
+        let bytes = match self.read("devicemap", TEXT_MAX_BYTES) {
+            Ok(bytes) => bytes.unwrap_or_default(),
+            Err(error) => {
+                complain(explain(&path, &error));
+                return Vec::new();
+            }
+        };
+        let mut map: Vec<(NetworkId, String)> = Vec::new();
+        for (n, line) in String::from_utf8_lossy(&bytes).lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let entry = line.split_once('=').and_then(|(id, name)| {
+                let name = name.trim();
+                let id = NetworkId::parse(id.trim())?;
+                is_ifname(name).then(|| (id, name.to_owned()))
+            });
+            match entry {
+                Some((id, name)) if !map.iter().any(|(known, _)| *known == id) => {
+                    map.push((id, name));
+                }
+                Some(_) => {}
+                None => complain(format!(
+                    "{}: line {}: ignored, not <network id>=<interface name>",
+                    path.display(),
+                    n.saturating_add(1)
+                )),
+            }
+        }
+        map
+    }
+
+    fn names_in(&self, directory: &str, complain: &mut impl FnMut(String)) -> Vec<String> {
+        let path = self.path(directory);
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) => {
+                if error.kind() != ErrorKind::NotFound {
+                    complain(explain(&path, &error));
+                }
+                return Vec::new();
+            }
+        };
+        let mut names: Vec<String> = entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            // Ours, left by a power cut; or hidden by their owner.
+            .filter(|name| !name.starts_with('.'))
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn make_directory(&mut self, name: &str) {
+        let path = self.path(name);
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(DIRECTORY_MODE)
+            .create(&path);
+        if let Err(error) = made {
+            self.trouble = Some(explain(&path, &error));
+        }
+    }
+}
+
+fn conf_name(id: NetworkId) -> String {
+    format!("networks.d/{id}.conf")
+}
+
+fn settings_name(id: NetworkId) -> String {
+    format!("networks.d/{id}.local.conf")
+}
+
+/// Puts a whole new file in the place of `path`.
+fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::from(ErrorKind::InvalidInput));
+    };
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(".new");
+    let new = dir.join(hidden);
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&new)
+        .and_then(|mut file| {
+            // A file left by a power cut has the mode of its own time.
+            file.set_permissions(fs::Permissions::from_mode(mode))?;
+            file.write_all(bytes)?;
+            if durable { file.sync_all() } else { Ok(()) }
+        })
+        .and_then(|()| fs::rename(&new, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+        return written;
+    }
+    if durable {
+        File::open(dir)?.sync_all()
+    } else {
+        Ok(())
+    }
+}
+
+/// The pid file, locked while this lives.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl PidFile {
+    /// Orderly exit: the file goes.
+    pub fn remove(self) {
+        if self.file.is_some() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A home that is deleted when the test ends.
+    pub(crate) struct Scratch(pub(crate) Home);
+
+    impl Scratch {
+        pub(crate) fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("zt-{}-{name}", std::process::id()));
+            let _ = fs::remove_dir_all(&dir);
+            Self(Home::open(&dir.join("a/b")).expect("a home"))
+        }
+
+        pub(crate) fn put(&self, name: &str, bytes: &[u8]) {
+            let path = self.0.path(name);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+            let mut file = File::create(path).expect("a file");
+            file.write_all(bytes).expect("written");
+        }
+
+        pub(crate) fn get(&self, name: &str) -> Option<Vec<u8>> {
+            self.0.read(name, 1 << 20).expect("readable")
+        }
+
+        fn mode(&self, name: &str) -> u32 {
+            fs::metadata(self.0.path(name))
+                .expect("a file")
+                .permissions()
+                .mode()
+                & 0o777
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            if let Some(top) = self.0.dir.parent().and_then(Path::parent) {
+                let _ = fs::remove_dir_all(top);
+            }
+        }
+    }
+
+    #[test]
+    fn equal_content_is_not_written_again() {
+        let mut scratch = Scratch::new("same");
+        scratch.0.write_cache("planet", b"one");
+        let inode = |s: &Scratch| {
+            use std::os::unix::fs::MetadataExt as _;
+            fs::metadata(s.0.path("planet")).expect("a file").ino()
+        };
+        let before = inode(&scratch);
+        scratch.0.write_cache("planet", b"one");
+        assert_eq!(inode(&scratch), before);
+        scratch.0.write_cache("planet", b"on");
+        assert_eq!(scratch.get("planet").as_deref(), Some(&b"on"[..]));
+    }
+
+    #[test]
+    fn the_token_is_made_once_and_only_its_owner_reads_it() {
+        let mut scratch = Scratch::new("token");
+        let mut rng = Rng::new([7; 32]);
+        let token = scratch.0.authtoken(&mut rng).expect("a token");
+        assert_eq!(token.len(), TOKEN_LEN);
+        assert!(token.bytes().all(|b| TOKEN_ALPHABET.contains(&b)));
+        assert_eq!(scratch.mode("authtoken.secret"), 0o600);
+        assert_eq!(scratch.0.authtoken(&mut rng).as_ref(), Ok(&token));
+        scratch.put("authtoken.secret", b"own token \n");
+        assert_eq!(scratch.0.authtoken(&mut rng).as_deref(), Ok("own token"));
+        scratch.put("authtoken.secret", b"");
+        assert!(scratch.0.authtoken(&mut rng).is_err());
+        assert_eq!(scratch.get("authtoken.secret").as_deref(), Some(&b""[..]));
+    }
+
+    #[test]
+    fn only_sixteen_digits_and_conf_are_networks() {
+        let mut scratch = Scratch::new("networks");
+        for name in [
+            "8056c2e21c000001.conf",
+            "8056c2e21c000001.local.conf",
+            "ff00160016000000.conf",
+            "8056c2e21c00001.conf",
+            "0000000000000000.conf",
+            "readme",
+            ".8056c2e21c000002.conf.new",
+        ] {
+            scratch.put(&format!("networks.d/{name}"), b"");
+        }
+        let mut bad = 0;
+        let found = scratch.0.networks(|_| bad += 1);
+        let text: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(text, ["8056c2e21c000001", "ff00160016000000"]);
+        assert_eq!(bad, 3);
+        let id = NetworkId::parse("8056c2e21c000009").expect("an id");
+        scratch.0.store_join(id).expect("stored");
+        assert_eq!(
+            scratch.get("networks.d/8056c2e21c000009.conf").as_deref(),
+            Some(&b"\n"[..])
+        );
+        assert!(scratch.0.stored_netconf(id).expect("readable").is_none());
+        scratch
+            .0
+            .store_settings(id, &NetworkSettings::default())
+            .expect("stored");
+        scratch.0.forget_network(id);
+        assert_eq!(scratch.0.networks(|_| {}).len(), 2);
+        assert!(
+            scratch
+                .get("networks.d/8056c2e21c000009.local.conf")
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn devicemap_takes_the_first_line_of_a_network() {
+        let scratch = Scratch::new("devicemap");
+        scratch.put(
+            "devicemap",
+            b"8056c2e21c000001=lab0\n8056c2e21c000001=lab1\n\n#x\nnonsense\n1=2\n\
+              ff00160016000000=../../etc\n",
+        );
+        let mut bad = Vec::new();
+        let map = scratch.0.devicemap(|text| bad.push(text));
+        assert_eq!(map.len(), 1);
+        assert_eq!(map.first().map(|(_, name)| name.as_str()), Some("lab0"));
+        assert_eq!(bad.len(), 3);
+    }
+
+    #[test]
+    fn one_instance_per_home() {
+        let mut scratch = Scratch::new("lock");
+        let held = scratch.0.lock().expect("free");
+        let Err(refused) = scratch.0.lock() else {
+            panic!("locked twice")
+        };
+        assert!(
+            refused
+                .to_string()
+                .contains(&std::process::id().to_string())
+        );
+        held.remove();
+        assert!(scratch.0.lock().is_ok());
+    }
+
+    #[test]
+    fn trouble_is_told_once_and_forgotten_when_it_ends() {
+        let mut scratch = Scratch::new("trouble");
+        // A directory where the file should go fails for root too.
+        fs::create_dir(scratch.0.path("planet")).expect("a directory");
+        scratch.0.write_cache("planet", b"x");
+        assert!(
+            scratch
+                .0
+                .take_trouble()
+                .is_some_and(|text| text.contains("planet"))
+        );
+        scratch.0.write_cache("planet", b"x");
+        assert!(scratch.0.take_trouble().is_none());
+        fs::remove_dir(scratch.0.path("planet")).expect("empty");
+        scratch.0.write_cache("planet", b"x");
+        assert!(scratch.0.trouble().is_none());
+    }
+
+    #[test]
+    fn a_planet_that_is_not_ours_stays() {
+        let mut scratch = Scratch::new("planet");
+        scratch.put("planet", b"garbage");
+        scratch.0.keep_planet_file();
+        scratch.0.store_planet(b"new");
+        assert_eq!(scratch.get("planet").as_deref(), Some(&b"garbage"[..]));
+    }
+}
