@@ -5,6 +5,7 @@ use core::fmt;
 
 pub mod control;
 pub mod identity;
+pub mod json;
 pub mod log;
 pub mod settings;
 pub mod startup;

@@ -5,10 +5,20 @@
 //! list is generated as its reader drains it. The daemon is behind [`Host`].
 #![forbid(unsafe_code)]
 
-pub mod host;
+mod buffer;
+mod commands;
+pub mod conn;
+mod events;
+mod host;
 pub mod line;
+mod lists;
+mod lists_json;
+mod server;
 
+pub use self::commands::Caller;
+pub use self::events::{Class, EVENTS_BYTES};
 pub use self::host::{
     Host, InfoRow, Installed, MoonRow, Net, NetworkRow, PathRow, PeerRow, Refusal, RouteRow,
 };
-pub use self::line::Code;
+pub use self::line::{Code, Field};
+pub use self::server::{Access, CONNS_MAX, Server};

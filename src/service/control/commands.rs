@@ -1,0 +1,455 @@
+//! The commands: a request becomes its first row at once, and the rest row by row (service 6.6).
+
+use core::fmt;
+
+use super::buffer::Buffer;
+use super::events::{Classes, Monitor};
+use super::host::{Host, Refusal};
+use super::line::{self, Code, Field, Request};
+use super::lists::{Family, List};
+use super::lists_json::JsonList;
+use crate::base::{Address, NetworkId};
+
+/// Who is at the other end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Caller {
+    /// The user, if the system tells.
+    pub uid: Option<u32>,
+    /// The process, if the system tells.
+    pub pid: Option<i32>,
+    /// Root, or the user the daemon runs as.
+    pub is_owner: bool,
+    /// Came by the socket for reading only.
+    pub read_only: bool,
+}
+
+/// The reply after its first row.
+pub(super) enum Next {
+    /// Complete.
+    Done,
+    /// More rows to come.
+    Rows(List),
+    /// More rows of JSON to come.
+    Json(JsonList),
+    /// Complete; close behind it.
+    Close,
+}
+
+/// What a command is and who may use it.
+pub(super) struct Spec {
+    pub(super) name: &'static str,
+    pub(super) args: &'static str,
+    reads_only: bool,
+    run: fn(&mut Call<'_>) -> Result<Next, Refusal>,
+}
+
+/// One command at work.
+struct Call<'a> {
+    request: &'a Request<'a>,
+    caller: &'a Caller,
+    host: &'a mut dyn Host,
+    monitor: &'a mut Option<Monitor>,
+    out: &'a mut Buffer,
+}
+
+const READ: bool = true;
+const CHANGE: bool = false;
+
+macro_rules! commands {
+    ($($name:literal $args:literal $access:ident $run:expr,)*) => {
+        /// All commands, as `help` shows them.
+        pub(super) const COMMANDS: &[Spec] = &[$(Spec {
+            name: $name,
+            args: $args,
+            reads_only: $access,
+            run: $run,
+        },)*];
+    };
+}
+
+commands! {
+    "hello" "<major>" READ hello,
+    "info" "" READ info,
+    "status" "" READ info,
+    "listpeers" "" READ list_peers,
+    "peers" "" READ peers,
+    "paths" "<address>" READ paths,
+    "listnetworks" "" READ list_networks,
+    "network" "<nwid>" READ network,
+    "join" "<nwid> [<key>=<value>...]" CHANGE join,
+    "leave" "<nwid>" CHANGE leave,
+    "get" "<nwid> <key>" READ get,
+    "set" "<nwid> <key>=<value>" CHANGE set,
+    "listmoons" "" READ list_moons,
+    "orbit" "<id> [<seed>]" CHANGE orbit,
+    "deorbit" "<id>" CHANGE deorbit,
+    "conf" "[<key>[=<json>]]" READ not_built,
+    "bond" "[<peer>]" READ not_built,
+    "metrics" "" READ not_built,
+    "monitor" "[<class>...|off]" READ monitor,
+    "log" "<level>" CHANGE log_level,
+    "reload" "" CHANGE reload,
+    "dump" "" READ dump,
+    "help" "" READ help,
+    "quit" "" READ quit,
+    "stop" "" CHANGE stop,
+}
+
+/// Runs a request and writes exactly one row.
+pub(super) fn run(
+    request: &Request<'_>,
+    caller: &Caller,
+    host: &mut dyn Host,
+    monitor: &mut Option<Monitor>,
+    out: &mut Buffer,
+) -> Next {
+    let name = request.command;
+    let outcome = find(request, caller, host).and_then(|spec| {
+        if !spec.reads_only {
+            audit(request, caller);
+        }
+        (spec.run)(&mut Call {
+            request,
+            caller,
+            host,
+            monitor,
+            out,
+        })
+    });
+    outcome.unwrap_or_else(|refusal| {
+        refuse(out, name, &refusal);
+        Next::Done
+    })
+}
+
+/// One row that says no.
+pub(super) fn refuse(out: &mut Buffer, command: &str, refusal: &Refusal) {
+    let Refusal { code, errno, text } = refusal;
+    match errno {
+        Some(errno) => {
+            let name = nix::errno::Errno::from_raw(*errno);
+            out.row(format_args!("{code} {command} {name:?} {text}"));
+        }
+        None => out.row(format_args!("{code} {command} {text}")),
+    }
+}
+
+fn find(request: &Request<'_>, caller: &Caller, host: &dyn Host) -> Result<&'static Spec, Refusal> {
+    let spec = COMMANDS
+        .iter()
+        .find(|spec| spec.name == request.command)
+        .ok_or_else(|| Refusal::new(Code::UnknownCommand, "unknown command"))?;
+    if caller.read_only && !spec.reads_only {
+        return Err(Refusal::new(Code::ReadOnly, "not on the read-only socket"));
+    }
+    if host.is_stopping() && !spec.reads_only {
+        return Err(Refusal::new(Code::Busy, "stopping"));
+    }
+    Ok(spec)
+}
+
+/// Changes go to the log with who asked for them.
+fn audit(request: &Request<'_>, caller: &Caller) {
+    struct Known<T>(Option<T>);
+    impl<T: fmt::Display> fmt::Display for Known<T> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match &self.0 {
+                Some(value) => value.fmt(f),
+                None => f.write_str("unknown"),
+            }
+        }
+    }
+    log::info!(
+        "control: {} {} by uid {} pid {}",
+        request.command,
+        request.args().first().copied().unwrap_or_default(),
+        Known(caller.uid),
+        Known(caller.pid),
+    );
+}
+
+fn bad(text: &'static str) -> Refusal {
+    Refusal::new(Code::BadArguments, text)
+}
+
+fn unknown_network() -> Refusal {
+    Refusal::new(Code::NotFound, "unknown network")
+}
+
+impl<'a> Call<'a> {
+    fn arg(&self, n: usize, missing: &'static str) -> Result<&'a str, Refusal> {
+        self.request.args().get(n).copied().ok_or(bad(missing))
+    }
+
+    fn network_id(&self) -> Result<NetworkId, Refusal> {
+        NetworkId::parse(self.arg(0, "network id missing")?).ok_or(bad("bad network id"))
+    }
+
+    /// `200 <command> <text>`
+    fn ok(&mut self, text: fmt::Arguments<'_>) {
+        self.out
+            .row(format_args!("{} {} {text}", Code::Ok, self.request.command));
+    }
+
+    fn ok_done(&mut self) -> Result<Next, Refusal> {
+        self.ok(format_args!("OK"));
+        Ok(Next::Done)
+    }
+
+    /// The first row of a list, and its rest.
+    fn list(&mut self, header: &str, list: List) -> Result<Next, Refusal> {
+        if self.request.json {
+            return Err(no_json());
+        }
+        self.ok(format_args!("{header}"));
+        Ok(Next::Rows(list))
+    }
+
+    fn list_or_json(&mut self, header: &str, list: List, json: JsonList) -> Result<Next, Refusal> {
+        if !self.request.json {
+            return self.list(header, list);
+        }
+        self.ok(format_args!("json"));
+        Ok(Next::Json(json))
+    }
+}
+
+fn no_json() -> Refusal {
+    Refusal::new(Code::NotBuilt, "json not built")
+}
+
+fn hello(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    let major = call.arg(0, "version missing")?.parse::<u32>();
+    match major {
+        Ok(line::MAJOR) => {
+            call.ok(format_args!("{}", line::MAJOR));
+            Ok(Next::Done)
+        }
+        Ok(_) => Err(Refusal::new(Code::Version, line::MAJOR.to_string())),
+        Err(_) => Err(bad("bad version")),
+    }
+}
+
+fn info(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    if call.request.json {
+        call.ok(format_args!("json"));
+        return Ok(Next::Json(JsonList::status()));
+    }
+    let (major, minor, revision) = crate::VERSION;
+    let info = call.host.info();
+    let state = if info.online { "ONLINE" } else { "OFFLINE" };
+    // The word is `info` for both commands: scripts match it.
+    call.out.row(format_args!(
+        "{} info {} {major}.{minor}.{revision} {state}",
+        Code::Ok,
+        info.identity.address,
+    ));
+    Ok(Next::Rows(List::status()))
+}
+
+fn list_peers(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    call.list_or_json(
+        "<ztaddr> <path> <latency> <version> <role>",
+        List::BriefPeers { cursor: 0 },
+        JsonList::peers(),
+    )
+}
+
+fn peers(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    call.list_or_json(
+        "<ztaddr> <ver> <role> <lat> <link> <lastTX> <lastRX> <path>",
+        List::Peers { cursor: 0 },
+        JsonList::peers(),
+    )
+}
+
+fn paths(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    let peer = Address::parse(call.arg(0, "address missing")?).ok_or(bad("bad address"))?;
+    if call.host.peer(peer).is_none() {
+        return Err(Refusal::new(Code::NotFound, "unknown peer"));
+    }
+    call.list(
+        "<local> <remote> <if> <tx> <rx> <latency> <quality> <preferred>",
+        List::Paths { peer, n: 0 },
+    )
+}
+
+fn list_networks(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    call.list_or_json(
+        "<nwid> <name> <mac> <status> <type> <dev> <ips>",
+        List::BriefNetworks { cursor: 0 },
+        JsonList::networks(),
+    )
+}
+
+fn network(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    let id = call.network_id()?;
+    if call.host.network(id).is_none() {
+        return Err(unknown_network());
+    }
+    call.list_or_json("<key> <value>", List::network(id), JsonList::network(id))
+}
+
+fn join(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    let id = call.network_id()?;
+    let mut settings = [("", ""); line::ARGS_MAX];
+    let mut count = 0;
+    for (slot, arg) in settings.iter_mut().zip(call.request.args().iter().skip(1)) {
+        *slot = arg
+            .split_once('=')
+            .filter(|(key, _)| call.host.setting_keys().contains(key))
+            .ok_or(bad("settings are <key>=<value>, see help"))?;
+        count += 1;
+    }
+    call.host
+        .join(id, settings.get(..count).unwrap_or_default())?;
+    call.ok_done()
+}
+
+fn leave(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    let id = call.network_id()?;
+    call.host.leave(id)?;
+    call.ok_done()
+}
+
+fn set(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    let id = call.network_id()?;
+    let assignment = call.arg(1, "setting missing")?;
+    let Some((key, value)) = assignment.split_once('=') else {
+        return Err(bad("setting must be <key>=<value>"));
+    };
+    if call.host.network(id).is_none() {
+        return Err(unknown_network());
+    }
+    if !call.host.setting_keys().contains(&key) {
+        return Err(Refusal::new(Code::NotFound, "unknown property"));
+    }
+    call.host.set(id, key, value)?;
+    call.ok_done()
+}
+
+fn get(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    let id = call.network_id()?;
+    let key = call.arg(1, "property missing")?;
+    if call.host.network(id).is_none() {
+        return Err(unknown_network());
+    }
+    let family = match key {
+        "ip" => Some(Family::Any),
+        "ip4" => Some(Family::V4),
+        "ip6" => Some(Family::V6),
+        _ => None,
+    };
+    if let Some(family) = family {
+        let mut list = List::Ips { id, family, n: 0 };
+        if !list.next(call.host, call.out) {
+            call.ok(format_args!("-"));
+        }
+        return Ok(Next::Rows(list));
+    }
+    let value = super::lists::property(call.host, id, key)
+        .ok_or_else(|| Refusal::new(Code::NotFound, "unknown property"))?;
+    call.ok(format_args!("{}", Field(&value)));
+    Ok(Next::Done)
+}
+
+fn list_moons(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    if !call.host.has_moons() {
+        return Err(Refusal::not_built());
+    }
+    call.list_or_json(
+        "<id> <timestamp> <waiting> <roots>",
+        List::Moons { n: 0 },
+        JsonList::moons(),
+    )
+}
+
+/// 10 digits as 1.14.1 wants them, 16 as its manual says, or without the zeros in front.
+fn moon_id(text: &str) -> Result<u64, Refusal> {
+    let fits = (1..=16).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    u64::from_str_radix(text, 16)
+        .ok()
+        .filter(|id| fits && *id != 0)
+        .ok_or(bad("bad moon id"))
+}
+
+fn orbit(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    let id = moon_id(call.arg(0, "moon id missing")?)?;
+    let seed = match call.request.args().get(1) {
+        // 1.14.1's tools say 0 when there is no seed.
+        None | Some(&"0" | &"0000000000") => None,
+        Some(text) => Some(Address::parse(text).ok_or(bad("bad seed"))?),
+    };
+    call.host.orbit(id, seed)?;
+    call.ok_done()
+}
+
+fn deorbit(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    let id = moon_id(call.arg(0, "moon id missing")?)?;
+    // Not orbiting is fine too, as in 1.14.1.
+    call.host.deorbit(id)?;
+    call.ok_done()
+}
+
+fn monitor(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    let classes = match call.request.args() {
+        ["off"] => {
+            *call.monitor = None;
+            return call.ok_done();
+        }
+        [] => Classes::default_set(),
+        names => Classes::by_name(names).ok_or(bad("unknown class"))?,
+    };
+    match &mut *call.monitor {
+        // Asked again: other classes, same numbering.
+        Some(monitor) => monitor.classes = classes,
+        none => *none = Some(Monitor::new(classes)),
+    }
+    call.ok_done()
+}
+
+fn log_level(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    let level = call
+        .request
+        .args()
+        .first()
+        .copied()
+        .ok_or(bad("level missing"))?;
+    if !call.host.set_log_level(level) {
+        return Err(bad("levels are off, error, warn, info, debug, trace"));
+    }
+    call.ok_done()
+}
+
+fn reload(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    call.host.reload()?;
+    call.ok_done()
+}
+
+fn dump(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    call.list("<row>", List::dump())
+}
+
+fn help(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    call.list("<command> <args>", List::Help { n: 0 })
+}
+
+fn quit(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    call.out.row(format_args!("{} quit", Code::Ok));
+    Ok(Next::Close)
+}
+
+fn stop(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    if !call.caller.is_owner {
+        return Err(Refusal::new(
+            Code::NotAllowed,
+            "only for root and the daemon's own user",
+        ));
+    }
+    call.host.stop();
+    call.ok_done()
+}
+
+fn not_built(_: &mut Call<'_>) -> Result<Next, Refusal> {
+    Err(Refusal::not_built())
+}

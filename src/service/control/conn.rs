@@ -1,0 +1,309 @@
+//! One connection: lines in, replies and events out (service 6.2, 6.8).
+//!
+//! Works over any stream that answers `WouldBlock`, so tests need no socket. Bounds: input
+//! [`INPUT_BYTES`], output [`OUTPUT_BYTES`], one command a turn, one buffer of output a turn.
+//! A reader that does not read stops its own reply and loses its own events; nobody waits for it.
+
+use std::io::{self, Read, Write};
+
+use super::buffer::Buffer;
+use super::commands::{self, Caller, Next};
+use super::events::{Class, Monitor};
+use super::host::{Host, Refusal};
+use super::line::{self, Code, END, LINE_MAX, ROW_MAX};
+use super::lists::List;
+use super::lists_json::JsonList;
+use crate::base::{Mono, UnixMs};
+
+/// Bytes of requests not yet looked at. Full: no more is read.
+pub const INPUT_BYTES: usize = 4096;
+/// Bytes of replies not yet taken. Full: lists wait, and no request is begun.
+pub const OUTPUT_BYTES: usize = 16 * 1024;
+/// A connection without `monitor` that is silent so long is closed.
+pub const IDLE_MS: u64 = 300_000;
+
+/// Room for any row and the end of its reply.
+const ROOM: usize = ROW_MAX + END.len() + 1;
+
+/// What a turn led to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turn {
+    /// There is more to do at once: give it another turn soon.
+    More,
+    /// Nothing to do until the stream is ready again.
+    Wait,
+    /// To be dropped.
+    Closed,
+}
+
+/// The rest of a reply.
+#[derive(Debug)]
+enum Rest {
+    Rows(List),
+    Json(JsonList),
+}
+
+/// A connection. `input_len` ≤ [`INPUT_BYTES`].
+#[derive(Debug)]
+pub struct Conn<S> {
+    stream: S,
+    caller: Caller,
+    input: Box<[u8]>,
+    input_len: usize,
+    /// The line at work is too long: what comes up to its end is dropped.
+    skipping: bool,
+    input_ended: bool,
+    /// What we know of the stream: not yet said that it would block.
+    readable: bool,
+    writable: bool,
+    output: Buffer,
+    /// The reply at work; no event may stand inside it.
+    reply: Option<Rest>,
+    monitor: Option<Monitor>,
+    closing: bool,
+    last_active: Mono,
+}
+
+impl<S: Read + Write> Conn<S> {
+    /// Greets. Taken as readable and writable until the stream says otherwise.
+    pub fn new(stream: S, caller: Caller, now: Mono, host: &dyn Host) -> Self {
+        let mut conn = Self {
+            stream,
+            caller,
+            input: vec![0; INPUT_BYTES].into_boxed_slice(),
+            input_len: 0,
+            skipping: false,
+            input_ended: false,
+            readable: true,
+            writable: true,
+            output: Buffer::new(OUTPUT_BYTES),
+            reply: None,
+            monitor: None,
+            closing: false,
+            last_active: now,
+        };
+        let (major, minor, revision) = crate::VERSION;
+        conn.output.row(format_args!(
+            "{} zt-ctl/{} {major}.{minor}.{revision} {} {}",
+            Code::Banner,
+            line::MAJOR,
+            host.info().identity.address,
+            if caller.read_only { "ro" } else { "rw" },
+        ));
+        conn.end_reply();
+        conn
+    }
+
+    /// The stream may be read or written again.
+    pub fn ready(&mut self) {
+        self.readable = true;
+        self.writable = true;
+    }
+
+    /// The stream.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// Puts an event aside for the next turn, if this reader wants it. `true`: it does.
+    pub fn event(&mut self, wall: UnixMs, class: Class, keys: core::fmt::Arguments<'_>) -> bool {
+        match &mut self.monitor {
+            Some(monitor) => monitor.push(wall, class, keys),
+            None => false,
+        }
+    }
+
+    /// When it will have been silent too long.
+    pub fn deadline(&self) -> Option<Mono> {
+        self.monitor
+            .is_none()
+            .then(|| self.last_active.after(IDLE_MS))
+    }
+
+    /// Reads, runs at most one command, writes. Never waits.
+    pub fn turn(&mut self, now: Mono, host: &mut dyn Host) -> Turn {
+        if self.deadline().is_some_and(|at| at <= now) {
+            return Turn::Closed;
+        }
+        if self.fill(now).is_err() {
+            return Turn::Closed;
+        }
+        self.command(host);
+        self.produce(host);
+        if self.flush(now).is_err() {
+            return Turn::Closed;
+        }
+        if self.output.is_empty() && self.has_ended() {
+            return Turn::Closed;
+        }
+        if self.has_work() {
+            Turn::More
+        } else {
+            Turn::Wait
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.closing
+            || self.input_ended && self.input_len == 0 && self.reply.is_none() && {
+                // Events that were there before the end are still due.
+                self.monitor.as_ref().is_none_or(Monitor::is_empty)
+            }
+    }
+
+    fn has_work(&self) -> bool {
+        let room = self.output.free() >= ROOM;
+        let write = self.writable && !self.output.is_empty();
+        let read = self.readable && !self.input_ended && self.input_len < INPUT_BYTES;
+        let reply = self.reply.is_some() && room;
+        let request = self.reply.is_none() && room && !self.closing && self.has_line();
+        let events =
+            self.reply.is_none() && room && self.monitor.as_ref().is_some_and(|m| !m.is_empty());
+        write || read || reply || request || events
+    }
+
+    fn has_line(&self) -> bool {
+        // At the end of input what is left is looked at as well.
+        self.line_end().is_some() || self.input_len > 0 && self.input_ended
+    }
+
+    fn line_end(&self) -> Option<usize> {
+        let input = self.input.get(..self.input_len).unwrap_or_default();
+        input.iter().position(|b| *b == b'\n')
+    }
+
+    fn fill(&mut self, now: Mono) -> io::Result<()> {
+        while self.readable && !self.input_ended && !self.closing {
+            let room = self.input.get_mut(self.input_len..).unwrap_or_default();
+            if room.is_empty() {
+                return Ok(());
+            }
+            match self.stream.read(room) {
+                Ok(0) => self.input_ended = true,
+                Ok(n) => {
+                    self.input_len = (self.input_len + n).min(INPUT_BYTES);
+                    self.last_active = now;
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one line off the input, if there is one and its reply has room.
+    fn command(&mut self, host: &mut dyn Host) {
+        while self.reply.is_none() && !self.closing && self.output.free() >= ROOM {
+            let end = self.line_end();
+            let used = end.map_or(self.input_len, |end| end + 1);
+            if self.skipping {
+                self.consume(used);
+                self.skipping = end.is_none();
+                if end.is_none() {
+                    return;
+                }
+                continue;
+            }
+            let Some(end) = end else {
+                self.unfinished_line();
+                return;
+            };
+            let replied = if used > LINE_MAX {
+                self.refuse(Code::TooLong, "line too long");
+                true
+            } else {
+                self.run(end, host)
+            };
+            self.consume(used);
+            if replied {
+                return;
+            }
+        }
+    }
+
+    fn unfinished_line(&mut self) {
+        if self.input_len >= LINE_MAX {
+            self.refuse(Code::TooLong, "line too long");
+            self.skipping = true;
+            self.consume(self.input_len);
+        } else if self.input_ended && self.input_len > 0 {
+            // Perhaps cut short, so it may not be obeyed.
+            self.refuse(Code::BadArguments, "line not ended");
+            self.consume(self.input_len);
+        }
+    }
+
+    /// Runs the line that ends at `end`. `false`: it was empty.
+    fn run(&mut self, end: usize, host: &mut dyn Host) -> bool {
+        let line = self.input.get_mut(..end).unwrap_or_default();
+        match line::parse(line) {
+            Ok(None) => return false,
+            Ok(Some(request)) => {
+                let (caller, monitor) = (&self.caller, &mut self.monitor);
+                match commands::run(&request, caller, host, monitor, &mut self.output) {
+                    Next::Done => self.end_reply(),
+                    Next::Rows(list) => self.reply = Some(Rest::Rows(list)),
+                    Next::Json(list) => self.reply = Some(Rest::Json(list)),
+                    Next::Close => {
+                        self.end_reply();
+                        self.closing = true;
+                    }
+                }
+            }
+            Err(bad) => {
+                let refusal = Refusal::new(Code::BadArguments, bad.to_string());
+                commands::refuse(&mut self.output, "-", &refusal);
+                self.end_reply();
+            }
+        }
+        true
+    }
+
+    fn refuse(&mut self, code: Code, text: &'static str) {
+        commands::refuse(&mut self.output, "-", &Refusal::new(code, text));
+        self.end_reply();
+    }
+
+    fn end_reply(&mut self) {
+        self.output.row(format_args!("{END}"));
+    }
+
+    fn consume(&mut self, used: usize) {
+        self.input.copy_within(used..self.input_len, 0);
+        self.input_len -= used;
+    }
+
+    /// Goes on with the reply while there is room; behind it, events.
+    fn produce(&mut self, host: &dyn Host) {
+        while let Some(rest) = &mut self.reply {
+            if self.output.free() < ROOM {
+                return;
+            }
+            let more = match rest {
+                Rest::Rows(list) => list.next(host, &mut self.output),
+                Rest::Json(list) => list.next(host, &mut self.output),
+            };
+            if !more {
+                self.reply = None;
+                self.end_reply();
+            }
+        }
+        if let Some(monitor) = &mut self.monitor {
+            monitor.drain_into(&mut self.output);
+        }
+    }
+
+    fn flush(&mut self, now: Mono) -> io::Result<()> {
+        while self.writable && !self.output.is_empty() {
+            match self.output.write_to(&mut self.stream) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(_) => self.last_active = now,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,422 @@
+//! The same as JSON with the fields of 1.14.1 (service 4.2 to 4.6), keys sorted, in lines.
+//!
+//! One object at a time is written down and sent in lines that end at a comma. The longest is a
+//! network with many groups, about 45 bytes each: under 64 KiB.
+
+use core::fmt::{self, Write as _};
+use core::net::{IpAddr, SocketAddr};
+
+use super::buffer::Buffer;
+use super::host::{Host, MoonRow, NetworkRow, PathRow, PeerRow};
+use super::line::ROW_MAX;
+use super::lists::prefixes;
+use crate::base::{NetworkId, UnixMs};
+use crate::service::json::Quoted;
+use crate::wire::inet::Slash;
+
+/// Where a text is. `sent` ≤ `text.len()`.
+#[derive(Debug)]
+pub(super) struct JsonList {
+    what: What,
+    next: Next,
+    text: String,
+    sent: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Status,
+    Peers,
+    Networks,
+    Network(NetworkId),
+    Moons,
+}
+
+/// What is written down next.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    Begin,
+    /// Element at this cursor, and whether it is the first.
+    Element(usize, bool),
+    Nothing,
+}
+
+impl JsonList {
+    const fn new(what: What) -> Self {
+        Self {
+            what,
+            next: Next::Begin,
+            text: String::new(),
+            sent: 0,
+        }
+    }
+
+    pub(super) const fn status() -> Self {
+        Self::new(What::Status)
+    }
+
+    pub(super) const fn peers() -> Self {
+        Self::new(What::Peers)
+    }
+
+    pub(super) const fn networks() -> Self {
+        Self::new(What::Networks)
+    }
+
+    pub(super) const fn network(id: NetworkId) -> Self {
+        Self::new(What::Network(id))
+    }
+
+    pub(super) const fn moons() -> Self {
+        Self::new(What::Moons)
+    }
+
+    /// Writes the next line. `false`: there is none.
+    pub(super) fn next(&mut self, host: &dyn Host, out: &mut Buffer) -> bool {
+        if self.sent == self.text.len() {
+            self.text.clear();
+            self.sent = 0;
+            // Writing to a String cannot fail.
+            let _ = self.write_down(host);
+        }
+        let rest = self.text.get(self.sent..).unwrap_or_default();
+        let line = first_line(rest, ROW_MAX - 1);
+        if line.is_empty() {
+            return false;
+        }
+        out.row(format_args!("{line}"));
+        self.sent += line.len();
+        true
+    }
+
+    fn write_down(&mut self, host: &dyn Host) -> fmt::Result {
+        let text = &mut self.text;
+        match (self.next, self.what) {
+            (Next::Nothing, _) => Ok(()),
+            (_, What::Status) => {
+                self.next = Next::Nothing;
+                write!(text, "{}", Status(host))
+            }
+            (_, What::Network(id)) => {
+                self.next = Next::Nothing;
+                match host.network(id) {
+                    Some(row) => write!(text, "{}", Network(host, row)),
+                    None => text.write_str("{}"),
+                }
+            }
+            (Next::Begin, _) => {
+                self.next = Next::Element(0, true);
+                text.write_char('[')
+            }
+            (Next::Element(cursor, first), _) => {
+                if !first {
+                    text.push(',');
+                }
+                let next = match self.what {
+                    What::Peers => host.next_peer(cursor).map(|(next, row)| {
+                        let written = write!(text, "{}", Peer(host, row));
+                        written.map(|()| next)
+                    }),
+                    What::Networks => host.next_network(cursor).map(|(next, row)| {
+                        let written = write!(text, "{}", Network(host, row));
+                        written.map(|()| next)
+                    }),
+                    What::Moons => host.moon(cursor).map(|row| {
+                        let written = write!(text, "{}", Moon(row));
+                        written.map(|()| cursor + 1)
+                    }),
+                    What::Status | What::Network(_) => None,
+                };
+                self.next = match next.transpose()? {
+                    Some(next) => Next::Element(next, false),
+                    None => {
+                        text.clear();
+                        text.push(']');
+                        Next::Nothing
+                    }
+                };
+                Ok(())
+            }
+        }
+    }
+}
+
+/// As much of `text` as fits into `max` bytes and ends behind a comma that is no part of a
+/// string; all of it when it fits.
+fn first_line(text: &str, max: usize) -> &str {
+    if text.len() <= max {
+        return text;
+    }
+    let (mut in_string, mut escaped, mut end) = (false, false, 0);
+    for (at, byte) in text.bytes().enumerate().take(max) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_string = !in_string,
+            b',' if !in_string => end = at + 1,
+            _ => {}
+        }
+    }
+    if end == 0 {
+        // One string of 4 KiB: whoever puts the lines together again has it whole.
+        end = max;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+    }
+    text.get(..end).unwrap_or_default()
+}
+
+/// `[a,b,…]`, each in quotes.
+fn write_strings<T: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    items: impl Iterator<Item = T>,
+) -> fmt::Result {
+    f.write_char('[')?;
+    for (n, item) in items.enumerate() {
+        write!(f, "{}\"{item}\"", comma(n))?;
+    }
+    f.write_char(']')
+}
+
+fn write_addresses(
+    f: &mut fmt::Formatter<'_>,
+    addresses: impl Fn(usize) -> Option<SocketAddr>,
+) -> fmt::Result {
+    write_strings(f, (0..).map_while(addresses).map(Slash))
+}
+
+fn comma(n: usize) -> &'static str {
+    if n > 0 { "," } else { "" }
+}
+
+struct Status<'a>(&'a dyn Host);
+
+impl fmt::Display for Status<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.0;
+        let info = host.info();
+        let (major, minor, revision) = crate::VERSION;
+        write!(
+            f,
+            "{{\"address\":\"{}\",\"clock\":{},\"config\":{{\"settings\":{{\
+             \"allowTcpFallbackRelay\":false,\"forceTcpRelay\":false,\"homeDir\":{},\
+             \"listeningOn\":",
+            info.identity.address,
+            info.clock.as_ms(),
+            Quoted(info.home),
+        )?;
+        write_addresses(f, |n| host.bound(n))?;
+        write!(
+            f,
+            ",\"portMappingEnabled\":false,\"primaryPort\":{},\"softwareUpdate\":\"disable\",\
+             \"softwareUpdateChannel\":\"release\",\"surfaceAddresses\":",
+            info.port
+        )?;
+        write_addresses(f, |n| host.surface(n))?;
+        write!(
+            f,
+            "}}}},\"online\":{},\"planetWorldId\":{},\"planetWorldTimestamp\":{},\
+             \"publicIdentity\":\"{}\",\"tcpFallbackActive\":false,\
+             \"version\":\"{major}.{minor}.{revision}\",\"versionBuild\":0,\
+             \"versionMajor\":{major},\"versionMinor\":{minor},\"versionRev\":{revision}}}",
+            info.online, info.planet_id, info.planet_timestamp, info.identity,
+        )
+    }
+}
+
+struct Peer<'a>(&'a dyn Host, PeerRow<'a>);
+
+impl fmt::Display for Peer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(host, peer) = self;
+        let clock = host.info().clock;
+        write!(
+            f,
+            "{{\"address\":\"{}\",\"isBonded\":false,\"latency\":{},\"paths\":[",
+            peer.address,
+            peer.latency_ms.map_or(-1, i64::from),
+        )?;
+        let mut n = 0;
+        while let Some(path) = host.path(peer.address, n) {
+            write!(f, "{}{}", comma(n), Path(path, clock))?;
+            n += 1;
+        }
+        let (major, minor, revision) = peer.version.map_or((-1, -1, -1), |(a, b, c)| {
+            (i32::from(a), i32::from(b), i32::from(c))
+        });
+        write!(
+            f,
+            "],\"role\":\"{}\",\"tunneled\":false,\"version\":\"{major}.{minor}.{revision}\",\
+             \"versionMajor\":{major},\"versionMinor\":{minor},\"versionRev\":{revision}}}",
+            peer.role,
+        )
+    }
+}
+
+struct Path<'a>(PathRow<'a>, UnixMs);
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(path, clock) = self;
+        let time = |age: Option<u64>| age.map_or(0, |age| clock.as_ms().saturating_sub(age));
+        write!(
+            f,
+            "{{\"active\":{},\"address\":\"{}\",\"expired\":{},\"lastReceive\":{},\
+             \"lastSend\":{},\"localPort\":{},\"preferred\":{},\"trustedPathId\":0}}",
+            path.active,
+            Slash(path.remote),
+            path.expired,
+            time(path.received_ms),
+            time(path.sent_ms),
+            path.local.map_or(0, |at| at.port()),
+            path.preferred,
+        )
+    }
+}
+
+struct Network<'a>(&'a dyn Host, NetworkRow<'a>);
+
+/// Settings with prefix lists; 1.14.1 has only the boolean (service 3.4).
+const WITH_PREFIXES: [&str; 3] = ["allowDefault", "allowGlobal", "allowManaged"];
+
+impl Network<'_> {
+    fn write_settings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(host, row) = self;
+        write!(f, "\"allowDNS\":{}", row.allow_dns)?;
+        let on = [row.allow_default, row.allow_global, row.allow_managed];
+        for (key, on) in WITH_PREFIXES.into_iter().zip(on) {
+            write!(f, ",\"{key}\":{on}")?;
+            let list = prefixes(*host, row.id, key).unwrap_or_default();
+            if !list.is_empty() {
+                write!(f, ",\"{key}Prefixes\":")?;
+                write_strings(f, list.split(','))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_routes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(host, row) = self;
+        let mut n = 0;
+        while let Some(route) = host.route(row.id, n) {
+            write!(
+                f,
+                "{}{{\"flags\":{},\"metric\":{},\"target\":\"{}\",\"via\":{}}}",
+                comma(n),
+                route.flags,
+                route.metric,
+                route.target,
+                Via(route.via),
+            )?;
+            n += 1;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Network<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(host, row) = self;
+        let id = row.id;
+        f.write_char('{')?;
+        self.write_settings(f)?;
+        f.write_str(",\"assignedAddresses\":")?;
+        write_strings(f, (0..).map_while(|n| host.address(id, n)))?;
+        write!(
+            f,
+            ",\"bridge\":{},\"broadcastEnabled\":{},\"dhcp\":false,\
+             \"dns\":{{\"domain\":{},\"servers\":",
+            row.bridge,
+            row.broadcast,
+            Quoted(row.dns_domain),
+        )?;
+        write_strings(f, (0..).map_while(|n| host.dns_server(id, n)))?;
+        write!(
+            f,
+            "}},\"id\":\"{id}\",\"mac\":\"{}\",\"mtu\":{},\"multicastSubscriptions\":[",
+            row.mac, row.mtu,
+        )?;
+        for (n, (mac, adi)) in (0..).map_while(|n| host.group(id, n)).enumerate() {
+            write!(f, "{}{{\"adi\":{adi},\"mac\":\"{mac}\"}}", comma(n))?;
+        }
+        write!(
+            f,
+            "],\"name\":{},\"netconfRevision\":{},\"nwid\":\"{id}\",\"portDeviceName\":{},\
+             \"portError\":{},\"routes\":[",
+            Quoted(row.name),
+            row.revision,
+            Quoted(row.device),
+            row.port_error,
+        )?;
+        self.write_routes(f)?;
+        write!(
+            f,
+            "],\"status\":\"{}\",\"type\":\"{}\"}}",
+            row.status, row.kind
+        )
+    }
+}
+
+struct Via(Option<IpAddr>);
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(ip) => write!(f, "\"{ip}\""),
+            None => f.write_str("null"),
+        }
+    }
+}
+
+struct Moon<'a>(MoonRow<'a>);
+
+impl fmt::Display for Moon<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(moon) = self;
+        let Some(world) = &moon.world else {
+            return write!(
+                f,
+                "{{\"id\":\"{:016x}\",\"roots\":[],\"signature\":null,\"timestamp\":0,\
+                 \"updatesMustBeSignedBy\":null,\"waiting\":true}}",
+                moon.id
+            );
+        };
+        write!(f, "{{\"id\":\"{:016x}\",\"roots\":[", world.id)?;
+        for (n, root) in world.roots().enumerate() {
+            write!(
+                f,
+                "{}{{\"identity\":\"{}\",\"stableEndpoints\":",
+                comma(n),
+                root.identity
+            )?;
+            write_strings(f, root.endpoints().map(Slash))?;
+            f.write_char('}')?;
+        }
+        f.write_str("],\"signature\":\"")?;
+        write_hex(f, &world.signature)?;
+        write!(f, "\",\"timestamp\":{},", world.timestamp)?;
+        f.write_str("\"updatesMustBeSignedBy\":\"")?;
+        write_hex(f, &world.update_key)?;
+        f.write_str("\",\"waiting\":false}")
+    }
+}
+
+fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|b| write!(f, "{b:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_at_commas_outside_strings() {
+        let text = r#"["a,b\",c","d,e",1,2]"#;
+        assert_eq!(first_line(text, text.len()), text);
+        assert_eq!(first_line(text, 12), r#"["a,b\",c","#);
+        assert_eq!(first_line(text, 16), r#"["a,b\",c","#);
+        assert_eq!(first_line(text, 17), r#"["a,b\",c","d,e","#);
+        assert_eq!(first_line("\"äää\"", 4), "\"ä");
+    }
+}

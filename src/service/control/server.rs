@@ -1,0 +1,271 @@
+//! The sockets of the control protocol and their connections (service 6.1, 6.8).
+//!
+//! Driving law: [`Server::ready`] for each event of the poll with one of our tokens, then
+//! [`Server::turn`] until it says that nothing is left (other sources may have their turn in
+//! between), then [`Server::next_deadline`]. [`Server::publish`] is followed by a turn too.
+
+use core::fmt;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+
+use super::commands::Caller;
+use super::conn::{Conn, Turn};
+use super::events::Class;
+use super::host::Host;
+use super::line::{Code, END, read_only_socket_path, socket_path};
+use crate::base::{Mono, UnixMs};
+
+/// Connections at once, about 20 KiB each, taken when they come. The next is told `503`.
+pub const CONNS_MAX: usize = 8;
+
+/// Who may connect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Access {
+    /// Members of this group may command as well (0660 instead of 0600).
+    pub group: Option<u32>,
+    /// Anybody may read, on a second socket.
+    pub read_only_socket: bool,
+}
+
+const MODE_OWNER: u32 = 0o600;
+const MODE_GROUP: u32 = 0o660;
+const MODE_ALL: u32 = 0o666;
+
+#[derive(Debug)]
+struct Listener {
+    socket: UnixListener,
+    path: PathBuf,
+    read_only: bool,
+    /// Not yet said that it would block.
+    pending: bool,
+}
+
+/// The control server. Token `first + n` belongs to listener `n`, those behind to connections.
+#[derive(Debug)]
+pub struct Server {
+    first: usize,
+    listeners: Vec<Listener>,
+    conns: [Option<Box<Conn<UnixStream>>>; CONNS_MAX],
+}
+
+const LISTENERS_MAX: usize = 2;
+
+impl Server {
+    /// Tokens in use, from the first on.
+    pub const TOKENS: usize = LISTENERS_MAX + CONNS_MAX;
+
+    /// Opens the sockets of a home. [`io::ErrorKind::AddrInUse`]: somebody answers there.
+    pub fn open(
+        home: &Path,
+        access: Access,
+        registry: &Registry,
+        first: Token,
+    ) -> io::Result<Self> {
+        let mut server = Self {
+            first: first.0,
+            listeners: Vec::with_capacity(LISTENERS_MAX),
+            conns: Default::default(),
+        };
+        let mode = match access.group {
+            Some(_) => MODE_GROUP,
+            None => MODE_OWNER,
+        };
+        server.listen(socket_path(home), mode, access.group, registry)?;
+        if access.read_only_socket {
+            server.listen(read_only_socket_path(home), MODE_ALL, None, registry)?;
+        }
+        Ok(server)
+    }
+
+    fn listen(
+        &mut self,
+        path: PathBuf,
+        mode: u32,
+        group: Option<u32>,
+        registry: &Registry,
+    ) -> io::Result<()> {
+        remove_stale(&path)?;
+        // Nobody may connect between bind and chmod.
+        let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
+        let bound = UnixListener::bind(&path);
+        nix::sys::stat::umask(before);
+        let listener = Listener {
+            socket: bound?,
+            path,
+            read_only: mode == MODE_ALL,
+            pending: true,
+        };
+        listener.socket.set_nonblocking(true)?;
+        if group.is_some() {
+            chown(&listener.path, None, group)?;
+        }
+        fs::set_permissions(&listener.path, fs::Permissions::from_mode(mode))?;
+        let token = Token(self.first + self.listeners.len());
+        let fd = listener.socket.as_raw_fd();
+        registry.register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+        self.listeners.push(listener);
+        Ok(())
+    }
+
+    /// This token is ours.
+    pub fn owns(&self, token: Token) -> bool {
+        (self.first..self.first + Self::TOKENS).contains(&token.0)
+    }
+
+    /// Something happened on one of our tokens. Work is done by the next turn.
+    pub fn ready(&mut self, token: Token) {
+        let Some(n) = token.0.checked_sub(self.first) else {
+            return;
+        };
+        if n < LISTENERS_MAX {
+            if let Some(listener) = self.listeners.get_mut(n) {
+                listener.pending = true;
+            }
+        } else if let Some(Some(conn)) = self.conns.get_mut(n - LISTENERS_MAX) {
+            conn.ready();
+        }
+    }
+
+    /// One turn of every connection: at most one command each. `true`: there is more to do, so
+    /// poll without waiting.
+    pub fn turn(&mut self, now: Mono, registry: &Registry, host: &mut dyn Host) -> bool {
+        self.accept(now, registry, host);
+        let mut more = false;
+        for slot in &mut self.conns {
+            let Some(conn) = slot else { continue };
+            match conn.turn(now, host) {
+                Turn::More => more = true,
+                Turn::Wait => {}
+                Turn::Closed => {
+                    // Closing the descriptor would do as well; nobody else has a copy.
+                    let fd = conn.stream().as_raw_fd();
+                    let _ = registry.deregister(&mut SourceFd(&fd));
+                    *slot = None;
+                }
+            }
+        }
+        more
+    }
+
+    /// When the next silent connection will be closed, by a turn.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        self.conns
+            .iter()
+            .flatten()
+            .filter_map(|c| c.deadline())
+            .min()
+    }
+
+    /// Tells those who asked with `monitor`: `key=value` pairs, values through [`Field`] where
+    /// they may hold blanks. Sent by the next turn.
+    ///
+    /// [`Field`]: super::line::Field
+    pub fn publish(&mut self, wall: UnixMs, class: Class, keys: fmt::Arguments<'_>) -> bool {
+        let mut heard = false;
+        for conn in self.conns.iter_mut().flatten() {
+            heard |= conn.event(wall, class, keys);
+        }
+        heard
+    }
+
+    fn accept(&mut self, now: Mono, registry: &Registry, host: &dyn Host) {
+        for listener in &mut self.listeners {
+            // Bounded: who comes when all slots are taken is sent away.
+            for _ in 0..CONNS_MAX {
+                if !listener.pending {
+                    break;
+                }
+                let stream = match listener.socket.accept() {
+                    Ok((stream, _)) => stream,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(e) => {
+                        // Out of descriptors, for instance: the next event brings another try.
+                        if e.kind() != io::ErrorKind::WouldBlock {
+                            log::warn!("control: cannot accept a connection: {e}");
+                        }
+                        listener.pending = false;
+                        break;
+                    }
+                };
+                if let Err(e) = stream.set_nonblocking(true) {
+                    log::warn!("control: cannot use a connection: {e}");
+                    continue;
+                }
+                let free = self.conns.iter_mut().enumerate().find(|(_, c)| c.is_none());
+                let Some((n, slot)) = free else {
+                    turn_away(&stream);
+                    continue;
+                };
+                let token = Token(self.first + LISTENERS_MAX + n);
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                let fd = stream.as_raw_fd();
+                if let Err(e) = registry.register(&mut SourceFd(&fd), token, interest) {
+                    log::warn!("control: cannot watch a connection: {e}");
+                    continue;
+                }
+                let caller = identify(&stream, listener.read_only);
+                *slot = Some(Box::new(Conn::new(stream, caller, now, host)));
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        for listener in &self.listeners {
+            // It may be gone with its directory.
+            let _ = fs::remove_file(&listener.path);
+        }
+    }
+}
+
+fn turn_away(mut stream: &UnixStream) {
+    // A fresh socket has room for this; if not, it is closed all the same.
+    let text = format!("{} zt-ctl too many connections\n{END}\n", Code::Busy);
+    let _ = io::Write::write(&mut stream, text.as_bytes());
+}
+
+/// Removes a socket on which nobody answers.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match UnixStream::connect(path) {
+        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(e) => Err(e),
+    }
+}
+
+fn identify(stream: &impl AsFd, read_only: bool) -> Caller {
+    let (uid, pid) = credentials(stream);
+    let own = nix::unistd::geteuid().as_raw();
+    Caller {
+        uid,
+        pid,
+        is_owner: uid.is_some_and(|uid| uid == 0 || uid == own),
+        read_only,
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn credentials(stream: &impl AsFd) -> (Option<u32>, Option<i32>) {
+    use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+    match getsockopt(stream, PeerCredentials) {
+        Ok(peer) => (Some(peer.uid()), Some(peer.pid())),
+        Err(_) => (None, None),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn credentials(stream: &impl AsFd) -> (Option<u32>, Option<i32>) {
+    match nix::unistd::getpeereid(stream) {
+        Ok((uid, _)) => (Some(uid.as_raw()), None),
+        Err(_) => (None, None),
+    }
+}
