@@ -36,6 +36,10 @@ pub(super) struct SivKeys {
 }
 
 #[derive(Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per peer, and a machine has one form only"
+)]
 enum Form {
     #[cfg(target_arch = "x86_64")]
     Fast(x86::Keys),

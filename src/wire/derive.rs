@@ -64,20 +64,20 @@ pub fn device_name(network: NetworkId, trial: u32) -> heapless::String<DEVICE_NA
 }
 
 /// RFC 4193 address, on-link /88.
-pub const fn rfc4193(network: NetworkId, address: Address) -> Ipv6Addr {
+pub fn rfc4193(network: NetworkId, address: Address) -> Ipv6Addr {
     let n = network.to_bytes();
     let [a, b, c, d, e] = address.to_bytes();
     let n = [n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7]];
-    Ipv6Addr::from_octets([
+    Ipv6Addr::from([
         0xfd, n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], 0x99, 0x93, a, b, c, d, e,
     ])
 }
 
 /// 6PLANE address, on-link /40; its owner has the whole /80.
-pub const fn sixplane(network: NetworkId, address: Address) -> Ipv6Addr {
+pub fn sixplane(network: NetworkId, address: Address) -> Ipv6Addr {
     let [n0, n1, n2, n3, n4, n5, n6, n7] = network.to_bytes();
     let [a, b, c, d, e] = address.to_bytes();
-    Ipv6Addr::from_octets([
+    Ipv6Addr::from([
         0xfc,
         n0 ^ n4,
         n1 ^ n5,
@@ -98,9 +98,9 @@ pub const fn sixplane(network: NetworkId, address: Address) -> Ipv6Addr {
 }
 
 /// Link-local address that the kernel gives a tap.
-pub const fn link_local(mac: Mac) -> Ipv6Addr {
+pub fn link_local(mac: Mac) -> Ipv6Addr {
     let [a, b, c, d, e, f] = mac.to_bytes();
-    Ipv6Addr::from_octets([
+    Ipv6Addr::from([
         0xfe,
         0x80,
         0,

@@ -39,7 +39,7 @@ pub const LIKE_LEN: usize = 18;
 
 /// Records of a MULTICAST_LIKE. The payload must be made of whole records.
 pub fn likes(payload: &[u8]) -> Result<impl Iterator<Item = (NetworkId, Group)>, Malformed> {
-    if payload.len() % LIKE_LEN != 0 {
+    if !payload.len().is_multiple_of(LIKE_LEN) {
         return Err(Malformed::Length);
     }
     Ok(payload.chunks_exact(LIKE_LEN).filter_map(|record| {

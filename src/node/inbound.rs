@@ -1,0 +1,1013 @@
+//! Datagrams on their way in: kind, reassembly, relaying, authentication, dispatch (wire 13.1,
+//! node 6.2–6.4).
+
+use core::net::SocketAddr;
+
+use super::io::{DropReason, Event, Family, Outbox, SocketId};
+use super::outbound::{Hop, Seal};
+use super::path::Path;
+use super::policy;
+use super::state::Core;
+use super::waiting::Way;
+use super::whois::Want;
+use super::{Ctx, Node};
+use crate::base::{Address, Limits, Slot};
+use crate::crypto::armor;
+use crate::wire::control::{self, ErrorReply, OkReply, PushDirectPaths, Rendezvous};
+use crate::wire::cursor::{Reader, Writer};
+use crate::wire::fragment::FragmentHeader;
+use crate::wire::identity::Identity;
+use crate::wire::inet;
+use crate::wire::lz4;
+use crate::wire::packet::{self, HEADER_LEN, Header, Kind, Suite, VERB_AT, VERB_COMPRESSED};
+use crate::wire::verb::{ErrorCode, Verb};
+
+/// Identities in one OK(WHOIS).
+const WHOIS_ANSWERS: usize = 4;
+
+/// Where a packet came from.
+#[derive(Clone, Copy)]
+struct Origin {
+    slot: Slot,
+    peer: Address,
+    local: SocketId,
+    from: SocketAddr,
+    header: Header,
+}
+
+impl Origin {
+    fn back(&self) -> Hop {
+        Hop::plain(self.local, self.from)
+    }
+}
+
+impl Node {
+    pub(super) fn datagram(
+        &mut self,
+        out: &mut dyn Outbox,
+        local: SocketId,
+        from: SocketAddr,
+        datagram: &mut [u8],
+    ) {
+        let core = &mut self.core;
+        core.stats.rx_datagrams = core.stats.rx_datagrams.wrapping_add(1);
+        core.stats.rx_bytes = core.stats.rx_bytes.wrapping_add(datagram.len() as u64);
+        match packet::classify(datagram) {
+            Kind::Junk => core.stats.drop(DropReason::Junk),
+            Kind::Beacon(address) => core.beacon(out, local, from, address),
+            Kind::Fragment => {
+                let Ok((head, data)) = FragmentHeader::parse(datagram) else {
+                    return core.stats.drop(DropReason::BadFragment);
+                };
+                if head.destination != core.me {
+                    return core.relay(out, local, from, datagram, head.destination, None);
+                }
+                let whole = core.reassembly.add(
+                    core.now.mono,
+                    from,
+                    head.id,
+                    head.number,
+                    Some(head.total),
+                    data,
+                    &mut core.stats,
+                );
+                if let Some(mut whole) = whole {
+                    self.packet(out, local, from, whole.packet());
+                    self.core.reassembly.give_back(whole);
+                }
+            }
+            Kind::Packet => {
+                let Ok(header) = Header::parse(datagram) else {
+                    return core.stats.drop(DropReason::Malformed);
+                };
+                if header.source == core.me {
+                    return core.stats.drop(DropReason::OwnSource);
+                }
+                if header.destination != core.me {
+                    let source = Some(header.source);
+                    return core.relay(out, local, from, datagram, header.destination, source);
+                }
+                if !header.is_fragmented() {
+                    return self.packet(out, local, from, datagram);
+                }
+                let whole = core.reassembly.add(
+                    core.now.mono,
+                    from,
+                    header.id,
+                    0,
+                    None,
+                    datagram,
+                    &mut core.stats,
+                );
+                if let Some(mut whole) = whole {
+                    self.packet(out, local, from, whole.packet());
+                    self.core.reassembly.give_back(whole);
+                }
+            }
+        }
+    }
+
+    /// A whole packet for us.
+    pub(super) fn packet(
+        &mut self,
+        out: &mut dyn Outbox,
+        local: SocketId,
+        from: SocketAddr,
+        packet: &mut [u8],
+    ) {
+        let core = &mut self.core;
+        let now = core.now.mono;
+        let Ok(header) = Header::parse(packet) else {
+            return core.stats.drop(DropReason::Malformed);
+        };
+        if header.source == core.me {
+            return core.stats.drop(DropReason::OwnSource);
+        }
+        let verb = packet.get(VERB_AT).copied().unwrap_or(0);
+        if header.suite() == Some(Suite::Poly1305) && verb & 0x1f == Verb::Hello as u8 {
+            return core.handle_hello(out, local, from, header, packet);
+        }
+        let Some(slot) = core.peers.find(&header.source) else {
+            match core.whois.want(header.source, now) {
+                Want::Unknown => core.stats.drop(DropReason::WhoisNegative),
+                want => {
+                    let way = Way::In { local, from };
+                    core.waiting
+                        .push(header.source, way, packet, now, &mut core.stats);
+                    if want == Want::Ask {
+                        core.send_whois(out, header.source, 0);
+                    }
+                }
+            }
+            return;
+        };
+        let Some(peer) = core.peers.at(slot) else {
+            return;
+        };
+        match header.suite() {
+            Some(Suite::Poly1305 | Suite::Salsa | Suite::AesGmacSiv) => {}
+            Some(Suite::Trusted) | None => return core.stats.drop(DropReason::Suite),
+        }
+        if armor::open(&peer.keys, packet).is_err() {
+            return core.stats.drop(DropReason::Authentication);
+        }
+        let origin = Origin {
+            slot,
+            peer: header.source,
+            local,
+            from,
+            header,
+        };
+        if packet
+            .get(VERB_AT)
+            .is_some_and(|v| v & VERB_COMPRESSED != 0)
+        {
+            self.compressed(out, origin, packet);
+        } else {
+            self.dispatch(out, origin, packet);
+        }
+    }
+
+    /// Unpacks into the scratch buffer and goes on there.
+    fn compressed(&mut self, out: &mut dyn Outbox, origin: Origin, packet: &mut [u8]) {
+        let mut unpacked = core::mem::take(&mut self.unpacked);
+        let len = match (unpacked.get_mut(HEADER_LEN..), packet.get(HEADER_LEN..)) {
+            (Some(room), Some(squeezed)) => lz4::decompress(squeezed, room).ok(),
+            _ => None,
+        };
+        match (len, packet.get(..HEADER_LEN)) {
+            (Some(len), Some(head)) => {
+                if let Some(whole) = unpacked.get_mut(..HEADER_LEN + len) {
+                    whole[..HEADER_LEN].copy_from_slice(head);
+                    whole[VERB_AT] &= !VERB_COMPRESSED;
+                    self.dispatch(out, origin, whole);
+                }
+            }
+            _ => self.core.stats.drop(DropReason::Compression),
+        }
+        self.unpacked = unpacked;
+    }
+
+    fn dispatch(&mut self, out: &mut dyn Outbox, origin: Origin, packet: &mut [u8]) {
+        let Some(byte) = packet.get(VERB_AT) else {
+            return;
+        };
+        let Some(verb) = Verb::from_byte(byte & 0x1f) else {
+            self.core.stats.drop(DropReason::UnknownVerb);
+            return self.core.heard(out, origin, Verb::Nop, false);
+        };
+        match verb {
+            Verb::Frame
+            | Verb::ExtFrame
+            | Verb::MulticastLike
+            | Verb::NetworkCredentials
+            | Verb::NetworkConfigRequest
+            | Verb::NetworkConfig
+            | Verb::MulticastGather
+            | Verb::MulticastFrame => self.network_verb(out, origin, verb, packet),
+            Verb::Ok => self.ok(out, origin, packet),
+            Verb::Error => self.error(out, origin, packet),
+            Verb::Hello => {
+                let Origin {
+                    slot,
+                    local,
+                    from,
+                    header,
+                    ..
+                } = origin;
+                self.core
+                    .known_hello(out, slot, local, from, header, packet);
+            }
+            Verb::Whois => self.core.whois_asked(out, origin, packet),
+            Verb::Rendezvous => self.core.rendezvous(out, origin, packet),
+            Verb::Echo => self.core.echo(out, origin, packet),
+            Verb::PushDirectPaths => self.core.pushed_paths(out, origin, packet),
+            Verb::Nop => self.core.heard(out, origin, verb, false),
+            Verb::Ack
+            | Verb::QosMeasurement
+            | Verb::PathNegotiationRequest
+            | Verb::CircuitTest
+            | Verb::UserMessage
+            | Verb::RemoteTrace => {
+                self.core.stats.drop(DropReason::Ignored);
+                self.core.heard(out, origin, verb, false);
+            }
+        }
+    }
+
+    fn network_verb(
+        &mut self,
+        out: &mut dyn Outbox,
+        origin: Origin,
+        verb: Verb,
+        packet: &mut [u8],
+    ) {
+        let mut ctx = Ctx {
+            core: &mut self.core,
+            out,
+        };
+        let verdict = self
+            .networks
+            .inbound(&mut ctx, origin.peer, verb, origin.header.id, packet);
+        self.core.heard(out, origin, verb, verdict.member);
+    }
+
+    fn ok(&mut self, out: &mut dyn Outbox, origin: Origin, packet: &mut [u8]) {
+        let now = self.core.now.mono;
+        let Ok(ok) = OkReply::parse(packet.get(HEADER_LEN..).unwrap_or_default()) else {
+            return self.core.stats.drop(DropReason::Malformed);
+        };
+        let request = self.core.expected.get(ok.id, origin.peer, now);
+        let Some(request) = request.filter(|r| r.verb as u8 == ok.verb) else {
+            return self.core.stats.drop(DropReason::UnexpectedReply);
+        };
+        match request.verb {
+            Verb::Hello => {
+                let hops = origin.header.hops();
+                let (slot, back) = (origin.slot, origin.back());
+                self.core
+                    .handle_ok_hello(out, slot, back, hops, request.sent, ok.body);
+            }
+            Verb::Whois => {
+                self.core.heard(out, origin, Verb::Ok, false);
+                if !self.core.topology.is_upstream(origin.peer) {
+                    return self.core.stats.drop(DropReason::NotUpstream);
+                }
+                match Identity::read(&mut Reader::new(ok.body)) {
+                    Ok(identity) if self.core.whois.asks(identity.address) => {
+                        self.core.identity_found(identity);
+                    }
+                    Ok(_) => self.core.stats.drop(DropReason::UnexpectedReply),
+                    Err(_) => self.core.stats.drop(DropReason::Malformed),
+                }
+            }
+            Verb::Echo => {
+                self.core.heard(out, origin, Verb::Ok, false);
+                if origin.header.hops() == 0
+                    && let Some(path) = self
+                        .core
+                        .peers
+                        .at_mut(origin.slot)
+                        .and_then(|p| p.path_mut(origin.local, &origin.from))
+                {
+                    path.measure(now.since(request.sent));
+                }
+            }
+            verb => {
+                self.core.heard(out, origin, Verb::Ok, false);
+                let mut ctx = Ctx {
+                    core: &mut self.core,
+                    out,
+                };
+                self.networks
+                    .inbound_ok(&mut ctx, origin.peer, verb, ok.id, ok.body);
+            }
+        }
+    }
+
+    fn error(&mut self, out: &mut dyn Outbox, origin: Origin, packet: &mut [u8]) {
+        let now = self.core.now.mono;
+        let Ok(error) = ErrorReply::parse(packet.get(HEADER_LEN..).unwrap_or_default()) else {
+            return self.core.stats.drop(DropReason::Malformed);
+        };
+        self.core.heard(out, origin, Verb::Error, false);
+        let asked = self
+            .core
+            .expected
+            .get(error.id, origin.peer, now)
+            .map(|r| r.verb);
+        let upstream = self.core.topology.is_upstream(origin.peer);
+        match Verb::from_byte(error.verb) {
+            Some(Verb::Hello) if error.code == ErrorCode::IdentityCollision as u8 => {
+                if !upstream {
+                    self.core.stats.drop(DropReason::NotUpstream);
+                } else if asked == Some(Verb::Hello) {
+                    self.core.event(Event::Collision);
+                } else {
+                    self.core.stats.drop(DropReason::UnexpectedReply);
+                }
+            }
+            Some(Verb::Whois) if error.code == ErrorCode::ObjectNotFound as u8 => {
+                // 1.0.x says so; later ones stay silent.
+                let address = Reader::new(error.body).address();
+                if upstream
+                    && asked == Some(Verb::Whois)
+                    && let Ok(address) = address
+                {
+                    self.core.whois.hurry(address, now);
+                } else {
+                    self.core.stats.drop(DropReason::UnexpectedReply);
+                }
+            }
+            Some(verb) => {
+                let mut ctx = Ctx {
+                    core: &mut self.core,
+                    out,
+                };
+                self.networks
+                    .inbound_error(&mut ctx, origin.peer, verb, error.code, error.body);
+            }
+            None => self.core.stats.drop(DropReason::UnknownVerb),
+        }
+    }
+}
+
+impl Core {
+    fn heard(&mut self, out: &mut dyn Outbox, origin: Origin, verb: Verb, member: bool) {
+        let hops = origin.header.hops();
+        self.received(
+            out,
+            origin.slot,
+            verb,
+            origin.local,
+            origin.from,
+            hops,
+            member,
+        );
+    }
+
+    /// An authenticated packet that counts (node 4.3). `member`: it proved membership.
+    pub(crate) fn received(
+        &mut self,
+        out: &mut dyn Outbox,
+        slot: Slot,
+        verb: Verb,
+        local: SocketId,
+        from: SocketAddr,
+        hops: u8,
+        member: bool,
+    ) {
+        let now = self.now.mono;
+        let round = self.jitter(policy::HELLO_ROUND_MS);
+        let Some(peer) = self.peers.at_mut(slot) else {
+            return;
+        };
+        let address = peer.identity.address;
+        peer.heard = Some(now);
+        let mut rearm = false;
+        if !peer.announced {
+            peer.announced = true;
+            rearm = true;
+            self.event(Event::PeerUp(address));
+        }
+        let Some(peer) = self.peers.at_mut(slot) else {
+            return;
+        };
+        let traffic = matches!(
+            verb,
+            Verb::Frame
+                | Verb::ExtFrame
+                | Verb::MulticastFrame
+                | Verb::NetworkConfig
+                | Verb::NetworkConfigRequest
+        );
+        if traffic {
+            rearm |= !peer.is_active(now);
+            peer.active = Some(now);
+        }
+        if member {
+            peer.trust = Some(now);
+        }
+        let mut answering = false;
+        if let Some(contact) = peer.contact.as_mut() {
+            answering = !contact.answering;
+            rearm |= answering || contact.asked.is_some();
+            contact.answered(now, round);
+        }
+        if hops == 0 {
+            if let Some(path) = peer.path_mut(local, &from) {
+                path.receive(now);
+                if member {
+                    path.trust = Some(now);
+                }
+                if traffic {
+                    path.busy = Some(now);
+                }
+            } else if !peer.has_alive_sibling(local, from.ip(), now) {
+                self.unknown_path(out, slot, verb, local, from);
+            }
+        }
+        if rearm {
+            self.rearm(slot);
+        }
+        if answering {
+            self.update_online();
+        }
+        self.push_paths(out, slot, local, from, hops);
+    }
+
+    /// A packet came directly over a path that is not in the list (node 5.1).
+    fn unknown_path(
+        &mut self,
+        out: &mut dyn Outbox,
+        slot: Slot,
+        verb: Verb,
+        local: SocketId,
+        from: SocketAddr,
+    ) {
+        let now = self.now.mono;
+        let cap = self.limits.paths_per_peer;
+        let Some(address) = self.peers.at(slot).map(|p| p.identity.address) else {
+            return;
+        };
+        if !self.allows_path(address, &from) {
+            return self.stats.drop(DropReason::BadPath);
+        }
+        let Some(peer) = self.peers.at_mut(slot) else {
+            return;
+        };
+        if verb != Verb::Ok {
+            if peer.try_path(local, from, now) {
+                self.hello_from_all(out, slot, from);
+            }
+            return;
+        }
+        let upstream = peer.upstream;
+        let path = Path::new(local, from, now);
+        if let Some(old) = peer.learn(path, cap, now) {
+            self.event(Event::PathDown {
+                peer: address,
+                local: old.local,
+                remote: old.remote,
+            });
+        }
+        self.event(Event::PathUp {
+            peer: address,
+            local,
+            remote: from,
+        });
+        self.tries.stop(address);
+        self.rearm(slot);
+        self.retry_for(address);
+        if upstream {
+            // Whatever waited for a way out may go.
+            self.whois.hurry_all(now);
+            self.retry_all = true;
+            self.upstream_up = Some(address);
+        }
+    }
+
+    /// `ms` ± 10 %.
+    pub(crate) fn jitter(&mut self, ms: u64) -> u64 {
+        let tenth = u32::try_from(ms / 10).unwrap_or(u32::MAX / 2);
+        ms - u64::from(tenth) + u64::from(self.rng.below(2 * tenth + 1))
+    }
+
+    /// 13-byte LAN beacon of 1.0.3 and older (wire 7.1).
+    fn beacon(
+        &mut self,
+        out: &mut dyn Outbox,
+        local: SocketId,
+        from: SocketAddr,
+        address: Option<Address>,
+    ) {
+        let slot = address.and_then(|a| self.peers.find(&a));
+        let allowed = address.is_some_and(|a| self.allows_path(a, &from));
+        let (Some(slot), true) = (slot, allowed) else {
+            return self.stats.drop(DropReason::Junk);
+        };
+        if !self.beacon_gate.pass(self.now.mono, policy::BEACON_GATE_MS) {
+            return self.stats.drop(DropReason::Junk);
+        }
+        let mut packet = [0u8; HEADER_LEN];
+        packet[VERB_AT] = Verb::Nop as u8;
+        let seal = Seal {
+            suite: Some(Suite::Salsa),
+            ..Seal::default()
+        };
+        self.emit(out, slot, Hop::plain(local, from), &mut packet, seal);
+    }
+
+    /// Somebody else's datagram (node 6.2). `source`: none for a piece.
+    fn relay(
+        &mut self,
+        out: &mut dyn Outbox,
+        local: SocketId,
+        from: SocketAddr,
+        datagram: &mut [u8],
+        destination: Address,
+        source: Option<Address>,
+    ) {
+        let now = self.now.mono;
+        let trusted = |core: &Self| {
+            core.peers
+                .iter()
+                .any(|(_, p)| p.path(local, &from).is_some_and(|path| path.has_trust(now)))
+        };
+        let may = self.topology.am_upstream() || (self.relay && trusted(self));
+        if !may {
+            return self.stats.drop(DropReason::RelayRefused);
+        }
+        let from_upstream = self.topology.upstreams().iter().any(|a| {
+            self.peers
+                .get(a)
+                .is_some_and(|p| p.paths.iter().any(|path| path.remote == from))
+        });
+        if packet::bump_hops(datagram).is_err() {
+            return self.stats.drop(DropReason::RelayHops);
+        }
+        let direct = self.peers.find(&destination).and_then(|slot| {
+            let peer = self.peers.at_mut(slot)?;
+            let path = peer.choose(now).filter(|p| p.remote != from)?;
+            path.sent = Some(now);
+            Some((path.local, path.remote))
+        });
+        let (hop, is_direct) = match direct {
+            Some(hop) => (hop, true),
+            // What an upstream handed to us is not handed to another: with several roots it
+            // would wander until its hops run out.
+            None if from_upstream => return self.stats.drop(DropReason::RelayNoPath),
+            None => {
+                let best = self.best_upstream().filter(|a| Some(*a) != source);
+                let Some(hop) = best.and_then(|_| self.relay_hop(destination)) else {
+                    return self.stats.drop(DropReason::RelayNoPath);
+                };
+                if hop.remote == from {
+                    return self.stats.drop(DropReason::RelayNoPath);
+                }
+                ((hop.local, hop.remote), false)
+            }
+        };
+        self.stats.relayed_datagrams = self.stats.relayed_datagrams.wrapping_add(1);
+        self.stats.relayed_bytes = self.stats.relayed_bytes.wrapping_add(datagram.len() as u64);
+        self.put_raw(out, hop.0, hop.1, datagram, None);
+        if is_direct && let Some(source) = source {
+            self.introduce(out, source, destination);
+        }
+    }
+
+    /// RENDEZVOUS to both ends of a relayed conversation (node 6.3).
+    fn introduce(&mut self, out: &mut dyn Outbox, a: Address, b: Address) {
+        let now = self.now.mono;
+        let (Some(slot_a), Some(slot_b)) = (self.peers.find(&a), self.peers.find(&b)) else {
+            return;
+        };
+        if !self.introductions.pass(a, b, now) {
+            return;
+        }
+        let (Some(peer_a), Some(peer_b)) = (self.peers.at(slot_a), self.peers.at(slot_b)) else {
+            return;
+        };
+        let class = |path: &Path| (inet::scope(path.remote.ip()), path.remote.is_ipv6());
+        let best = |paths: &heapless::Vec<Path, { Limits::PATHS_MAX }>, wanted| {
+            paths
+                .iter()
+                .filter(|p| !p.is_expired(now) && class(p) == wanted)
+                .min_by_key(|p| p.quality(now))
+                .map(|p| (p.local, p.remote))
+        };
+        let shared = peer_a
+            .paths
+            .iter()
+            .filter(|p| !p.is_expired(now))
+            .map(class)
+            .filter(|wanted| best(&peer_b.paths, *wanted).is_some())
+            .max();
+        let Some(wanted) = shared else { return };
+        let (Some(at_a), Some(at_b)) = (best(&peer_a.paths, wanted), best(&peer_b.paths, wanted))
+        else {
+            return;
+        };
+        let mut ends = [(slot_a, at_a, b, at_b.1), (slot_b, at_b, a, at_a.1)];
+        if self.rng.below(2) == 1 {
+            ends.swap(0, 1);
+        }
+        for (slot, (local, remote), other, place) in ends {
+            let mut packet = [0u8; HEADER_LEN + 32];
+            packet[VERB_AT] = Verb::Rendezvous as u8;
+            let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
+            if control::write_rendezvous(&mut writer, other, &place).is_ok() {
+                let end = HEADER_LEN + writer.len();
+                if let Some(packet) = packet.get_mut(..end) {
+                    self.emit(
+                        out,
+                        slot,
+                        Hop::plain(local, remote),
+                        packet,
+                        Seal::default(),
+                    );
+                }
+            }
+        }
+    }
+
+    fn echo(&mut self, out: &mut dyn Outbox, origin: Origin, packet: &mut [u8]) {
+        let now = self.now.mono;
+        let Some(peer) = self.peers.at_mut(origin.slot) else {
+            return;
+        };
+        let passed = match peer.path_mut(origin.local, &origin.from) {
+            Some(path) => path.echo_gate.pass(now, policy::ECHO_GATE_MS),
+            // Not a path yet, or relayed: one gate for the peer.
+            None => peer.probe_gate.pass(now, policy::ECHO_GATE_MS),
+        };
+        if !passed {
+            return self.stats.drop(DropReason::EchoGate);
+        }
+        let mut scratch = core::mem::take(&mut self.scratch);
+        if let (Some(payload), Some(room)) =
+            (packet.get(HEADER_LEN..), scratch.get_mut(HEADER_LEN..))
+        {
+            let mut writer = Writer::new(room);
+            let written = control::write_ok_head(&mut writer, Verb::Echo, origin.header.id)
+                .and_then(|()| writer.bytes(payload));
+            let end = HEADER_LEN + writer.len();
+            if written.is_ok()
+                && let Some(reply) = scratch.get_mut(..end)
+            {
+                reply[VERB_AT] = Verb::Ok as u8;
+                let hops = origin.header.hops();
+                self.reply(out, origin.slot, origin.back(), hops, reply);
+            } else {
+                self.stats.drop(DropReason::TooLong);
+            }
+        }
+        self.scratch = scratch;
+        self.heard(out, origin, Verb::Echo, false);
+    }
+
+    fn whois_asked(&mut self, out: &mut dyn Outbox, origin: Origin, packet: &mut [u8]) {
+        let now = self.now.mono;
+        let root = self.topology.am_upstream();
+        let Some(peer) = self.peers.at_mut(origin.slot) else {
+            return;
+        };
+        if !root && !peer.whois_gate.pass(now, policy::WHOIS_GATE_MS) {
+            return self.stats.drop(DropReason::WhoisGate);
+        }
+        let mut reply = [0u8; HEADER_LEN + 9 + WHOIS_ANSWERS * Identity::LEN];
+        reply[VERB_AT] = Verb::Ok as u8;
+        let mut writer = Writer::new(&mut reply[HEADER_LEN..]);
+        if control::write_ok_head(&mut writer, Verb::Whois, origin.header.id).is_err() {
+            return;
+        }
+        let mut found = 0;
+        let mut unknown: heapless::Vec<Address, WHOIS_ANSWERS> = heapless::Vec::new();
+        for address in control::whois(packet.get(HEADER_LEN..).unwrap_or_default()) {
+            if found == WHOIS_ANSWERS {
+                break;
+            }
+            let identity = if address == self.me {
+                Some(self.secret.identity)
+            } else {
+                self.peers.get(&address).map(|p| p.identity)
+            };
+            match identity {
+                Some(identity) => {
+                    if identity.write(&mut writer).is_ok() {
+                        found += 1;
+                    }
+                }
+                None => {
+                    let _ = unknown.push(address);
+                }
+            }
+        }
+        let end = HEADER_LEN + writer.len();
+        if found > 0
+            && let Some(reply) = reply.get_mut(..end)
+        {
+            self.reply(out, origin.slot, origin.back(), origin.header.hops(), reply);
+        }
+        if root {
+            // Another upstream may know; the asker repeats by itself.
+            for address in unknown {
+                if self.whois.want(address, now) == Want::Ask {
+                    self.send_whois(out, address, 0);
+                }
+            }
+        }
+        self.heard(out, origin, Verb::Whois, false);
+    }
+
+    fn rendezvous(&mut self, out: &mut dyn Outbox, origin: Origin, packet: &mut [u8]) {
+        let now = self.now.mono;
+        self.heard(out, origin, Verb::Rendezvous, false);
+        if !self.topology.is_upstream(origin.peer) {
+            return self.stats.drop(DropReason::NotUpstream);
+        }
+        let payload = packet.get(HEADER_LEN..).unwrap_or_default();
+        let Ok(Rendezvous { peer, at, .. }) = Rendezvous::parse(payload) else {
+            return self.stats.drop(DropReason::Malformed);
+        };
+        let Some(slot) = self.peers.find(&peer) else {
+            return self.stats.drop(DropReason::Ignored);
+        };
+        let own_surface = self.surfaces.iter(now).any(|s| s == at);
+        if !self.allows_path(peer, &at) || own_surface {
+            return self.stats.drop(DropReason::BadPath);
+        }
+        let Some(entry) = self.peers.at_mut(slot) else {
+            return;
+        };
+        if entry.has_alive_like(at.ip(), now)
+            || !entry.rendezvous_gate.pass(now, policy::CONFIRM_MS)
+        {
+            return self.stats.drop(DropReason::Ignored);
+        }
+        if at.is_ipv4() {
+            // Opens our NAT without reaching theirs.
+            let junk = self.rng.next_u32().to_be_bytes();
+            self.put_raw(out, origin.local, at, &junk, Some(2));
+        }
+        self.contact(out, slot, origin.local, at, None);
+        self.tries.start(peer, origin.local, at, now);
+    }
+
+    fn pushed_paths(&mut self, out: &mut dyn Outbox, origin: Origin, packet: &mut [u8]) {
+        let now = self.now.mono;
+        self.heard(out, origin, Verb::PushDirectPaths, false);
+        let Some(peer) = self.peers.at_mut(origin.slot) else {
+            return;
+        };
+        if !peer.push_gate.pass(now) {
+            return self.stats.drop(DropReason::PushGate);
+        }
+        // One count per scope class and family.
+        let mut tried = [[0u8; 2]; 8];
+        let payload = packet.get(HEADER_LEN..).unwrap_or_default();
+        let Ok(pushed) = PushDirectPaths::parse(payload) else {
+            return self.stats.drop(DropReason::Malformed);
+        };
+        for record in pushed {
+            let Ok(record) = record else {
+                return self.stats.drop(DropReason::Malformed);
+            };
+            let Some(at) = record.address else { continue };
+            // 0x01 "forget" and 0x02 "use this instead" are no addresses to try.
+            if record.flags & 0x03 != 0 {
+                continue;
+            }
+            let Some(peer) = self.peers.at(origin.slot) else {
+                return;
+            };
+            if peer
+                .paths
+                .iter()
+                .any(|p| p.remote == at && p.is_usable(now))
+            {
+                continue;
+            }
+            if !self.allows_path(origin.peer, &at) {
+                self.stats.drop(DropReason::BadPath);
+                continue;
+            }
+            let family = usize::from(Family::of(&at.ip()) == Family::V6);
+            let Some(count) = tried
+                .get_mut(inet::scope(at.ip()) as usize)
+                .and_then(|t| t.get_mut(family))
+            else {
+                continue;
+            };
+            if *count >= policy::PUSH_TRIES {
+                continue;
+            }
+            *count += 1;
+            self.contact_from_all(out, origin.slot, at);
+        }
+    }
+
+    /// Our addresses to a trusted peer that has just spoken, when due (node 8.2).
+    fn push_paths(
+        &mut self,
+        out: &mut dyn Outbox,
+        slot: Slot,
+        local: SocketId,
+        from: SocketAddr,
+        hops: u8,
+    ) {
+        let now = self.now.mono;
+        let Some(peer) = self.peers.at_mut(slot) else {
+            return;
+        };
+        if peer.trust.is_none() || !peer.has_trust(now) {
+            return;
+        }
+        let pause = if hops == 0 {
+            policy::PUSH_DIRECT_MS
+        } else {
+            policy::PUSH_RELAYED_MS
+        };
+        if peer.pushed.is_some_and(|at| now.since(at) < pause) {
+            return;
+        }
+        peer.pushed = Some(now);
+        // 1.0.x tries whatever it is given, without limit.
+        let most = if peer.version.is_some_and(|v| v.protocol >= 5) {
+            policy::PUSH_ADDRESSES
+        } else {
+            8
+        };
+        let mut ours: heapless::Vec<SocketAddr, { policy::PUSH_ADDRESSES }> = heapless::Vec::new();
+        let bound = self.sockets.iter().flatten().copied();
+        for address in self.surfaces.iter(now).chain(bound) {
+            let scope = inet::scope(address.ip());
+            let usable = matches!(
+                scope,
+                inet::Scope::Private
+                    | inet::Scope::PseudoPrivate
+                    | inet::Scope::Shared
+                    | inet::Scope::Global
+            );
+            if usable
+                && address.port() != 0
+                && ours.len() < most
+                && !ours.contains(&address)
+                && !self.is_managed(address.ip())
+            {
+                let _ = ours.push(address);
+            }
+        }
+        if ours.is_empty() {
+            return;
+        }
+        let mut packet = [0u8; HEADER_LEN + 2 + policy::PUSH_ADDRESSES * 23];
+        packet[VERB_AT] = Verb::PushDirectPaths as u8;
+        let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
+        if control::write_push(&mut writer, &ours).is_err() {
+            return;
+        }
+        let end = HEADER_LEN + writer.len();
+        if let Some(packet) = packet.get_mut(..end) {
+            self.reply(out, slot, Hop::plain(local, from), hops, packet);
+        }
+    }
+
+    /// A peer's deadline has come: forget it, check its paths, keep them open.
+    pub(crate) fn peer_due(&mut self, out: &mut dyn Outbox, slot: Slot) {
+        let now = self.now.mono;
+        let round = self.jitter(policy::HELLO_ROUND_MS);
+        let behind_nat = self.behind_nat();
+        let Some(peer) = self.peers.at_mut(slot) else {
+            self.timers.clear(slot.index());
+            return;
+        };
+        let address = peer.identity.address;
+        let silent = now.since(peer.heard.unwrap_or(peer.created));
+        if !peer.upstream && peer.contact.is_none() && silent >= policy::FORGET_MS {
+            self.remove_peer(address);
+            return;
+        }
+        // Contact: silence turns into "does not answer"; next HELLO.
+        let mut ask = false;
+        let mut offline = false;
+        if let Some(contact) = peer.contact.as_mut() {
+            if contact.gives_up_at().is_some_and(|at| at <= now) {
+                contact.answering = false;
+                offline = true;
+            }
+            ask = contact.next <= now;
+        }
+        if offline {
+            self.update_online();
+        }
+        if ask {
+            self.ask_contact(out, slot);
+        }
+        self.check_paths(out, slot);
+        let Some(peer) = self.peers.at_mut(slot) else {
+            return;
+        };
+        let active = peer.is_active(now);
+        if active && !peer.upstream && peer.round.is_none_or(|at| now >= at) {
+            // `round` holds the next one's time, jitter included.
+            peer.round = Some(now.after(round));
+            self.drop_expired(slot);
+            self.each_path(out, slot, |core, out, local, remote| {
+                core.send_hello(out, slot, local, remote);
+            });
+        }
+        let keeps = self
+            .peers
+            .at(slot)
+            .is_some_and(|p| p.is_active(now) || (p.upstream && behind_nat));
+        if keeps {
+            self.each_path(out, slot, |core, out, local, remote| {
+                let due = core
+                    .peers
+                    .at(slot)
+                    .and_then(|p| p.path(local, &remote))
+                    .is_some_and(|p| p.keepalive_at(now) <= now);
+                if due {
+                    core.contact(out, slot, local, remote, None);
+                }
+            });
+        }
+        self.rearm(slot);
+    }
+
+    /// Does something with every path that is not expired.
+    fn each_path(
+        &mut self,
+        out: &mut dyn Outbox,
+        slot: Slot,
+        mut act: impl FnMut(&mut Self, &mut dyn Outbox, SocketId, SocketAddr),
+    ) {
+        let now = self.now.mono;
+        for i in 0..Limits::PATHS_MAX {
+            let path = self.peers.at(slot).and_then(|p| p.paths.get(i));
+            let Some(path) = path.filter(|p| !p.is_expired(now)) else {
+                continue;
+            };
+            let (local, remote) = (path.local, path.remote);
+            act(self, out, local, remote);
+        }
+    }
+
+    fn drop_expired(&mut self, slot: Slot) {
+        let now = self.now.mono;
+        while let Some((address, path)) = self.peers.at_mut(slot).and_then(|peer| {
+            // A path in doubt after a reset has no stamp: its last word counts.
+            let dead =
+                |p: &Path| now.since(p.confirmed.unwrap_or(p.heard)) >= policy::PATH_EXPIRY_MS;
+            let at = peer.paths.iter().position(dead)?;
+            Some((peer.identity.address, peer.paths.remove(at)))
+        }) {
+            self.event(Event::PathDown {
+                peer: address,
+                local: path.local,
+                remote: path.remote,
+            });
+        }
+    }
+
+    /// Silence after sending: ECHO over all paths; silence after that: the path has failed
+    /// until it speaks again (node 5.2).
+    fn check_paths(&mut self, out: &mut dyn Outbox, slot: Slot) {
+        let now = self.now.mono;
+        let mut probe = false;
+        let Some(peer) = self.peers.at_mut(slot) else {
+            return;
+        };
+        for path in &mut peer.paths {
+            let Some(sent) = path.unanswered else {
+                continue;
+            };
+            match path.probed {
+                None if now.since(sent) >= policy::UNANSWERED_MS => {
+                    path.probed = Some(now);
+                    path.probes = 1;
+                    probe = true;
+                }
+                Some(since) if !path.failed => {
+                    if now.since(since) >= policy::PROBE_MS {
+                        path.failed = true;
+                    } else if now.since(since) >= u64::from(path.probes) * policy::PROBE_REPEAT_MS {
+                        path.probes += 1;
+                        probe = true;
+                    }
+                }
+                Some(since) if now.since(since) >= policy::FAILED_PROBE_MS => {
+                    path.probed = Some(now);
+                    probe = true;
+                }
+                _ => {}
+            }
+        }
+        if probe {
+            self.each_path(out, slot, |core, out, local, remote| {
+                core.contact(out, slot, local, remote, None);
+            });
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! A network's configuration in force, and those that need no controller (network 1.3, 2.2).
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+use core::fmt::Write as _;
+use core::net::{IpAddr, Ipv4Addr};
+
+use crate::base::{Address, NetworkId};
+use crate::wire::derive;
+
+/// Most managed addresses (network 2.2).
+pub(crate) const ADDRESSES_MAX: usize = 32;
+/// Longest name.
+pub(crate) const NAME_MAX: usize = 127;
+/// MTU where the configuration says nothing.
+pub(crate) const MTU_DEFAULT: u16 = 2800;
+
+/// Flag: broadcasts pass.
+pub(crate) const FLAG_BROADCAST: u64 = 0x02;
+/// Flag: neighbour solicitations for addresses made of ids are answered locally.
+pub(crate) const FLAG_NDP: u64 = 0x04;
+/// Flag: frames are not compressed.
+pub(crate) const FLAG_UNCOMPRESSED: u64 = 0x10;
+/// Role bit of a specialist: bridges foreign MACs.
+pub(crate) const ROLE_BRIDGE: u64 = 0x0200_0000_0000;
+
+const ADDRESS_MASK: u64 = 0xff_ffff_ffff;
+
+/// An address with the length of its on-link prefix.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IpNet {
+    /// The address.
+    pub ip: IpAddr,
+    /// Bits of the prefix.
+    pub bits: u8,
+}
+
+impl IpNet {
+    /// Is `ip` in the on-link prefix?
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        match (self.ip, ip) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                let shift = 32 - u32::from(self.bits.min(32));
+                (u32::from(a) ^ u32::from(b))
+                    .checked_shr(shift)
+                    .unwrap_or(0)
+                    == 0
+            }
+            (IpAddr::V6(a), IpAddr::V6(b)) => {
+                let shift = 128 - u32::from(self.bits.min(128));
+                (u128::from(a) ^ u128::from(b))
+                    .checked_shr(shift)
+                    .unwrap_or(0)
+                    == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for IpNet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.ip, self.bits)
+    }
+}
+
+/// What is in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) revision: u64,
+    pub(crate) flags: u64,
+    pub(crate) mtu: u16,
+    /// 0: multicast off.
+    pub(crate) multicast_limit: u32,
+    pub(crate) public: bool,
+    pub(crate) name: heapless::String<NAME_MAX>,
+    pub(crate) addresses: heapless::Vec<IpNet, ADDRESSES_MAX>,
+    /// Base rules, binary.
+    pub(crate) rules: Box<[u8]>,
+    /// Address in the low 40 bits, roles above.
+    pub(crate) specialists: Vec<u64>,
+}
+
+/// What an ad-hoc id comes to.
+#[expect(clippy::large_enum_variant, reason = "made once per join")]
+pub(crate) enum AdHoc {
+    /// An ordinary network, or an `ff…` id without meaning.
+    No,
+    /// A port range whose end is before its start.
+    Invalid,
+    Yes(Config),
+}
+
+impl Config {
+    pub(crate) fn broadcast(&self) -> bool {
+        self.flags & FLAG_BROADCAST != 0
+    }
+
+    pub(crate) fn is_bridge(&self, address: Address) -> bool {
+        let bridge = |s: &u64| s & ROLE_BRIDGE != 0 && s & ADDRESS_MASK == address.get();
+        self.specialists.iter().any(bridge)
+    }
+
+    /// Members that are asked for others, besides the upstreams.
+    pub(crate) fn anchors(&self) -> impl Iterator<Item = Address> {
+        self.specialists
+            .iter()
+            .filter_map(|s| Address::new(s & ADDRESS_MASK))
+    }
+
+    fn ad_hoc(multicast_limit: u32, rules: &[u8]) -> Self {
+        Self {
+            revision: 1,
+            flags: FLAG_NDP,
+            mtu: MTU_DEFAULT,
+            multicast_limit,
+            public: true,
+            name: heapless::String::new(),
+            addresses: heapless::Vec::new(),
+            rules: rules.into(),
+            specialists: Vec::new(),
+        }
+    }
+}
+
+/// The configuration of an ad-hoc network, made from its id (network 1.3).
+pub(crate) fn ad_hoc(network: NetworkId, me: Address) -> AdHoc {
+    let [first, a, b, c, d, e, f, last] = network.to_bytes();
+    if first != 0xff {
+        return AdHoc::No;
+    }
+    let sixplane = IpNet {
+        ip: derive::sixplane(network, me).into(),
+        bits: 40,
+    };
+    if (e, f, last) == (0, 0, 0) {
+        // Bytes 1 to 4: start and end port.
+        let (start, end) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        if end < start {
+            return AdHoc::Invalid;
+        }
+        #[rustfmt::skip]
+        let rules = [
+            0xa5, 2, 0x86, 0xdd, 0, 0,                               // not IPv6: drop
+            0x24, 1, 0x3a, 1, 0,                                     // ICMPv6: accept
+            0x24, 1, 0x11, 0x64, 1, 0x06, 0x28, 4, a, b, c, d, 1, 0, // UDP or TCP to the ports
+            0xa9, 8, 0, 0, 0, 0, 0, 0, 0, 0x02, 1, 0,                // anything without SYN
+            0x29, 8, 0, 0, 0, 0, 0, 0, 0, 0x02,                      // SYN and
+            0x29, 8, 0, 0, 0, 0, 0, 0, 0, 0x10, 1, 0,                // ACK: accept
+            0, 0,                                                    // drop
+        ];
+        let mut config = Config::ad_hoc(0, &rules);
+        let _ = write!(config.name, "adhoc-{start:04x}-{end:04x}");
+        let _ = config.addresses.push(sixplane);
+        return AdHoc::Yes(config);
+    }
+    if last == 0x01 {
+        let mut config = Config::ad_hoc(1024, &[1, 0]);
+        let _ = write!(config.name, "adhoc-{a}.0.0.0");
+        let _ = config.addresses.push(sixplane);
+        let [.., x, y, z] = me.to_bytes();
+        let ip = IpAddr::V4(Ipv4Addr::new(a, x, y, z));
+        let _ = config.addresses.push(IpNet { ip, bits: 8 });
+        // The hub has no role bit: it is asked for members, nothing else.
+        config
+            .specialists
+            .extend(Address::from_bytes([b, c, d, e, f]).map(Address::get));
+        return AdHoc::Yes(config);
+    }
+    AdHoc::No
+}

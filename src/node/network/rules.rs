@@ -1,0 +1,517 @@
+//! The rules engine (network 4): one pass over a list of binary entries, no allocation.
+//!
+//! Bytes beyond the end of a frame count as 0. Entries are read by their length byte, so damaged
+//! lists end early and never run over.
+
+use core::net::IpAddr;
+
+use super::config::{FLAG_NDP, IpNet};
+use crate::base::{Address, Mac};
+use crate::wire::Malformed;
+use crate::wire::cursor::Reader;
+
+/// Flag of the configuration: unknown matches count as matching.
+pub const FLAG_UNKNOWN_MATCHES: u64 = 0x08;
+
+const NOT: u8 = 0x80;
+const OR: u8 = 0x40;
+const NUMBER: u8 = 0x3f;
+const FIRST_MATCH: u8 = 16;
+
+const IPV4: u16 = 0x0800;
+const ARP: u16 = 0x0806;
+const IPV6: u16 = 0x86dd;
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const ICMP6: u8 = 58;
+const HAS_PORTS: [u8; 4] = [6, 17, 132, 136];
+
+/// What a member is shown to own: type 1 MAC, 2 IPv4, 3 IPv6, zero-padded.
+pub type Thing = (u8, [u8; 16]);
+
+/// A frame on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// It came from a peer; else it comes from the tap.
+    pub inbound: bool,
+    /// Sending member.
+    pub source: Address,
+    /// Receiving member; `None` in the first pass of multicast and bridged frames.
+    pub destination: Option<Address>,
+    /// Source MAC.
+    pub from: Mac,
+    /// Destination MAC.
+    pub to: Mac,
+    /// EtherType.
+    pub ethertype: u16,
+    /// Ethernet payload.
+    pub payload: &'a [u8],
+}
+
+/// What the engine may look at besides the frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// This node.
+    pub me: Address,
+    /// Flags of the configuration.
+    pub flags: u64,
+    /// Managed addresses of this node.
+    pub addresses: &'a [IpNet],
+    /// Own tags: id, value.
+    pub own_tags: &'a [(u32, u32)],
+    /// Valid tags of the peer.
+    pub peer_tags: &'a [(u32, u32)],
+    /// Own ownership certificates.
+    pub own_things: &'a [Thing],
+    /// Valid ownership certificates of the peer.
+    pub peer_things: &'a [Thing],
+    /// The peer has an entry in the membership table.
+    pub member: bool,
+    /// For the match "random".
+    pub random: u32,
+}
+
+/// A copy to be sent to somebody who watches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CopyTo {
+    /// To whom.
+    pub to: Address,
+    /// Watch, not tee.
+    pub watch: bool,
+    /// So many bytes of the frame.
+    pub len: usize,
+}
+
+/// Result of one pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// No action fired: the next list decides.
+    NoMatch,
+    /// Drop.
+    Drop,
+    /// Pass.
+    Accept,
+    /// Pass whatever the MACs are.
+    Super,
+    /// Send it there instead.
+    Redirect(Option<Address>),
+}
+
+/// Outcome and copy of one pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pass {
+    /// What became of the frame.
+    pub outcome: Outcome,
+    /// Who else gets it.
+    pub copy: Option<CopyTo>,
+}
+
+/// A match: plain answers are turned round by NOT, hard ones are not.
+enum Match {
+    Plain(bool),
+    Hard(bool),
+}
+
+struct State {
+    set: bool,
+    skip: bool,
+    sup: bool,
+}
+
+/// Runs one list of rules over a frame.
+pub fn evaluate(rules: &[u8], subject: &Subject<'_>, facts: &Facts<'_>) -> Pass {
+    let mut state = State {
+        set: true,
+        skip: false,
+        sup: false,
+    };
+    let mut copy = None;
+    let mut reader = Reader::new(rules);
+    let done = |outcome, copy| Pass { outcome, copy };
+    while let Ok(kind) = reader.u8() {
+        let Ok(value) = reader.u8().and_then(|len| reader.bytes(usize::from(len))) else {
+            break;
+        };
+        let number = kind & NUMBER;
+        if number >= FIRST_MATCH {
+            if !state.set && kind & OR == 0 {
+                continue;
+            }
+            let answer = match matches(number, value, subject, facts, &mut state) {
+                Ok(Match::Hard(answer)) => answer,
+                Ok(Match::Plain(answer)) => answer ^ (kind & NOT != 0),
+                Err(_) => false,
+            };
+            state.set = if kind & OR != 0 {
+                state.set | answer
+            } else {
+                state.set & answer
+            };
+            continue;
+        }
+        let mut value = Reader::new(value);
+        if !state.set {
+            if subject.inbound && (2..=4).contains(&number) && target(&mut value) == Some(facts.me)
+            {
+                state.sup = true;
+            }
+            state.set = true;
+            continue;
+        }
+        match number {
+            0 if state.skip => state.skip = false,
+            0 => return done(Outcome::Drop, copy),
+            1 if state.sup => return done(Outcome::Super, copy),
+            1 | 6 => return done(Outcome::Accept, copy),
+            5 => return done(Outcome::NoMatch, copy),
+            2..=4 => {
+                let to = target(&mut value);
+                if to == Some(subject.source) {
+                    // It has seen the frame already.
+                } else if to == Some(facts.me) {
+                    if subject.inbound {
+                        return done(Outcome::Super, copy);
+                    }
+                } else if to == subject.destination {
+                    // It gets the frame anyway.
+                } else if number == 4 {
+                    return done(Outcome::Redirect(to), copy);
+                } else {
+                    let most = value.u32().and_then(|_| value.u16()).map_or(0, usize::from);
+                    let all = subject.payload.len();
+                    let len = if most == 0 { all } else { most.min(all) };
+                    copy = to.map(|to| CopyTo {
+                        to,
+                        watch: number == 3,
+                        len,
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+    done(Outcome::NoMatch, copy)
+}
+
+fn target(value: &mut Reader<'_>) -> Option<Address> {
+    value
+        .u64()
+        .ok()
+        .and_then(|n| Address::new(n & 0xff_ffff_ffff))
+}
+
+/// A frame's bytes; 0 behind the end.
+fn byte(frame: &[u8], at: usize) -> u8 {
+    frame.get(at).copied().unwrap_or(0)
+}
+
+fn word(frame: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([byte(frame, at), byte(frame, at + 1)])
+}
+
+fn is_v4(s: &Subject<'_>) -> bool {
+    s.ethertype == IPV4 && s.payload.len() >= 20
+}
+
+fn is_v6(s: &Subject<'_>) -> bool {
+    s.ethertype == IPV6 && s.payload.len() >= 40
+}
+
+fn v4_header(frame: &[u8]) -> usize {
+    4 * usize::from(byte(frame, 0) & 15)
+}
+
+/// Upper protocol of an IPv6 packet and where it begins (network 4.4).
+fn walk(frame: &[u8]) -> Option<(u8, usize)> {
+    if frame.len() < 40 {
+        return None;
+    }
+    let (mut protocol, mut at) = (byte(frame, 6), 40);
+    while at <= frame.len() {
+        match protocol {
+            0 | 43 | 60 | 135 => {
+                if at + 8 > frame.len() {
+                    return None;
+                }
+                protocol = byte(frame, at);
+                at += 8 * usize::from(byte(frame, at + 1)) + 8;
+            }
+            _ => return Some((protocol, at)),
+        }
+    }
+    None
+}
+
+fn tag(tags: &[(u32, u32)], id: u32) -> Option<u32> {
+    tags.iter().find(|t| t.0 == id).map(|t| t.1)
+}
+
+fn matches(
+    number: u8,
+    value: &[u8],
+    s: &Subject<'_>,
+    facts: &Facts<'_>,
+    state: &mut State,
+) -> Result<Match, Malformed> {
+    use Match::{Hard, Plain};
+    let mut v = Reader::new(value);
+    let frame = s.payload;
+    Ok(match number {
+        24 => Plain(Address::from_bytes(v.array()?) == Some(s.source)),
+        25 => Plain(Address::from_bytes(v.array()?) == s.destination),
+        // Tags are not parsed: the VLAN of every frame is 0.
+        26 => Plain(v.u16()? == 0),
+        27 | 28 => Plain(v.u8()? == 0),
+        29 => Plain(v.mac()? == s.from),
+        30 => Plain(v.mac()? == s.to),
+        31 | 32 => {
+            let (net, bits) = (v.u32()?, v.u8()?);
+            if !is_v4(s) {
+                return Ok(Hard(false));
+            }
+            let at = if number == 31 { 12 } else { 16 };
+            let ip = (u32::from(word(frame, at)) << 16) | u32::from(word(frame, at + 2));
+            let shift = 32 - u32::from(bits.min(32));
+            Plain((ip ^ net).checked_shr(shift).unwrap_or(0) == 0)
+        }
+        33 | 34 => {
+            let (net, bits) = (u128::from_be_bytes(v.array()?), v.u8()?);
+            if !is_v6(s) {
+                return Ok(Hard(false));
+            }
+            let at = if number == 33 { 8 } else { 24 };
+            let ip = frame.get(at..).and_then(|f| f.first_chunk()).copied();
+            let ip = u128::from_be_bytes(ip.unwrap_or_default());
+            let shift = 128 - u32::from(bits.min(128));
+            Plain(ip & u128::MAX.checked_shl(shift).unwrap_or(0) == net)
+        }
+        35 => {
+            let (mask, from, to) = (v.u8()?, v.u8()?, v.u8()?);
+            let tos = if is_v4(s) {
+                byte(frame, 1)
+            } else if is_v6(s) {
+                (word(frame, 0) >> 4) as u8
+            } else {
+                return Ok(Hard(false));
+            };
+            Plain((from..=to).contains(&(tos & mask)))
+        }
+        36 => {
+            let wanted = v.u8()?;
+            let protocol = if is_v4(s) {
+                Some(byte(frame, 9))
+            } else if s.ethertype == IPV6 {
+                walk(frame).map(|w| w.0)
+            } else {
+                None
+            };
+            protocol.map_or(Hard(false), |p| Plain(p == wanted))
+        }
+        37 => Plain(v.u16()? == s.ethertype),
+        38 => {
+            let (kind, code, flags) = (v.u8()?, v.u8()?, v.u8()?);
+            let at = if is_v4(s) {
+                let h = v4_header(frame);
+                (byte(frame, 9) == ICMP && frame.len() >= h + 2).then_some(h)
+            } else if s.ethertype == IPV6 {
+                walk(frame)
+                    .filter(|(protocol, at)| *protocol == ICMP6 && frame.len() >= at + 2)
+                    .map(|w| w.1)
+            } else {
+                None
+            };
+            match at {
+                Some(at) if byte(frame, at) == kind => {
+                    if flags & 1 != 0 {
+                        Plain(byte(frame, at + 1) == code)
+                    } else {
+                        Hard(true)
+                    }
+                }
+                _ => Hard(false),
+            }
+        }
+        39 | 40 => {
+            let (from, to) = (v.u16()?, v.u16()?);
+            let offset = if number == 39 { 0 } else { 2 };
+            if is_v4(s) {
+                let h = v4_header(frame);
+                let ports = HAS_PORTS.contains(&byte(frame, 9)) && frame.len() > h + 4;
+                return Ok(Plain(
+                    ports && (from..=to).contains(&word(frame, h + offset)),
+                ));
+            }
+            if s.ethertype != IPV6 {
+                return Ok(Hard(false));
+            }
+            match walk(frame) {
+                Some((protocol, at)) if HAS_PORTS.contains(&protocol) => {
+                    if frame.len() <= at + 4 {
+                        return Ok(Hard(false));
+                    }
+                    let port = word(frame, at + offset);
+                    Plain(port != 0 && (from..=to).contains(&port))
+                }
+                Some(_) => Plain(false),
+                None => Hard(false),
+            }
+        }
+        41 => Plain(characteristics(s, facts) & v.u64()? != 0),
+        42 => {
+            let (from, to) = (usize::from(v.u16()?), usize::from(v.u16()?));
+            Plain((from..=to).contains(&frame.len()))
+        }
+        43 => Plain(facts.random <= v.u32()?),
+        44..=48 => {
+            let (id, limit) = (v.u32()?, v.u32()?);
+            let Some(own) = tag(facts.own_tags, id) else {
+                return Ok(Hard(false));
+            };
+            let Some(remote) = s.destination.and_then(|_| tag(facts.peer_tags, id)) else {
+                if s.inbound && !state.sup {
+                    return Ok(Hard(false));
+                }
+                state.skip = true;
+                return Ok(Hard(true));
+            };
+            Plain(match number {
+                44 => own.abs_diff(remote) <= limit,
+                45 => own & remote == limit,
+                46 => own | remote == limit,
+                47 => own ^ remote == limit,
+                _ => own == limit && remote == limit,
+            })
+        }
+        49 | 50 => {
+            let (id, wanted) = (v.u32()?, v.u32()?);
+            if state.sup {
+                state.skip = true;
+                return Ok(Hard(true));
+            }
+            let sender = number == 49;
+            if sender != s.inbound {
+                return Ok(tag(facts.own_tags, id).map_or(Hard(false), |v| Plain(v == wanted)));
+            }
+            match s.destination.and_then(|_| tag(facts.peer_tags, id)) {
+                Some(value) => Plain(value == wanted),
+                None if sender => Hard(false),
+                None => {
+                    state.skip = true;
+                    Hard(true)
+                }
+            }
+        }
+        51 => {
+            let (start, end) = (v.u64()?, v.u64()?);
+            let (index, format) = (usize::from(v.u16()?), v.u8()?);
+            // Real nodes keep the low half of the width only.
+            let width = u64::from(end.wrapping_sub(start) as u32);
+            let x = integer(frame, index, format);
+            Plain(x >= start && x <= start.wrapping_add(width))
+        }
+        _ => Plain(facts.flags & FLAG_UNKNOWN_MATCHES != 0),
+    })
+}
+
+/// A number of 1 to 64 bits in a frame (network 4.4).
+fn integer(frame: &[u8], index: usize, format: u8) -> u64 {
+    let bits = u32::from(format & 63) + 1;
+    let bytes = bits.div_ceil(8) as usize;
+    let mut buffer = [0; 8];
+    if format & 0x80 == 0 {
+        let from = index + 8 - bytes;
+        let Some(part) = frame.get(from..index + 8) else {
+            return 0;
+        };
+        buffer[8 - bytes..].copy_from_slice(part);
+        u64::from_be_bytes(buffer) & (u64::MAX >> (64 - bits))
+    } else {
+        let Some(part) = frame.get(index..index + bytes) else {
+            return 0;
+        };
+        buffer[..bytes].copy_from_slice(part);
+        u64::from_le_bytes(buffer) >> (8 * bytes as u32 - bits)
+    }
+}
+
+fn characteristics(s: &Subject<'_>, facts: &Facts<'_>) -> u64 {
+    let mut bits = ownership(s, facts);
+    if s.inbound {
+        bits |= 1 << 63;
+    }
+    if s.to.is_multicast() {
+        bits |= 1 << 62;
+    }
+    if s.to.is_broadcast() {
+        bits |= 1 << 61;
+    }
+    let frame = s.payload;
+    let tcp = if is_v4(s) && byte(frame, 9) == TCP {
+        Some(v4_header(frame))
+    } else if s.ethertype == IPV6 {
+        walk(frame)
+            .filter(|(p, at)| *p == TCP && frame.len() > at + 14)
+            .map(|w| w.1)
+    } else {
+        None
+    };
+    if let Some(at) = tcp {
+        bits |= u64::from(byte(frame, at + 13)) | (u64::from(byte(frame, at + 12) & 0x0f) << 8);
+    }
+    bits
+}
+
+/// Bits 60 and 59: the sender is known to own its IP address, its MAC.
+fn ownership(s: &Subject<'_>, facts: &Facts<'_>) -> u64 {
+    const IP: u64 = 1 << 60;
+    const MAC: u64 = 1 << 59;
+    if s.inbound && !facts.member {
+        return 0;
+    }
+    let things = if s.inbound {
+        facts.peer_things
+    } else {
+        facts.own_things
+    };
+    let owns = |kind: u8, bytes: &[u8]| {
+        things.iter().any(|(k, value)| {
+            *k == kind && value.starts_with(bytes) && value[bytes.len()..].iter().all(|b| *b == 0)
+        })
+    };
+    let frame = s.payload;
+    let v4 = |at: usize| frame.get(at..at + 4).is_some_and(|ip| owns(2, ip));
+    let v6 = |at: usize| {
+        let Some(ip) = frame.get(at..at + 16) else {
+            return false;
+        };
+        owns(3, ip) || (s.inbound && facts.flags & FLAG_NDP != 0 && emulated(ip, facts.addresses))
+    };
+    let neighbour = frame.len() >= 64 && byte(frame, 6) == ICMP6;
+    let known = match s.ethertype {
+        IPV4 if frame.len() >= 20 => v4(12),
+        ARP if frame.len() >= 28 => v4(14),
+        IPV6 if frame.len() >= 40 => match byte(frame, 40) {
+            0x87 if neighbour => true,
+            0x88 if neighbour => v6(48),
+            _ => v6(8),
+        },
+        _ => false,
+    };
+    let mac = if owns(1, &s.from.to_bytes()) { MAC } else { 0 };
+    if known { mac | IP } else { mac }
+}
+
+/// The address belongs to the same 6PLANE or RFC 4193 network as one of ours.
+fn emulated(ip: &[u8], addresses: &[IpNet]) -> bool {
+    addresses.iter().any(|net| {
+        let IpAddr::V6(own) = net.ip else {
+            return false;
+        };
+        let own = own.octets();
+        match (net.bits, own[0]) {
+            (40, 0xfc) => ip[..5] == own[..5],
+            (88, 0xfd) => own[9..11] == [0x99, 0x93] && ip[..11] == own[..11],
+            _ => false,
+        }
+    })
+}

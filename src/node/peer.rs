@@ -1,0 +1,421 @@
+//! A peer: an identity with a key agreed once, its version, its paths, its gates (node 4).
+
+use core::net::{IpAddr, SocketAddr};
+
+use super::io::{Family, SocketId};
+use super::path::Path;
+use super::policy;
+use crate::base::gate::Once;
+use crate::base::{Limits, Mono};
+use crate::crypto::armor::SessionKeys;
+use crate::wire::identity::Identity;
+use crate::wire::inet;
+use crate::wire::packet::Suite;
+
+/// Added to the quality of a path that did not answer an ECHO…
+const IN_DOUBT: u64 = 1 << 40;
+
+/// …within this.
+const DOUBT_MS: u64 = policy::PROBE_REPEAT_MS;
+
+/// What a peer said of itself in HELLO or OK(HELLO).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Version {
+    /// Protocol (wire 1.1).
+    pub protocol: u8,
+    /// Software, major.
+    pub major: u8,
+    /// Software, minor.
+    pub minor: u8,
+    /// Software, revision.
+    pub revision: u16,
+}
+
+impl Version {
+    /// Knows ECHO and answers it right (wire 9.9).
+    pub(crate) fn has_echo(self) -> bool {
+        self.protocol >= 5 && (self.major, self.minor, self.revision) != (1, 1, 0)
+    }
+
+    /// Most pieces of a packet that it can put together (wire 7.3).
+    pub(crate) fn pieces_max(self) -> usize {
+        if self.protocol < 9 || (self.major, self.minor, self.revision) < (1, 2, 6) {
+            4
+        } else {
+            7
+        }
+    }
+}
+
+/// Pushes obeyed in a row (node 8.2).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PushGate {
+    last: Option<Mono>,
+    count: u8,
+}
+
+impl PushGate {
+    pub(crate) fn pass(&mut self, now: Mono) -> bool {
+        if self
+            .last
+            .is_none_or(|at| now.since(at) > policy::PUSH_PAUSE_MS)
+        {
+            self.count = 0;
+        }
+        self.last = Some(now);
+        self.count = self.count.saturating_add(1);
+        self.count <= policy::PUSHES_IN_A_ROW
+    }
+}
+
+/// How we keep in touch with an upstream, a moon's seed or an anchor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Contact {
+    /// Next HELLO.
+    pub(crate) next: Mono,
+    /// HELLOs since the last answer.
+    pub(crate) attempts: u32,
+    /// First of them.
+    pub(crate) asked: Option<Mono>,
+    /// Answers now; turned off [`policy::OFFLINE_MS`] after `asked`.
+    pub(crate) answering: bool,
+    /// Has ever answered.
+    pub(crate) met: bool,
+}
+
+impl Contact {
+    pub(crate) fn new(now: Mono) -> Self {
+        Self {
+            next: now,
+            attempts: 0,
+            asked: None,
+            answering: false,
+            met: false,
+        }
+    }
+
+    /// It said something.
+    pub(crate) fn answered(&mut self, now: Mono, round_ms: u64) {
+        if self.asked.is_some() || !self.answering {
+            self.next = now.after(round_ms);
+        }
+        self.attempts = 0;
+        self.asked = None;
+        self.answering = true;
+        self.met = true;
+    }
+
+    /// A HELLO leaves now.
+    pub(crate) fn asking(&mut self, now: Mono) {
+        let asked = *self.asked.get_or_insert(now);
+        let steps: &[u64] = if self.met {
+            &policy::HELLO_AGAIN_MS
+        } else {
+            &policy::HELLO_FIRST_MS
+        };
+        let pause = match steps.get(self.attempts as usize) {
+            Some(&pause) => pause,
+            None if now.since(asked) < policy::HELLO_PATIENCE_MS => policy::HELLO_MINUTE_MS,
+            None => policy::HELLO_FOREVER_MS,
+        };
+        self.attempts = self.attempts.saturating_add(1);
+        self.next = now.after(pause);
+    }
+
+    /// When silence turns into "does not answer".
+    pub(crate) fn gives_up_at(&self) -> Option<Mono> {
+        self.asked
+            .filter(|_| self.answering)
+            .map(|at| at.after(policy::OFFLINE_MS))
+    }
+
+    /// Next thing to do.
+    pub(crate) fn deadline(&self) -> Mono {
+        self.gives_up_at().map_or(self.next, |at| at.min(self.next))
+    }
+}
+
+pub(crate) struct Peer {
+    pub(crate) identity: Identity,
+    pub(crate) keys: SessionKeys,
+    pub(crate) version: Option<Version>,
+    pub(crate) paths: heapless::Vec<Path, { Limits::PATHS_MAX }>,
+    /// Last authenticated packet that counts (node 6.4), direct or relayed.
+    pub(crate) heard: Option<Mono>,
+    /// Last real traffic.
+    pub(crate) active: Option<Mono>,
+    /// Last proof of membership.
+    pub(crate) trust: Option<Mono>,
+    /// Next HELLO round over the paths.
+    pub(crate) round: Option<Mono>,
+    /// Set for upstreams and whoever else must stay in reach.
+    pub(crate) contact: Option<Contact>,
+    /// In a world: reached only at stable endpoints, never forgotten.
+    pub(crate) upstream: bool,
+    /// When the path in use was chosen.
+    switched: Option<Mono>,
+    chosen: Option<(SocketId, SocketAddr)>,
+    /// Unknown paths tried lately.
+    tried: heapless::Vec<(SocketId, SocketAddr, Mono), 4>,
+    pub(crate) pushed: Option<Mono>,
+    pub(crate) push_gate: PushGate,
+    pub(crate) whois_gate: Once,
+    pub(crate) rendezvous_gate: Once,
+    pub(crate) world_gate: Once,
+    pub(crate) probe_gate: Once,
+    pub(crate) created: Mono,
+    pub(crate) announced: bool,
+}
+
+impl Peer {
+    pub(crate) fn new(identity: Identity, keys: SessionKeys, now: Mono) -> Self {
+        Self {
+            identity,
+            keys,
+            version: None,
+            paths: heapless::Vec::new(),
+            heard: None,
+            active: None,
+            trust: None,
+            round: None,
+            contact: None,
+            upstream: false,
+            switched: None,
+            chosen: None,
+            tried: heapless::Vec::new(),
+            pushed: None,
+            push_gate: PushGate::default(),
+            whois_gate: Once::new(),
+            rendezvous_gate: Once::new(),
+            world_gate: Once::new(),
+            probe_gate: Once::new(),
+            created: now,
+            announced: false,
+        }
+    }
+
+    /// Suite for packets to it (wire 6.8).
+    pub(crate) fn suite(&self, aes: bool) -> Suite {
+        if aes && self.version.is_some_and(|v| v.protocol >= 12) {
+            Suite::AesGmacSiv
+        } else {
+            Suite::Salsa
+        }
+    }
+
+    pub(crate) fn has_echo(&self) -> bool {
+        self.version.is_some_and(Version::has_echo)
+    }
+
+    pub(crate) fn pieces_max(&self) -> usize {
+        self.version.map_or(4, Version::pieces_max)
+    }
+
+    pub(crate) fn is_active(&self, now: Mono) -> bool {
+        self.active
+            .is_some_and(|at| now.since(at) < policy::ACTIVE_MS)
+    }
+
+    pub(crate) fn has_trust(&self, now: Mono) -> bool {
+        self.trust
+            .is_some_and(|at| now.since(at) < policy::TRUST_MS)
+    }
+
+    pub(crate) fn path(&self, local: SocketId, remote: &SocketAddr) -> Option<&Path> {
+        self.paths.iter().find(|p| p.is(local, remote))
+    }
+
+    pub(crate) fn path_mut(&mut self, local: SocketId, remote: &SocketAddr) -> Option<&mut Path> {
+        self.paths.iter_mut().find(|p| p.is(local, remote))
+    }
+
+    /// The path to send over, with some staying power (node 5.2).
+    pub(crate) fn choose(&mut self, now: Mono) -> Option<&mut Path> {
+        if self.paths.len() == 1 {
+            return self.paths.first_mut().filter(|p| p.is_usable(now));
+        }
+        let mut best: Option<(usize, u64)> = None;
+        let mut current: Option<(usize, u64)> = None;
+        for (i, path) in self.paths.iter().enumerate() {
+            if !path.is_usable(now) {
+                continue;
+            }
+            let mut quality = path.quality(now);
+            let doubt = |p: &Path| p.probed.is_some_and(|at| now.since(at) >= DOUBT_MS);
+            if doubt(path) && self.paths.iter().any(|p| p.is_usable(now) && !doubt(p)) {
+                // One that has just answered is better than one that has not.
+                quality = quality.saturating_add(IN_DOUBT);
+            }
+            // Ties: the later entry.
+            if best.is_none_or(|(_, q)| quality <= q) {
+                best = Some((i, quality));
+            }
+            if self.chosen.is_some_and(|(l, r)| path.is(l, &r)) {
+                current = Some((i, quality));
+            }
+        }
+        let (mut at, quality) = best?;
+        if let Some((now_at, now_quality)) = current {
+            let alive = self.paths.get(now_at).is_some_and(|p| p.is_alive(now));
+            let fresh = self
+                .switched
+                .is_some_and(|s| now.since(s) < policy::SWITCH_MS);
+            let gain = now_quality.saturating_sub(quality);
+            let scope = self
+                .paths
+                .get(at)
+                .map_or(1, |p| 8 - inet::scope(p.remote.ip()) as u64);
+            let small = gain < policy::SWITCH_GAIN_MS * scope && gain * 5 < now_quality;
+            // Nothing measured yet is no reason to stay.
+            let measured = self
+                .paths
+                .get(now_at)
+                .is_some_and(|p| p.latency_ms.is_some());
+            let doubt = now_quality >= IN_DOUBT;
+            if alive && !doubt && (small || (fresh && measured)) {
+                at = now_at;
+            }
+        }
+        let path = self.paths.get_mut(at)?;
+        if self.chosen.is_none_or(|(l, r)| !path.is(l, &r)) {
+            self.chosen = Some((path.local, path.remote));
+            self.switched = Some(now);
+        }
+        Some(path)
+    }
+
+    /// The path [`Self::choose`] would give, without changing anything.
+    pub(crate) fn best(&self, now: Mono) -> Option<&Path> {
+        if let Some((local, remote)) = self.chosen
+            && let Some(path) = self.path(local, &remote)
+            && path.is_usable(now)
+            && path.is_alive(now)
+        {
+            return Some(path);
+        }
+        self.paths
+            .iter()
+            .rev()
+            .filter(|p| p.is_usable(now))
+            .min_by_key(|p| p.quality(now))
+    }
+
+    /// Any path, even an expired one: the last straw (node 6.1).
+    pub(crate) fn last_straw(&self) -> Option<&Path> {
+        self.paths.iter().max_by_key(|p| p.heard)
+    }
+
+    /// Adds a confirmed path: over a dead one with the same IP and socket, else into free room,
+    /// else over the longest silent. Gives back what it replaced.
+    pub(crate) fn learn(&mut self, path: Path, cap: usize, now: Mono) -> Option<Path> {
+        let same = self.paths.iter().position(|p| {
+            p.local == path.local && p.remote.ip() == path.remote.ip() && !p.is_alive(now)
+        });
+        let at = match same {
+            Some(at) => at,
+            None if self.paths.len() < cap.min(Limits::PATHS_MAX) => {
+                let _ = self.paths.push(path);
+                return None;
+            }
+            None => {
+                self.paths
+                    .iter()
+                    .enumerate()
+                    .min_by_key(|(_, p)| p.heard)?
+                    .0
+            }
+        };
+        self.paths
+            .get_mut(at)
+            .map(|slot| core::mem::replace(slot, path))
+    }
+
+    /// An entry with this IP on this socket is alive: another port of it is a NAT's whim.
+    pub(crate) fn has_alive_sibling(&self, local: SocketId, ip: IpAddr, now: Mono) -> bool {
+        self.paths
+            .iter()
+            .any(|p| p.local == local && p.remote.ip() == ip && p.is_alive(now))
+    }
+
+    /// May an unknown path be tried now? Remembers that it was.
+    pub(crate) fn try_path(&mut self, local: SocketId, remote: SocketAddr, now: Mono) -> bool {
+        if let Some(entry) = self
+            .tried
+            .iter_mut()
+            .find(|t| t.0 == local && t.1 == remote)
+        {
+            if now.since(entry.2) < policy::CONFIRM_MS {
+                return false;
+            }
+            entry.2 = now;
+            return true;
+        }
+        if self.tried.is_full() {
+            let Some(oldest) = self.tried.iter().enumerate().min_by_key(|(_, t)| t.2) else {
+                return false;
+            };
+            if now.since(oldest.1.2) < policy::CONFIRM_MS {
+                return false;
+            }
+            let at = oldest.0;
+            self.tried.swap_remove(at);
+        }
+        self.tried.push((local, remote, now)).is_ok()
+    }
+
+    /// Latency of the best path.
+    pub(crate) fn latency_ms(&self, now: Mono) -> Option<u32> {
+        self.best(now).and_then(|p| p.latency_ms)
+    }
+
+    /// Smaller relays better (node 3.1).
+    pub(crate) fn weight(&self, now: Mono) -> u64 {
+        let Some(age) = self.heard.map(|at| now.since(at)) else {
+            return u64::MAX;
+        };
+        if age >= policy::ACTIVE_MS {
+            return u64::MAX;
+        }
+        let latency = self
+            .latency_ms(now)
+            .filter(|l| *l > 0)
+            .unwrap_or(policy::LATENCY_UNKNOWN_MS);
+        u64::from(latency) * (age / policy::UPSTREAM_STEP_MS + 1)
+    }
+
+    /// A usable, living path of the same scope class and family exists.
+    pub(crate) fn has_alive_like(&self, ip: IpAddr, now: Mono) -> bool {
+        self.paths.iter().any(|p| {
+            p.is_usable(now)
+                && p.is_alive(now)
+                && inet::scope(p.remote.ip()) == inet::scope(ip)
+                && Family::of(&p.remote.ip()) == Family::of(&ip)
+        })
+    }
+
+    /// Next thing to do for this peer; `behind_nat` matters to upstreams only.
+    pub(crate) fn deadline(&self, now: Mono, behind_nat: bool) -> Mono {
+        let mut at = match (&self.contact, self.upstream) {
+            (Some(contact), true) => contact.deadline(),
+            (contact, _) => {
+                let forget = self.heard.unwrap_or(self.created).after(policy::FORGET_MS);
+                contact
+                    .as_ref()
+                    .map_or(forget, |c| forget.min(c.deadline()))
+            }
+        };
+        if self.is_active(now) && !self.paths.is_empty() && !self.upstream {
+            at = at.min(self.round.unwrap_or(now));
+        }
+        let keeps = self.is_active(now) || (self.upstream && behind_nat);
+        for path in &self.paths {
+            if keeps && !path.is_expired(now) {
+                at = at.min(path.keepalive_at(now));
+            }
+            if let Some(check) = path.check_at() {
+                at = at.min(check);
+            }
+        }
+        at
+    }
+}

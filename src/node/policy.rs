@@ -1,0 +1,154 @@
+//! Our own numbers. What the protocol fixes stands in `wire`; what bounds memory in
+//! `base::limits`. Times in milliseconds.
+
+/// After an upstream's first HELLO: pauses before the next ones while it has never answered.
+/// The second is just above the 2 s for which a root ignores a further new node of the same
+/// /24 (wire 13), so that two nodes of one LAN that start together both get in soon.
+pub(super) const HELLO_FIRST_MS: [u64; 4] = [1_000, 1_100, 2_000, 4_000];
+
+/// The same for an upstream that has answered before (node 2.5).
+pub(super) const HELLO_AGAIN_MS: [u64; 5] = [3_000, 1_000, 2_000, 4_000, 8_000];
+
+/// Pause after those, for the first minute of silence.
+pub(super) const HELLO_MINUTE_MS: u64 = 5_000;
+
+/// Pause after that, for ever.
+pub(super) const HELLO_FOREVER_MS: u64 = 10_000;
+
+/// How long "the first minute" is.
+pub(super) const HELLO_PATIENCE_MS: u64 = 60_000;
+
+/// An upstream that leaves us asking for so long does not count as answering.
+pub(super) const OFFLINE_MS: u64 = 20_000;
+
+/// HELLO round to an upstream or an active peer, ± 10 %.
+pub(super) const HELLO_ROUND_MS: u64 = 60_000;
+
+/// A moon's seed without definition is asked so often.
+pub(super) const SEED_WHOIS_MS: u64 = 5_000;
+
+/// ECHO on a path that has carried frames lately and over which nothing left for so long
+/// (NAT mappings of UDP live 30 s).
+pub(super) const KEEPALIVE_BUSY_MS: u64 = 14_000;
+
+/// The same on other paths of active peers, and to upstreams from behind a NAT.
+pub(super) const KEEPALIVE_IDLE_MS: u64 = 25_000;
+
+/// "Lately" of [`KEEPALIVE_BUSY_MS`].
+pub(super) const BUSY_MS: u64 = 60_000;
+
+/// A peer with real traffic is looked after for so long (node 1).
+pub(super) const ACTIVE_MS: u64 = 500_000;
+
+/// A peer not heard for so long is forgotten, unless it is an upstream.
+pub(super) const FORGET_MS: u64 = 500_000;
+
+/// A path heard within this is alive.
+pub(super) const PATH_ALIVE_MS: u64 = 19_000;
+
+/// A path not confirmed for so long is not used.
+pub(super) const PATH_EXPIRY_MS: u64 = 243_000;
+
+/// An unknown path is tried with a HELLO at most so often.
+pub(super) const CONFIRM_MS: u64 = 1_000;
+
+/// Something was sent over a path and nothing came back for so long: ECHO over all paths.
+pub(super) const UNANSWERED_MS: u64 = 1_000;
+
+/// A path whose ECHO is not answered for so long has failed until it speaks.
+pub(super) const PROBE_MS: u64 = 1_000;
+
+/// The ECHO is repeated within that time.
+pub(super) const PROBE_REPEAT_MS: u64 = 250;
+
+/// A failed path is asked again so often while there is traffic for it.
+pub(super) const FAILED_PROBE_MS: u64 = 5_000;
+
+/// The path in use is left for a better one at most so often…
+pub(super) const SWITCH_MS: u64 = 10_000;
+
+/// …and only for one that is better by so many ms of latency (times its scope factor), or by
+/// a fifth.
+pub(super) const SWITCH_GAIN_MS: u64 = 10;
+
+/// The upstream that relays for us is left for a better one at most so often.
+pub(super) const UPSTREAM_SWITCH_MS: u64 = 60_000;
+
+/// Step of an upstream's weight (node 3.1).
+pub(super) const UPSTREAM_STEP_MS: u64 = 61_000;
+
+/// Latency that stands for "not measured".
+pub(super) const LATENCY_UNKNOWN_MS: u32 = 65_535;
+
+/// An ECHO is answered at most so often per path.
+pub(super) const ECHO_GATE_MS: u64 = 166;
+
+/// A WHOIS is answered at most so often per peer, by nodes that are no upstream.
+pub(super) const WHOIS_GATE_MS: u64 = 100;
+
+/// A first HELLO is looked at so often per source network (wire 13).
+pub(super) const HELLO_GATE_MS: u64 = 2_000;
+
+/// A beacon is answered at most so often in all.
+pub(super) const BEACON_GATE_MS: u64 = 2_500;
+
+/// Pushes obeyed in a row…
+pub(super) const PUSHES_IN_A_ROW: u8 = 8;
+
+/// …unless there was a pause of so long.
+pub(super) const PUSH_PAUSE_MS: u64 = 30_000;
+
+/// Addresses tried per push, scope and family.
+pub(super) const PUSH_TRIES: u8 = 8;
+
+/// Our addresses are pushed so often to a peer whose packets come by relay…
+pub(super) const PUSH_RELAYED_MS: u64 = 15_000;
+
+/// …and so often to one whose packets come directly.
+pub(super) const PUSH_DIRECT_MS: u64 = 120_000;
+
+/// Most addresses in one push.
+pub(super) const PUSH_ADDRESSES: usize = 16;
+
+/// Proof of membership makes a peer trusted for so long.
+pub(super) const TRUST_MS: u64 = 600_000;
+
+/// A pair is introduced at most so often.
+pub(super) const INTRODUCE_MS: u64 = 30_000;
+
+/// A surface report is believed for so long.
+pub(super) const SURFACE_MS: u64 = 600_000;
+
+/// WHOIS repeats: pauses after the first, second and third attempt (node 4.2).
+pub(super) const WHOIS_MS: [u64; 3] = [500, 1_000, 2_000];
+
+/// Nobody knew the address: asked again only so often while traffic continues.
+pub(super) const WHOIS_NEGATIVE_MS: u64 = 10_000;
+
+/// A packet waits so long for an identity or a path.
+pub(super) const WAITING_MS: u64 = 5_000;
+
+/// Packets that wait for one address.
+pub(super) const WAITING_PER_PEER: usize = 4;
+
+/// An incomplete packet is kept so long.
+pub(super) const REASSEMBLY_MS: u64 = 2_000;
+
+/// An answer is accepted so long after the request.
+pub(super) const REPLY_MS: u64 = 60_000;
+
+/// Further ECHOs of a RENDEZVOUS after the first.
+pub(super) const RENDEZVOUS_MS: [u64; 2] = [250, 1_000];
+
+/// A call that comes so late after the deadline means that the machine slept.
+pub(super) const SLEPT_MS: u64 = 10_000;
+
+/// Payload of a datagram on a path that dropped longer ones: IPv6's least MTU less headers.
+pub(super) const DATAGRAM_REDUCED: usize = 1_232;
+
+/// Blocks of the memory-hard digest done in one turn: about a millisecond on a PC, 20 turns a
+/// digest.
+pub(super) const DIGEST_SLICE: usize = 8_192;
+
+/// A newer world is taken from one upstream at most so often.
+pub(super) const WORLD_GATE_MS: u64 = 60_000;
