@@ -1,1 +1,69 @@
-//! To be filled: os.
+//! The system: sockets, taps, clocks, files. The only layer with unsafe code and system calls.
+//!
+//! It moves bytes; it knows no ZeroTier. An unsafe block surrounds one call, and says who owns
+//! the memory that the kernel is shown and for how long.
+#![allow(unsafe_code)]
+
+use core::fmt;
+use std::io;
+
+pub mod clock;
+pub mod entropy;
+pub mod file;
+#[cfg(target_os = "linux")]
+pub mod netlink;
+pub mod privilege;
+pub mod signal;
+#[cfg(target_os = "linux")]
+#[path = "tap_linux.rs"]
+pub mod tap;
+pub mod udp;
+
+/// A system call that failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Error {
+    /// Which call.
+    pub op: &'static str,
+    /// Why.
+    pub errno: i32,
+}
+
+impl Error {
+    /// The call `op` failed just now.
+    pub fn last(op: &'static str) -> Self {
+        Self::from_io(op, &io::Error::last_os_error())
+    }
+
+    /// From an error of the standard library.
+    pub fn from_io(op: &'static str, error: &io::Error) -> Self {
+        Self {
+            op,
+            errno: error.raw_os_error().unwrap_or(libc::EIO),
+        }
+    }
+
+    /// Nothing to read, or no room to write, at present.
+    pub const fn would_block(self) -> bool {
+        self.errno == libc::EAGAIN || self.errno == libc::EWOULDBLOCK
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {}",
+            self.op,
+            nix::errno::Errno::from_raw(self.errno)
+        )
+    }
+}
+
+/// The result of a call that gives -1 when it fails.
+fn check(op: &'static str, result: libc::c_int) -> Result<libc::c_int, Error> {
+    if result < 0 {
+        Err(Error::last(op))
+    } else {
+        Ok(result)
+    }
+}

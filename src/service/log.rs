@@ -107,7 +107,7 @@ impl fmt::Write for Line {
 impl Backend {
     fn emit(&self, line: &[u8], level: Level) -> bool {
         match &self.sink {
-            Sink::Stderr => std::io::Write::write_all(&mut std::io::stderr(), line).is_ok(),
+            Sink::Stderr => crate::os::file::write_stderr_now(line),
             Sink::Syslog(socket) => {
                 let mut framed = Line(heapless::Vec::new());
                 let _ = write!(

@@ -1,0 +1,45 @@
+//! The two clocks. Nothing outside this file reads them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::base::{Mono, Now, UnixMs};
+
+/// Wall clocks before this are not believed: nothing of this program was written then
+/// (2024-01-01).
+const PLAUSIBLE_MS: u64 = 1_704_067_200_000;
+
+/// Milliseconds of a clock that does not step, but goes on while the machine sleeps where the
+/// system has such a one.
+pub fn mono() -> Mono {
+    #[cfg(target_os = "linux")]
+    const CLOCK: libc::clockid_t = libc::CLOCK_BOOTTIME;
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` lives for the call.
+    unsafe { libc::clock_gettime(CLOCK, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+    Mono::from_ms(
+        seconds
+            .saturating_mul(1000)
+            .saturating_add(nanos / 1_000_000),
+    )
+}
+
+/// Both clocks.
+pub fn now() -> Now {
+    let wall = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis();
+    let wall = u64::try_from(wall).unwrap_or(u64::MAX);
+    Now {
+        mono: mono(),
+        wall: UnixMs::from_ms(wall),
+        wall_ok: wall >= PLAUSIBLE_MS,
+    }
+}

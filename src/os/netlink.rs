@@ -1,0 +1,524 @@
+//! Linux netlink: what addresses and routes there are, news of changes, setting addresses.
+//!
+//! Messages are built and read by hand: a header of 16 bytes, a fixed part, attributes of
+//! (length, type, value) padded to four. Everything is in the byte order of the machine but the
+//! addresses. News that were lost (ENOBUFS) mean: read again.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
+    socket,
+};
+
+use super::Error;
+
+const HEADER_LEN: usize = 16;
+const BUFFER_LEN: usize = 32 * 1024;
+
+const RTM_NEWLINK: u16 = libc::RTM_NEWLINK;
+const RTM_DELLINK: u16 = libc::RTM_DELLINK;
+const RTM_GETLINK: u16 = libc::RTM_GETLINK;
+const RTM_NEWADDR: u16 = libc::RTM_NEWADDR;
+const RTM_DELADDR: u16 = libc::RTM_DELADDR;
+const RTM_GETADDR: u16 = libc::RTM_GETADDR;
+const RTM_NEWROUTE: u16 = libc::RTM_NEWROUTE;
+const RTM_DELROUTE: u16 = libc::RTM_DELROUTE;
+const RTM_GETROUTE: u16 = libc::RTM_GETROUTE;
+
+const IFA_ADDRESS: u16 = libc::IFA_ADDRESS;
+const IFA_LOCAL: u16 = libc::IFA_LOCAL;
+const IFA_BROADCAST: u16 = libc::IFA_BROADCAST;
+const IFA_FLAGS: u16 = 8;
+const IFLA_IFNAME: u16 = libc::IFLA_IFNAME;
+const RTA_DST: u16 = libc::RTA_DST;
+const RTA_OIF: u16 = libc::RTA_OIF;
+const RTA_GATEWAY: u16 = libc::RTA_GATEWAY;
+
+const IFA_F_TEMPORARY: u32 = 0x01;
+const IFA_F_NODAD: u32 = 0x02;
+const IFA_F_DADFAILED: u32 = 0x08;
+const IFA_F_TENTATIVE: u32 = 0x40;
+const IFA_F_PERMANENT: u32 = 0x80;
+
+/// Somewhere in the Internet: the route there is the default route. Nothing is sent.
+const PROBES: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(9, 9, 9, 9)),
+    IpAddr::V6(Ipv6Addr::new(0x2620, 0xfe, 0, 0, 0, 0, 0, 0xfe)),
+];
+
+/// An address of an interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Address {
+    /// The address.
+    pub ip: IpAddr,
+    /// Its prefix length.
+    pub bits: u8,
+    /// Number of the interface.
+    pub index: u32,
+    /// Name of the interface.
+    pub device: String,
+    /// The interface is up.
+    pub up: bool,
+    /// A privacy address of IPv6.
+    pub temporary: bool,
+    /// Duplicate detection is not through, or failed.
+    pub tentative: bool,
+}
+
+/// How packets into the Internet leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DefaultRoute {
+    /// Number of the interface.
+    pub index: u32,
+    /// The next hop, if there is one.
+    pub gateway: Option<IpAddr>,
+    /// IPv6.
+    pub v6: bool,
+}
+
+/// News of interfaces, addresses and default routes.
+#[derive(Debug)]
+pub struct Monitor {
+    fd: OwnedFd,
+    buffer: Box<[u8]>,
+}
+
+impl Monitor {
+    /// From now on.
+    pub fn open() -> Result<Self, Error> {
+        let groups = libc::RTMGRP_LINK
+            | libc::RTMGRP_IPV4_IFADDR
+            | libc::RTMGRP_IPV6_IFADDR
+            | libc::RTMGRP_IPV4_ROUTE
+            | libc::RTMGRP_IPV6_ROUTE;
+        let fd = open(groups.cast_unsigned(), SockFlag::SOCK_NONBLOCK)?;
+        Ok(Self {
+            fd,
+            buffer: vec![0; BUFFER_LEN].into_boxed_slice(),
+        })
+    }
+
+    /// Reads all news; `true` if one of them matters, or if some were lost.
+    pub fn drain(&mut self) -> bool {
+        let mut matters = false;
+        loop {
+            match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
+                Ok(0) => return matters,
+                Ok(len) => {
+                    let bytes = self.buffer.get(..len).unwrap_or_default();
+                    matters |= messages(bytes).any(|message| message.matters());
+                }
+                Err(nix::Error::EINTR) => {}
+                Err(nix::Error::EAGAIN) => return matters,
+                // ENOBUFS: some were lost. Anything else: look, too.
+                Err(nix::Error::ENOBUFS) => matters = true,
+                Err(_) => return true,
+            }
+        }
+    }
+}
+
+impl AsRawFd for Monitor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+/// Questions and changes. The kernel answers within the call.
+#[derive(Debug)]
+pub struct Control {
+    fd: OwnedFd,
+    sequence: u32,
+    buffer: Box<[u8]>,
+}
+
+impl Control {
+    /// A socket of its own.
+    pub fn open() -> Result<Self, Error> {
+        let fd = open(0, SockFlag::empty())?;
+        Ok(Self {
+            fd,
+            sequence: 0,
+            buffer: vec![0; BUFFER_LEN].into_boxed_slice(),
+        })
+    }
+
+    /// All addresses of all interfaces.
+    pub fn addresses(&mut self) -> Result<Vec<Address>, Error> {
+        let mut links: Vec<(u32, String, bool)> = Vec::new();
+        self.dump("netlink links", RTM_GETLINK, &[0; 16], |message| {
+            if message.kind != RTM_NEWLINK {
+                return;
+            }
+            let (Some(index), Some(flags)) = (message.u32_at(4), message.u32_at(8)) else {
+                return;
+            };
+            let name = message.attribute(16, IFLA_IFNAME).map(|name| {
+                let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
+                String::from_utf8_lossy(name.get(..end).unwrap_or_default()).into_owned()
+            });
+            links.push((
+                index,
+                name.unwrap_or_default(),
+                flags & libc::IFF_UP.cast_unsigned() != 0,
+            ));
+        })?;
+        let mut addresses = Vec::new();
+        self.dump("netlink addresses", RTM_GETADDR, &[0; 8], |message| {
+            if message.kind != RTM_NEWADDR {
+                return;
+            }
+            let Some(&[_, bits, flags, _]) = message.body.first_chunk() else {
+                return;
+            };
+            let Some(index) = message.u32_at(4) else {
+                return;
+            };
+            // On point-to-point links IFA_ADDRESS is the other end.
+            let ip = message
+                .attribute(8, IFA_LOCAL)
+                .or(message.attribute(8, IFA_ADDRESS));
+            let Some(ip) = ip.and_then(ip_of) else { return };
+            let flags = message
+                .attribute(8, IFA_FLAGS)
+                .and_then(|f| f.first_chunk().copied())
+                .map_or(u32::from(flags), u32::from_ne_bytes);
+            let Some((_, device, up)) = links.iter().find(|(n, ..)| *n == index) else {
+                return;
+            };
+            addresses.push(Address {
+                ip,
+                bits,
+                index,
+                device: device.clone(),
+                up: *up,
+                // The same bit means "secondary" for IPv4.
+                temporary: ip.is_ipv6() && flags & IFA_F_TEMPORARY != 0,
+                tentative: ip.is_ipv6() && flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED) != 0,
+            });
+        })?;
+        Ok(addresses)
+    }
+
+    /// The default route of each family that has one. A question for one route: a dump of the
+    /// whole table may have a million of them.
+    pub fn default_routes(&mut self) -> Result<Vec<DefaultRoute>, Error> {
+        let mut routes = Vec::new();
+        for probe in PROBES {
+            let mut body = [0; 12];
+            let octets = octets_of(&probe);
+            let bytes = octets.as_slice();
+            body[0] = family_of(&probe);
+            body[1] = if probe.is_ipv6() { 128 } else { 32 };
+            let mut request = Request::new(RTM_GETROUTE, libc::NLM_F_REQUEST, &body);
+            request.attribute(RTA_DST, bytes);
+            let asked = self.exchange("netlink route", request, |message| {
+                if message.kind != RTM_NEWROUTE {
+                    return;
+                }
+                let index = message
+                    .attribute(12, RTA_OIF)
+                    .and_then(|n| n.first_chunk().copied())
+                    .map(u32::from_ne_bytes);
+                if let Some(index) = index {
+                    routes.push(DefaultRoute {
+                        index,
+                        gateway: message.attribute(12, RTA_GATEWAY).and_then(ip_of),
+                        v6: probe.is_ipv6(),
+                    });
+                }
+            });
+            match asked {
+                Ok(()) => {}
+                // No route, or the family is not there at all.
+                Err(Error {
+                    errno: libc::ENOMEM | libc::EIO,
+                    ..
+                }) => return asked.map(|()| routes),
+                Err(_) => {}
+            }
+        }
+        Ok(routes)
+    }
+
+    /// Sets an address on an interface; it may be there already. Without duplicate detection:
+    /// who sets it knows that nobody else has it.
+    pub fn add_address(&mut self, index: u32, ip: IpAddr, bits: u8) -> Result<(), Error> {
+        let flags = libc::NLM_F_REQUEST | libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
+        let mut request = address_request(RTM_NEWADDR, flags, index, &ip, bits);
+        if let IpAddr::V4(ip) = ip
+            && bits < 31
+        {
+            let hosts = u32::MAX.checked_shr(u32::from(bits)).unwrap_or(0);
+            request.attribute(IFA_BROADCAST, &(u32::from(ip) | hosts).to_be_bytes());
+        }
+        match self.exchange("add address", request, |_| {}) {
+            Err(Error {
+                errno: libc::EEXIST,
+                ..
+            }) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Takes an address from an interface; it may be gone already.
+    pub fn remove_address(&mut self, index: u32, ip: IpAddr, bits: u8) -> Result<(), Error> {
+        let flags = libc::NLM_F_REQUEST | libc::NLM_F_ACK;
+        let request = address_request(RTM_DELADDR, flags, index, &ip, bits);
+        match self.exchange("remove address", request, |_| {}) {
+            Err(Error {
+                errno: libc::EADDRNOTAVAIL | libc::ENODEV,
+                ..
+            }) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn dump(
+        &mut self,
+        op: &'static str,
+        kind: u16,
+        body: &[u8],
+        take: impl FnMut(&Message<'_>),
+    ) -> Result<(), Error> {
+        let request = Request::new(kind, libc::NLM_F_REQUEST | libc::NLM_F_DUMP, body);
+        self.exchange(op, request, take)
+    }
+
+    /// Sends a request and reads its answers up to the last one.
+    fn exchange(
+        &mut self,
+        op: &'static str,
+        mut request: Request,
+        mut take: impl FnMut(&Message<'_>),
+    ) -> Result<(), Error> {
+        let failed = |errno: nix::Error| Error {
+            op,
+            errno: errno as i32,
+        };
+        self.sequence = self.sequence.wrapping_add(1);
+        let is_dump = request.finish(self.sequence);
+        send(self.fd.as_raw_fd(), &request.bytes, MsgFlags::empty()).map_err(failed)?;
+        loop {
+            let len = match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
+                Ok(len) => len,
+                Err(nix::Error::EINTR) => continue,
+                Err(errno) => return Err(failed(errno)),
+            };
+            for message in messages(self.buffer.get(..len).unwrap_or_default()) {
+                // The rest of an answer that was given up.
+                if message.sequence != self.sequence {
+                    continue;
+                }
+                match libc::c_int::from(message.kind) {
+                    libc::NLMSG_DONE => return Ok(()),
+                    libc::NLMSG_ERROR => {
+                        let code = message
+                            .u32_at(0)
+                            .map_or(libc::EIO, |code| code.cast_signed().wrapping_neg());
+                        return if code == 0 {
+                            Ok(())
+                        } else {
+                            Err(Error { op, errno: code })
+                        };
+                    }
+                    _ => take(&message),
+                }
+                if !is_dump {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+fn open(groups: u32, flags: SockFlag) -> Result<OwnedFd, Error> {
+    let failed = |errno: nix::Error| Error {
+        op: "netlink socket",
+        errno: errno as i32,
+    };
+    let fd = socket(
+        AddressFamily::Netlink,
+        SockType::Raw,
+        flags | SockFlag::SOCK_CLOEXEC,
+        SockProtocol::NetlinkRoute,
+    )
+    .map_err(failed)?;
+    bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups)).map_err(failed)?;
+    // A kernel that does not answer would stop the whole program.
+    let patience = nix::sys::time::TimeVal::new(1, 0);
+    nix::sys::socket::setsockopt(&fd, nix::sys::socket::sockopt::ReceiveTimeout, &patience)
+        .map_err(failed)?;
+    Ok(fd)
+}
+
+fn address_request(kind: u16, flags: libc::c_int, index: u32, ip: &IpAddr, bits: u8) -> Request {
+    let mut body = [0; 8];
+    body[0] = family_of(ip);
+    body[1] = bits;
+    let all = IFA_F_PERMANENT | if ip.is_ipv6() { IFA_F_NODAD } else { 0 };
+    body[2] = u8::try_from(all).unwrap_or(0);
+    body[4..].copy_from_slice(&index.to_ne_bytes());
+    let octets = octets_of(ip);
+    let mut request = Request::new(kind, flags, &body);
+    request.attribute(IFA_LOCAL, &octets);
+    request.attribute(IFA_ADDRESS, &octets);
+    request
+}
+
+fn family_of(ip: &IpAddr) -> u8 {
+    let family = if ip.is_ipv6() {
+        libc::AF_INET6
+    } else {
+        libc::AF_INET
+    };
+    u8::try_from(family).unwrap_or(0)
+}
+
+fn octets_of(ip: &IpAddr) -> Vec<u8> {
+    match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    }
+}
+
+fn ip_of(bytes: &[u8]) -> Option<IpAddr> {
+    if let Ok(octets) = <[u8; 4]>::try_from(bytes) {
+        return Some(IpAddr::from(octets));
+    }
+    <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
+}
+
+/// A request in the making.
+struct Request {
+    bytes: Vec<u8>,
+}
+
+impl Request {
+    fn new(kind: u16, flags: libc::c_int, body: &[u8]) -> Self {
+        let mut bytes = vec![0; HEADER_LEN];
+        bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
+        bytes[6..8].copy_from_slice(&u16::try_from(flags).unwrap_or(0).to_ne_bytes());
+        bytes.extend_from_slice(body);
+        Self { bytes }
+    }
+
+    fn attribute(&mut self, kind: u16, value: &[u8]) {
+        let len = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
+        self.bytes.extend_from_slice(&len.to_ne_bytes());
+        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        self.bytes.extend_from_slice(value);
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    }
+
+    /// Fills in length and number. `true`: the answer is a list.
+    fn finish(&mut self, sequence: u32) -> bool {
+        let len = u32::try_from(self.bytes.len()).unwrap_or(0);
+        self.bytes[..4].copy_from_slice(&len.to_ne_bytes());
+        self.bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
+        let flags = u16::from_ne_bytes([self.bytes[6], self.bytes[7]]);
+        libc::c_int::from(flags) & libc::NLM_F_DUMP == libc::NLM_F_DUMP
+    }
+}
+
+/// One message of the kernel.
+struct Message<'a> {
+    kind: u16,
+    sequence: u32,
+    body: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    fn u32_at(&self, at: usize) -> Option<u32> {
+        self.body
+            .get(at..)?
+            .first_chunk()
+            .copied()
+            .map(u32::from_ne_bytes)
+    }
+
+    /// The first attribute of a kind; `at`: length of the fixed part.
+    fn attribute(&self, at: usize, kind: u16) -> Option<&'a [u8]> {
+        let mut rest = self.body.get(at..)?;
+        loop {
+            let &[a, b, c, d] = rest.first_chunk()?;
+            let len = usize::from(u16::from_ne_bytes([a, b]));
+            let value = rest.get(4..len)?;
+            if u16::from_ne_bytes([c, d]) & 0x3fff == kind {
+                return Some(value);
+            }
+            rest = rest.get(len.next_multiple_of(4)..)?;
+        }
+    }
+
+    /// Sockets or taps may have to follow.
+    fn matters(&self) -> bool {
+        match self.kind {
+            RTM_NEWLINK | RTM_DELLINK | RTM_NEWADDR | RTM_DELADDR => true,
+            // Of routes only default ones, or a routing daemon would keep us busy.
+            RTM_NEWROUTE | RTM_DELROUTE => self.body.get(1) == Some(&0),
+            _ => false,
+        }
+    }
+}
+
+fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    let mut rest = bytes;
+    core::iter::from_fn(move || {
+        let header: &[u8; HEADER_LEN] = rest.first_chunk()?;
+        let [a, b, c, d, e, f, _, _, g, h, i, j, ..] = *header;
+        let len = usize::try_from(u32::from_ne_bytes([a, b, c, d])).ok()?;
+        let body = rest.get(HEADER_LEN..len)?;
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some(Message {
+            kind: u16::from_ne_bytes([e, f]),
+            sequence: u32::from_ne_bytes([g, h, i, j]),
+            body,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_and_attributes_end_where_their_bytes_do() {
+        let mut request = Request::new(RTM_NEWADDR, 0, &[2, 24, 0x80, 0, 7, 0, 0, 0]);
+        request.attribute(IFA_LOCAL, &[10, 0, 0, 1]);
+        request.attribute(IFA_BROADCAST, &[10, 0, 0]);
+        assert!(!request.finish(9));
+        let whole = request.bytes;
+        let message = messages(&whole).next().expect("a message");
+        assert_eq!((message.kind, message.sequence), (RTM_NEWADDR, 9));
+        assert_eq!(
+            message.attribute(8, IFA_LOCAL).and_then(ip_of),
+            "10.0.0.1".parse().ok()
+        );
+        assert_eq!(message.attribute(8, IFA_BROADCAST), Some(&[10, 0, 0][..]));
+        assert_eq!(message.attribute(8, IFA_FLAGS), None);
+        for cut in 0..whole.len() {
+            assert_eq!(messages(whole.get(..cut).expect("a part")).count(), 0);
+        }
+        for at in 0..whole.len() {
+            for value in [0, 1, 3, 255] {
+                let mut bent = whole.clone();
+                bent[at] = value;
+                for message in messages(&bent).take(100) {
+                    let _ = message.attribute(8, IFA_BROADCAST);
+                    let _ = message.matters();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn loopback_is_listed() {
+        let mut control = Control::open().expect("a netlink socket");
+        let all = control.addresses().expect("a list");
+        assert!(all.iter().all(|a| !a.device.is_empty()));
+        control.default_routes().expect("an answer");
+    }
+}
