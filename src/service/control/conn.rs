@@ -154,12 +154,16 @@ impl<S: Read + Write> Conn<S> {
     fn has_work(&self) -> bool {
         let room = self.output.free() >= ROOM;
         let write = self.writable && !self.output.is_empty();
-        let read = self.readable && !self.input_ended && self.input_len < INPUT_BYTES;
+        let read = self.may_read() && self.input_len < INPUT_BYTES;
         let reply = self.reply.is_some() && room;
         let request = self.reply.is_none() && room && !self.closing && self.has_line();
         let events =
             self.reply.is_none() && room && self.monitor.as_ref().is_some_and(|m| !m.is_empty());
         write || read || reply || request || events
+    }
+
+    fn may_read(&self) -> bool {
+        self.readable && !self.input_ended && !self.closing
     }
 
     fn has_line(&self) -> bool {
@@ -173,7 +177,7 @@ impl<S: Read + Write> Conn<S> {
     }
 
     fn fill(&mut self, now: Mono) -> io::Result<()> {
-        while self.readable && !self.input_ended && !self.closing {
+        while self.may_read() {
             let room = self.input.get_mut(self.input_len..).unwrap_or_default();
             if room.is_empty() {
                 return Ok(());

@@ -1,0 +1,1431 @@
+//! The control protocol: lines, connections in memory, and the server on a real socket
+//! (service 6).
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use zt::base::{Address, Mac, Mono, NetworkId, UnixMs};
+use zt::service::control::conn::{Conn, IDLE_MS, INPUT_BYTES, OUTPUT_BYTES, Turn};
+use zt::service::control::line::{self, LINE_MAX, ROW_MAX};
+use zt::service::control::{
+    Access, CONNS_MAX, Caller, Class, Code, Field, Host, InfoRow, Installed, MoonRow, Net,
+    NetworkRow, PathRow, PeerRow, Refusal, RouteRow, Server,
+};
+use zt::wire::identity::Identity;
+use zt::wire::world::{DEFAULT_PLANET, World};
+
+const IDENTITY: &str = "3c9439e96a:0:0c8b1be28f899b1518835afb8e984e764035a2a1b77c5bf111512fef773e906bb22c4666586b165c118ac35c182c3eaa9b47815b4f1a1773163d318993a957b0";
+const NET: &str = "8056c2e21c000001";
+const WALL: u64 = 1_795_435_032_062;
+/// Far from zero, so that nothing relies on a young clock.
+const START: Mono = Mono::from_ms(5_000_000_000);
+const KEYS: &[&str] = &["allowManaged", "allowDNS", "ifname"];
+
+/// A daemon with one network, some peers, and a memory of what it was told.
+struct Fake {
+    identity: Identity,
+    peers: Vec<Address>,
+    groups: usize,
+    joined: bool,
+    name: String,
+    told: Vec<String>,
+    refusal: Option<Refusal>,
+    moons: bool,
+    stopping: bool,
+}
+
+impl Fake {
+    fn new() -> Self {
+        Self {
+            identity: Identity::parse(IDENTITY).unwrap(),
+            peers: vec![address(0x62_f865_ae71), address(0x3d_6ce2_2a72)],
+            groups: 2,
+            joined: true,
+            name: "lab net 100%".into(),
+            told: Vec::new(),
+            refusal: None,
+            moons: true,
+            stopping: false,
+        }
+    }
+
+    fn change(&mut self, what: String) -> Result<(), Refusal> {
+        self.told.push(what);
+        self.refusal.take().map_or(Ok(()), Err)
+    }
+
+    fn peer_row(&self, n: usize) -> Option<PeerRow<'_>> {
+        let address = *self.peers.get(n)?;
+        // The first is a root we never heard, the others are direct.
+        let path = self.path(address, 0);
+        Some(PeerRow {
+            address,
+            version: path.map(|_| (1, 14, 1)),
+            role: if n == 0 { "PLANET" } else { "LEAF" },
+            latency_ms: path.map(|_| 28),
+            path,
+        })
+    }
+}
+
+fn address(n: u64) -> Address {
+    Address::new(n).unwrap()
+}
+
+fn net() -> NetworkId {
+    NetworkId::parse(NET).unwrap()
+}
+
+fn socket(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+impl Host for Fake {
+    fn info(&self) -> InfoRow<'_> {
+        InfoRow {
+            identity: &self.identity,
+            online: true,
+            offline_reason: None,
+            collision: false,
+            uptime_ms: 12_345,
+            clock: UnixMs::from_ms(WALL),
+            clock_ok: true,
+            port: 29993,
+            home: "/var/lib/zero \"tier\"",
+            planet_id: 149_604_618,
+            planet_timestamp: 1_644_592_324_813,
+            rss_bytes: Some(2_000_000),
+            received: (10, 1000),
+            sent: (20, 2000),
+        }
+    }
+
+    fn bound(&self, n: usize) -> Option<SocketAddr> {
+        ["10.99.0.1:29993", "[fd00::1]:29993"]
+            .get(n)
+            .map(|t| socket(t))
+    }
+
+    fn surface(&self, n: usize) -> Option<SocketAddr> {
+        (n == 0).then(|| socket("198.51.100.7:29993"))
+    }
+
+    fn drops(&self, n: usize) -> Option<(&'static str, u64)> {
+        [("junk", 3), ("malformed", 0)].get(n).copied()
+    }
+
+    fn figure(&self, n: usize) -> Option<(&'static str, u64)> {
+        (n == 0).then_some(("tables", 512))
+    }
+
+    fn next_peer(&self, cursor: usize) -> Option<(usize, PeerRow<'_>)> {
+        self.peer_row(cursor).map(|row| (cursor + 1, row))
+    }
+
+    fn peer(&self, address: Address) -> Option<PeerRow<'_>> {
+        let n = self.peers.iter().position(|p| *p == address)?;
+        self.peer_row(n)
+    }
+
+    fn path(&self, address: Address, n: usize) -> Option<PathRow<'_>> {
+        let direct = self.peers.iter().skip(1).any(|p| *p == address);
+        (direct && n == 0).then(|| PathRow {
+            local: Some(socket("10.99.0.1:29993")),
+            remote: socket("10.99.0.2:29993"),
+            interface: Some("eth0"),
+            sent_ms: None,
+            received_ms: Some(16_674),
+            latency_ms: Some(28),
+            quality: 7,
+            preferred: true,
+            active: true,
+            expired: false,
+        })
+    }
+
+    fn next_network(&self, cursor: usize) -> Option<(usize, NetworkRow<'_>)> {
+        (cursor == 0)
+            .then(|| self.network(net()))
+            .flatten()
+            .map(|row| (1, row))
+    }
+
+    fn network(&self, id: NetworkId) -> Option<NetworkRow<'_>> {
+        (self.joined && id == net()).then(|| NetworkRow {
+            id,
+            name: &self.name,
+            mac: Mac::new([0xca, 0xf5, 0x69, 0xc1, 0, 0xc1]),
+            status: "OK",
+            kind: "PRIVATE",
+            device: "ztmjfmfyq5",
+            mtu: 2800,
+            bridge: false,
+            broadcast: true,
+            port_error: 0,
+            revision: 2,
+            allow_managed: true,
+            allow_global: false,
+            allow_default: false,
+            allow_dns: false,
+            dns_domain: "lab.example",
+        })
+    }
+
+    fn address(&self, _: NetworkId, n: usize) -> Option<Net> {
+        let all = [("fcd8:69ec:9308:e811:58d0::1", 40), ("10.147.17.11", 24)];
+        all.get(n).map(|(text, bits)| Net {
+            ip: ip(text),
+            bits: *bits,
+        })
+    }
+
+    fn route(&self, _: NetworkId, n: usize) -> Option<RouteRow<'_>> {
+        let target = |text, bits| Net { ip: ip(text), bits };
+        let row = |target, via, installed| RouteRow {
+            target,
+            via,
+            flags: 0,
+            metric: 0,
+            installed,
+        };
+        match n {
+            0 => Some(row(target("10.147.17.0", 24), None, Installed::Yes)),
+            1 => {
+                let via = Some(ip("10.147.17.10"));
+                Some(row(
+                    target("192.168.50.0", 24),
+                    via,
+                    Installed::No("connected"),
+                ))
+            }
+            _ => None,
+        }
+    }
+
+    fn dns_server(&self, _: NetworkId, n: usize) -> Option<IpAddr> {
+        (n < 2).then(|| ip(&format!("10.147.17.1{n}")))
+    }
+
+    fn group(&self, _: NetworkId, n: usize) -> Option<(Mac, u32)> {
+        (n < self.groups).then_some((Mac::BROADCAST, 177_410_315))
+    }
+
+    fn setting_keys(&self) -> &'static [&'static str] {
+        KEYS
+    }
+
+    fn setting(&self, _: NetworkId, key: &str) -> Option<String> {
+        match key {
+            "allowManaged" => Some("10.0.0.0/8,fd00::/8".into()),
+            "allowDNS" => Some("0".into()),
+            "ifname" => Some(String::new()),
+            _ => None,
+        }
+    }
+
+    fn join(&mut self, id: NetworkId, settings: &[(&str, &str)]) -> Result<(), Refusal> {
+        self.change(format!("join {id} {settings:?}"))
+    }
+
+    fn leave(&mut self, id: NetworkId) -> Result<(), Refusal> {
+        self.change(format!("leave {id}"))
+    }
+
+    fn set(&mut self, id: NetworkId, key: &str, value: &str) -> Result<(), Refusal> {
+        self.change(format!("set {id} {key} {value}"))
+    }
+
+    fn moon(&self, n: usize) -> Option<MoonRow<'_>> {
+        match n {
+            0 => {
+                let (world, _) = World::parse(DEFAULT_PLANET).unwrap();
+                Some(MoonRow {
+                    id: world.id,
+                    world: Some(world),
+                })
+            }
+            1 => Some(MoonRow {
+                id: 0xde_adbe_ef00,
+                world: None,
+            }),
+            _ => None,
+        }
+    }
+
+    fn has_moons(&self) -> bool {
+        self.moons
+    }
+
+    fn orbit(&mut self, id: u64, seed: Option<Address>) -> Result<(), Refusal> {
+        self.change(format!("orbit {id:x} {seed:?}"))
+    }
+
+    fn deorbit(&mut self, id: u64) -> Result<bool, Refusal> {
+        self.change(format!("deorbit {id:x}")).map(|()| false)
+    }
+
+    fn set_log_level(&mut self, level: &str) -> bool {
+        self.told.push(format!("log {level}"));
+        level == "debug"
+    }
+
+    fn reload(&mut self) -> Result<(), Refusal> {
+        self.change("reload".into())
+    }
+
+    fn dump_line(&self, n: usize, out: &mut dyn std::fmt::Write) -> bool {
+        n < 2 && write!(out, "line {n}\nwith a break").is_ok()
+    }
+
+    fn stop(&mut self) {
+        self.told.push("stop".into());
+        self.stopping = true;
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+}
+
+/// A stream in memory. What it takes and gives at once is set by the test.
+#[derive(Default)]
+struct Wire {
+    incoming: VecDeque<u8>,
+    ended: bool,
+    outgoing: Vec<u8>,
+    /// Bytes that it still takes.
+    window: usize,
+}
+
+#[derive(Clone, Default)]
+struct Stream(Rc<RefCell<Wire>>);
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut wire = self.0.borrow_mut();
+        if wire.incoming.is_empty() && !wire.ended {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        wire.incoming.read(buffer)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut wire = self.0.borrow_mut();
+        if wire.window == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let taken = bytes.len().min(wire.window);
+        wire.window -= taken;
+        wire.outgoing.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A connection and who sits at its other end.
+struct Client {
+    conn: Conn<Stream>,
+    stream: Stream,
+    now: Mono,
+}
+
+const OWNER: Caller = Caller {
+    uid: Some(0),
+    pid: Some(1),
+    is_owner: true,
+    read_only: false,
+};
+
+impl Client {
+    /// Connected, greeting read.
+    fn new(host: &Fake) -> Self {
+        Self::of(host, OWNER)
+    }
+
+    fn of(host: &Fake, caller: Caller) -> Self {
+        let stream = Stream::default();
+        stream.0.borrow_mut().window = usize::MAX;
+        let conn = Conn::new(stream.clone(), caller, START, host);
+        Self {
+            conn,
+            stream,
+            now: START,
+        }
+    }
+
+    fn send(&mut self, text: impl AsRef<[u8]>) {
+        self.stream.0.borrow_mut().incoming.extend(text.as_ref());
+        self.conn.ready();
+    }
+
+    fn end(&mut self) {
+        self.stream.0.borrow_mut().ended = true;
+        self.conn.ready();
+    }
+
+    fn window(&mut self, bytes: usize) {
+        self.stream.0.borrow_mut().window = bytes;
+        self.conn.ready();
+    }
+
+    /// Turns until it waits or is closed. `true`: closed.
+    fn run(&mut self, host: &mut Fake) -> bool {
+        for _ in 0..100_000 {
+            match self.conn.turn(self.now, host) {
+                Turn::More => {}
+                Turn::Wait => return false,
+                Turn::Closed => return true,
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    fn received(&mut self) -> String {
+        let bytes = std::mem::take(&mut self.stream.0.borrow_mut().outgoing);
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// One request, its whole reply without the dot.
+    fn ask(&mut self, host: &mut Fake, request: &str) -> Vec<String> {
+        self.send(format!("{request}\n"));
+        assert!(!self.run(host), "closed by {request}");
+        let text = self.received();
+        let reply = text
+            .strip_suffix(".\n")
+            .unwrap_or_else(|| panic!("no end: {text}"));
+        assert!(!reply.contains("\n.\n"), "more than one reply: {text}");
+        assert!(reply.lines().all(|l| l.len() < ROW_MAX));
+        reply.lines().map(str::to_owned).collect()
+    }
+}
+
+fn connected(host: &mut Fake) -> Client {
+    let mut client = Client::new(host);
+    assert!(!client.run(host));
+    let greeting = client.received();
+    let (major, minor, revision) = zt::VERSION;
+    assert_eq!(
+        greeting,
+        format!("220 zt-ctl/1 {major}.{minor}.{revision} 3c9439e96a rw\n.\n")
+    );
+    client
+}
+
+/// The first row of a reply to a request, on a connection of its own.
+fn first(host: &mut Fake, request: &str) -> String {
+    connected(host).ask(host, request).swap_remove(0)
+}
+
+fn all(host: &mut Fake, request: &str) -> Vec<String> {
+    connected(host).ask(host, request)
+}
+
+fn json(host: &mut Fake, request: &str) -> Value {
+    let mut reply = all(host, &format!("-j {request}"));
+    let command = request.split(' ').next().unwrap();
+    assert_eq!(reply.remove(0), format!("200 {command} json"));
+    assert!(reply.iter().all(|line| !line.starts_with('.')));
+    serde_json::from_str(&reply.concat()).unwrap()
+}
+
+#[test]
+fn info_is_followed_by_status_rows() {
+    let host = &mut Fake::new();
+    let (major, minor, revision) = zt::VERSION;
+    for command in ["info", "status"] {
+        let reply = all(host, command);
+        assert_eq!(
+            reply[0],
+            format!("200 info 3c9439e96a {major}.{minor}.{revision} ONLINE")
+        );
+        assert_eq!(
+            reply[1..],
+            [
+                format!("200 status identity {IDENTITY}").as_str(),
+                "200 status uptime 12345",
+                "200 status clock 1795435032062",
+                "200 status clock-ok yes",
+                "200 status port 29993",
+                "200 status planet 0000000008eac90a 1644592324813",
+                "200 status rss 2000000",
+                "200 status rx 10 1000",
+                "200 status tx 20 2000",
+                "200 status offline -",
+                "200 status collision no",
+                "200 status bound 10.99.0.1/29993",
+                "200 status bound fd00::1/29993",
+                "200 status surface 198.51.100.7/29993",
+                "200 status drops junk 3",
+                "200 status drops malformed 0",
+                "200 status tables 512",
+            ]
+        );
+    }
+}
+
+#[test]
+fn peers_and_paths() {
+    let host = &mut Fake::new();
+    assert_eq!(
+        all(host, "listpeers"),
+        [
+            "200 listpeers <ztaddr> <path> <latency> <version> <role>",
+            "200 listpeers 62f865ae71 - -1 - PLANET",
+            "200 listpeers 3d6ce22a72 10.99.0.2/29993;-1;16674 28 1.14.1 LEAF",
+        ]
+    );
+    assert_eq!(
+        all(host, "peers")[1..],
+        [
+            "200 peers 62f865ae71 - PLANET -1 RELAY -1 -1 -",
+            "200 peers 3d6ce22a72 1.14.1 LEAF 28 DIRECT -1 16674 10.99.0.2/29993",
+        ]
+    );
+    assert_eq!(
+        all(host, "paths 3d6ce22a72")[1..],
+        ["200 paths 10.99.0.1/29993 10.99.0.2/29993 eth0 -1 16674 28 7 yes"]
+    );
+    assert_eq!(all(host, "paths 62f865ae71").len(), 1);
+    assert_eq!(first(host, "paths 1111111111"), "404 paths unknown peer");
+    assert_eq!(first(host, "paths zz"), "400 paths bad address");
+    assert_eq!(first(host, "paths"), "400 paths address missing");
+}
+
+#[test]
+fn networks_and_their_properties() {
+    let host = &mut Fake::new();
+    assert_eq!(
+        all(host, "listnetworks")[1..],
+        [format!(
+            "200 listnetworks {NET} lab%20net%20100%25 ca:f5:69:c1:00:c1 OK PRIVATE ztmjfmfyq5 \
+             fcd8:69ec:9308:e811:58d0::1/40,10.147.17.11/24"
+        )]
+    );
+    let reply = all(host, &format!("network {NET}"));
+    assert_eq!(reply[1], format!("200 network id {NET}"));
+    assert_eq!(
+        reply[18..],
+        [
+            "200 network setting allowManaged 10.0.0.0/8,fd00::/8",
+            "200 network setting allowDNS 0",
+            "200 network setting ifname -",
+            "200 network ip fcd8:69ec:9308:e811:58d0::1/40",
+            "200 network ip 10.147.17.11/24",
+            "200 network route 10.147.17.0/24 - 0 0 yes",
+            "200 network route 192.168.50.0/24 10.147.17.10 0 0 connected",
+            "200 network dns lab.example 10.147.17.10,10.147.17.11",
+            "200 network mcast ff:ff:ff:ff:ff:ff 0a93110b",
+            "200 network mcast ff:ff:ff:ff:ff:ff 0a93110b",
+        ]
+    );
+    for (key, value) in [
+        ("name", "lab%20net%20100%25"),
+        ("mtu", "2800"),
+        ("allowManaged", "1"),
+        ("allowManagedPrefixes", "10.0.0.0/8,fd00::/8"),
+        ("allowDNSPrefixes", "-"),
+        ("broadcastEnabled", "1"),
+        ("ifname", "-"),
+        ("ip6plane", "fcd8:69ec:9308:e811:58d0::1"),
+        ("ip6prefix", "fcd8:69ec:9308:e811:58d0"),
+    ] {
+        assert_eq!(
+            all(host, &format!("get {NET} {key}")),
+            [format!("200 get {value}")]
+        );
+    }
+    let get = |host: &mut Fake, key: &str| all(host, &format!("get {NET} {key}"));
+    let (six, four) = (
+        "200 get fcd8:69ec:9308:e811:58d0::1",
+        "200 get 10.147.17.11",
+    );
+    assert_eq!(get(host, "ip"), [six, four]);
+    assert_eq!(get(host, "ip4"), [four]);
+    assert_eq!(get(host, "ip6"), [six]);
+    assert_eq!(get(host, "routes"), ["404 get unknown property"]);
+    assert_eq!(
+        first(host, "get 8056c2e21c000002 mtu"),
+        "404 get unknown network"
+    );
+    assert_eq!(
+        first(host, "network 8056c2e21c000002"),
+        "404 network unknown network"
+    );
+    assert_eq!(first(host, "network 80"), "400 network bad network id");
+    assert_eq!(first(host, "network"), "400 network network id missing");
+}
+
+#[test]
+fn empty_fields_are_a_dash_and_a_dash_is_not() {
+    let host = &mut Fake::new();
+    for (name, field) in [("", "-"), ("-", "%2D"), ("a\u{1}b", "a%01b")] {
+        host.name = name.into();
+        assert_eq!(
+            first(host, &format!("get {NET} name")),
+            format!("200 get {field}")
+        );
+        assert_eq!(line::unescape(field), name);
+    }
+}
+
+#[test]
+fn changes_reach_the_host_and_its_refusals_the_caller() {
+    let host = &mut Fake::new();
+    for (request, told) in [
+        (format!("join {NET}"), format!("join {NET} []")),
+        (
+            format!("join {NET} allowDNS=1 ifname=a%20b"),
+            format!("join {NET} [(\"allowDNS\", \"1\"), (\"ifname\", \"a b\")]"),
+        ),
+        (format!("leave {NET}"), format!("leave {NET}")),
+        (
+            format!("set {NET} allowDNS=1"),
+            format!("set {NET} allowDNS 1"),
+        ),
+        (format!("set {NET} ifname="), format!("set {NET} ifname ")),
+        ("orbit 1234567890".into(), "orbit 1234567890 None".into()),
+        (
+            "orbit 0000001234567890 3c9439e96a".into(),
+            "orbit 1234567890 Some(3c9439e96a)".into(),
+        ),
+        ("deorbit 1".into(), "deorbit 1".into()),
+        ("log debug".into(), "log debug".into()),
+        ("reload".into(), "reload".into()),
+    ] {
+        let command = request.split(' ').next().unwrap();
+        assert_eq!(all(host, &request), [format!("200 {command} OK")]);
+        assert_eq!(host.told.pop(), Some(told));
+    }
+    host.refusal = Some(Refusal::os(libc::EPERM, "cannot open /dev/net/tun"));
+    let reply = first(host, &format!("join {NET}"));
+    assert_eq!(reply, "500 join EPERM cannot open /dev/net/tun");
+    host.refusal = Some(Refusal::new(Code::NotFound, "not joined"));
+    assert_eq!(first(host, &format!("leave {NET}")), "404 leave not joined");
+    host.refusal = Some(Refusal::new(Code::Conflict, "name in use"));
+    assert_eq!(
+        first(host, &format!("set {NET} ifname=eth0")),
+        "409 set name in use"
+    );
+}
+
+#[test]
+fn bad_arguments_change_nothing() {
+    let host = &mut Fake::new();
+    for (request, reply) in [
+        ("join 80", "400 join bad network id"),
+        ("join 0000000000000000", "400 join bad network id"),
+        (
+            "join 8056c2e21c000001 what=1",
+            "400 join settings are <key>=<value>, see help",
+        ),
+        (
+            "join 8056c2e21c000001 allowDNS",
+            "400 join settings are <key>=<value>, see help",
+        ),
+        ("leave", "400 leave network id missing"),
+        ("set 8056c2e21c000001", "400 set setting missing"),
+        (
+            "set 8056c2e21c000001 allowDNS",
+            "400 set setting must be <key>=<value>",
+        ),
+        ("set 8056c2e21c000001 what=1", "404 set unknown property"),
+        ("set 8056c2e21c000002 allowDNS=1", "404 set unknown network"),
+        ("orbit", "400 orbit moon id missing"),
+        ("orbit 12345678901234567", "400 orbit bad moon id"),
+        ("orbit 0", "400 orbit bad moon id"),
+        ("orbit 1 zz", "400 orbit bad seed"),
+        ("deorbit +1", "400 deorbit bad moon id"),
+        ("log", "400 log level missing"),
+        ("monitor what", "400 monitor unknown class"),
+        ("hello x", "400 hello bad version"),
+        ("hello 2", "505 hello 1"),
+        ("hello 1", "200 hello 1"),
+        ("frobnicate", "405 frobnicate unknown command"),
+        ("Info", "400 - no such form of command"),
+        ("-j", "400 - no such form of command"),
+        ("join a%0ab", "400 - bad argument"),
+        ("join a%zz", "400 - bad argument"),
+        ("conf", "501 conf not built"),
+        ("bond", "501 bond not built"),
+        ("metrics", "501 metrics not built"),
+        ("-j help", "501 help json not built"),
+    ] {
+        assert_eq!(all(host, request), [reply], "{request}");
+    }
+    assert_eq!(
+        first(host, "log what"),
+        "400 log levels are off, error, warn, info, debug, trace"
+    );
+    assert_eq!(host.told, ["log what"]);
+    let many = format!("join{}", " a".repeat(17));
+    assert_eq!(first(host, &many), "400 - too many arguments");
+}
+
+#[test]
+fn moons_are_listed_or_not_built() {
+    let host = &mut Fake::new();
+    let reply = all(host, "listmoons");
+    assert!(reply[1].starts_with(
+        "200 listmoons 0000000008eac90a 1644592324813 no \
+         cafe9efeb9@104.194.8.134/9993,2605:9880:200:1200:30:571:e34:51/9993 778cde7190@"
+    ));
+    assert_eq!(reply[2], "200 listmoons 000000deadbeef00 0 yes -");
+    let moons = json(host, "listmoons");
+    assert_eq!(moons[0]["id"], "0000000008eac90a");
+    assert_eq!(
+        moons[0]["roots"][0]["stableEndpoints"][0],
+        "104.194.8.134/9993"
+    );
+    assert_eq!(moons[0]["signature"].as_str().unwrap().len(), 192);
+    assert_eq!(
+        moons[0]["updatesMustBeSignedBy"].as_str().unwrap().len(),
+        128
+    );
+    assert_eq!(moons[1]["waiting"], true);
+    host.moons = false;
+    assert_eq!(all(host, "listmoons"), ["501 listmoons not built"]);
+}
+
+#[test]
+fn json_has_the_fields_of_1_14_1_sorted() {
+    let host = &mut Fake::new();
+    let status = json(host, "info");
+    assert_eq!(keys(&status).len(), 13);
+    assert_eq!(status["clock"], WALL);
+    let settings = &status["config"]["settings"];
+    assert_eq!(settings["homeDir"], "/var/lib/zero \"tier\"");
+    assert_eq!(settings["listeningOn"][1], "fd00::1/29993");
+    assert_eq!(settings["surfaceAddresses"][0], "198.51.100.7/29993");
+
+    let peers = json(host, "listpeers");
+    assert_eq!(peers.as_array().unwrap().len(), 2);
+    assert_eq!(peers[0]["version"], "-1.-1.-1");
+    assert_eq!(peers[0]["latency"], -1);
+    assert_eq!(peers[0]["paths"].as_array().unwrap().len(), 0);
+    assert_eq!(peers[1]["paths"][0]["lastReceive"], WALL - 16_674);
+    assert_eq!(peers[1]["paths"][0]["lastSend"], 0);
+
+    let network = json(host, &format!("network {NET}"));
+    assert_eq!(
+        json(host, "listnetworks"),
+        Value::Array(vec![network.clone()])
+    );
+    assert_eq!(network["name"], "lab net 100%");
+    assert_eq!(network["allowManaged"], true);
+    assert_eq!(network["allowManagedPrefixes"][1], "fd00::/8");
+    assert_eq!(network["assignedAddresses"][1], "10.147.17.11/24");
+    assert_eq!(network["dns"]["servers"][1], "10.147.17.11");
+    assert_eq!(network["multicastSubscriptions"][0]["adi"], 177_410_315);
+    assert_eq!(network["routes"][0]["via"], Value::Null);
+    assert_eq!(network["routes"][1]["via"], "10.147.17.10");
+    for object in [&status, &peers[0], &peers[1], &network] {
+        let keys = keys(object);
+        assert!(keys.is_sorted(), "{keys:?}");
+    }
+
+    host.joined = false;
+    host.peers.clear();
+    assert_eq!(json(host, "listnetworks"), Value::Array(vec![]));
+    assert_eq!(json(host, "peers"), Value::Array(vec![]));
+}
+
+fn keys(object: &Value) -> Vec<&String> {
+    object.as_object().unwrap().keys().collect()
+}
+
+#[test]
+fn long_json_is_split_between_rows() {
+    let host = &mut Fake::new();
+    host.groups = 1000;
+    let mut client = connected(host);
+    let reply = client.ask(host, &format!("-j network {NET}"));
+    assert!(reply.len() > 10, "{} rows", reply.len());
+    let network: Value = serde_json::from_str(&reply[1..].concat()).unwrap();
+    assert_eq!(
+        network["multicastSubscriptions"].as_array().unwrap().len(),
+        1000
+    );
+    // Whoever keeps the ends of line has JSON as well.
+    let kept: Value = serde_json::from_str(&reply[1..].join("\n")).unwrap();
+    assert_eq!(kept, network);
+}
+
+#[test]
+fn dump_shows_everything_and_stays_in_rows() {
+    let host = &mut Fake::new();
+    let reply = all(host, "dump");
+    for row in [
+        "200 status uptime 12345",
+        "200 peers 62f865ae71 - PLANET -1 RELAY -1 -1 -",
+        "200 paths 10.99.0.1/29993 10.99.0.2/29993 eth0 -1 16674 28 7 yes",
+        "200 network status OK",
+        "200 listmoons 000000deadbeef00 0 yes -",
+        "200 dump line 1 with a break",
+    ] {
+        assert!(reply.iter().any(|r| r == row), "{row} is not in {reply:#?}");
+    }
+    assert!(reply.iter().all(|row| row.starts_with("200 ")));
+}
+
+#[test]
+fn help_names_every_command() {
+    let host = &mut Fake::new();
+    let reply = all(host, "help");
+    assert!(reply.contains(&"200 help set <nwid> <key>=<value>".to_owned()));
+    for row in &reply[1..] {
+        let command = row.split(' ').nth(2).unwrap();
+        if command == "quit" {
+            continue;
+        }
+        let answer = first(host, command);
+        assert!(!answer.starts_with("405"), "{answer}");
+        host.stopping = false;
+    }
+}
+
+#[test]
+fn quit_closes_behind_its_reply() {
+    let host = &mut Fake::new();
+    let mut client = connected(host);
+    client.send("quit\ninfo\n");
+    assert!(client.run(host));
+    assert_eq!(client.received(), "200 quit\n.\n");
+}
+
+#[test]
+fn stop_is_for_the_owner_and_then_nothing_changes_any_more() {
+    let host = &mut Fake::new();
+    let stranger = Caller {
+        uid: Some(1000),
+        is_owner: false,
+        ..OWNER
+    };
+    let mut client = Client::of(host, stranger);
+    client.run(host);
+    client.received();
+    let reply = client.ask(host, "stop");
+    assert_eq!(reply, ["401 stop only for root and the daemon's own user"]);
+    assert_eq!(client.ask(host, &format!("join {NET}")), ["200 join OK"]);
+    assert_eq!(all(host, "stop"), ["200 stop OK"]);
+    assert_eq!(host.told.last().unwrap(), "stop");
+    assert_eq!(first(host, &format!("leave {NET}")), "503 leave stopping");
+    assert!(first(host, "info").starts_with("200 info"));
+}
+
+#[test]
+fn the_read_only_socket_reads_only() {
+    let host = &mut Fake::new();
+    let mut client = Client::of(
+        host,
+        Caller {
+            read_only: true,
+            ..OWNER
+        },
+    );
+    client.run(host);
+    assert!(client.received().ends_with(" ro\n.\n"));
+    for request in [
+        "join",
+        "leave",
+        "set",
+        "orbit",
+        "deorbit",
+        "log debug",
+        "reload",
+        "stop",
+    ] {
+        let reply = client.ask(host, request);
+        let command = request.split(' ').next().unwrap();
+        assert_eq!(
+            reply,
+            [format!("403 {command} not on the read-only socket")]
+        );
+    }
+    for request in [
+        "info",
+        "listpeers",
+        "peers",
+        "listnetworks",
+        "listmoons",
+        "dump",
+        "help",
+    ] {
+        assert!(
+            client.ask(host, request)[0].starts_with("200 "),
+            "{request}"
+        );
+    }
+    assert!(host.told.is_empty());
+}
+
+#[test]
+fn requests_may_be_pipelined_and_one_runs_a_turn() {
+    let host = &mut Fake::new();
+    let mut client = connected(host);
+    client.send(format!("join {NET}\r\n\n   \nleave {NET}\nget {NET} mtu\n"));
+    assert_eq!(client.conn.turn(START, host), Turn::More);
+    assert_eq!(host.told.len(), 1);
+    assert_eq!(client.conn.turn(START, host), Turn::More);
+    assert_eq!(host.told.len(), 2);
+    assert_eq!(client.conn.turn(START, host), Turn::Wait);
+    assert_eq!(
+        client.received(),
+        "200 join OK\n.\n200 leave OK\n.\n200 get 2800\n.\n"
+    );
+}
+
+#[test]
+fn a_request_may_come_in_single_bytes() {
+    let host = &mut Fake::new();
+    let mut client = connected(host);
+    for byte in format!("get {NET} mtu\n").bytes() {
+        assert_eq!(client.received(), "");
+        client.send([byte]);
+        client.run(host);
+    }
+    assert_eq!(client.received(), "200 get 2800\n.\n");
+}
+
+#[test]
+fn half_close_lets_requests_finish() {
+    let host = &mut Fake::new();
+    let mut client = connected(host);
+    client.send(format!("get {NET} mtu\nget {NET} status\n"));
+    client.end();
+    assert!(client.run(host));
+    assert_eq!(client.received(), "200 get 2800\n.\n200 get OK\n.\n");
+}
+
+#[test]
+fn a_line_cut_by_the_end_is_not_obeyed() {
+    let host = &mut Fake::new();
+    let mut client = connected(host);
+    client.send(format!("set {NET} allowDNS=1"));
+    client.end();
+    assert!(client.run(host));
+    assert_eq!(client.received(), "400 - line not ended\n.\n");
+    assert!(host.told.is_empty());
+}
+
+#[test]
+fn a_long_line_is_refused_once_and_dropped_to_its_end() {
+    let host = &mut Fake::new();
+    // The longest that is taken: LINE_MAX with its end.
+    let mut client = connected(host);
+    let fits = format!("join {}\n", "a".repeat(LINE_MAX - "join \n".len()));
+    assert_eq!(fits.len(), LINE_MAX);
+    client.send(&fits);
+    client.run(host);
+    assert_eq!(client.received(), "400 join bad network id\n.\n");
+    for len in [LINE_MAX, LINE_MAX + 1, INPUT_BYTES, INPUT_BYTES * 3 + 7] {
+        client.send(format!("join {}", "a".repeat(len - 5)));
+        client.run(host);
+        client.send(format!("tail\nget {NET} mtu\n"));
+        client.run(host);
+        assert_eq!(
+            client.received(),
+            "413 - line too long\n.\n200 get 2800\n.\n",
+            "{len}"
+        );
+    }
+    // Whole in one piece it is refused as well.
+    client.send(format!("{}\nget {NET} mtu\n", "a".repeat(LINE_MAX)));
+    client.run(host);
+    assert_eq!(
+        client.received(),
+        "413 - line too long\n.\n200 get 2800\n.\n"
+    );
+}
+
+/// Enough peers for a list of several output buffers.
+fn crowded() -> Fake {
+    let mut host = Fake::new();
+    host.peers = (0..2000_u64).map(|n| address(0x10_0000_0000 + n)).collect();
+    host
+}
+
+#[test]
+fn a_slow_reader_gets_all_of_a_long_list() {
+    let host = &mut crowded();
+    let mut client = connected(host);
+    client.window(0);
+    client.send(format!("listpeers\nget {NET} mtu\n"));
+    assert!(!client.run(host));
+    assert_eq!(client.received(), "", "it would block");
+    let mut text = String::new();
+    for step in 0.. {
+        assert!(step < 100_000, "no progress");
+        client.window(97);
+        assert!(!client.run(host));
+        let part = client.received();
+        if part.is_empty() {
+            break;
+        }
+        text += &part;
+    }
+    let rows: Vec<&str> = text.lines().collect();
+    assert_eq!(rows.len(), 1 + 2000 + 1 + 2);
+    assert_eq!(
+        rows[2000],
+        "200 listpeers 10000007cf 10.99.0.2/29993;-1;16674 28 1.14.1 LEAF"
+    );
+    assert_eq!(rows[2001..], [".", "200 get 2800", "."]);
+}
+
+#[test]
+fn a_list_is_made_as_it_is_read_and_no_turn_makes_more_than_a_buffer() {
+    let host = &mut crowded();
+    let mut client = connected(host);
+    client.send("listpeers\n");
+    assert_eq!(client.conn.turn(START, host), Turn::More);
+    let part = client.received();
+    assert!(
+        part.len() <= OUTPUT_BYTES && part.len() > OUTPUT_BYTES / 2,
+        "{}",
+        part.len()
+    );
+    // Who goes away meanwhile is not in the rest.
+    host.peers.truncate(500);
+    client.run(host);
+    let rows = part.lines().count() + client.received().lines().count();
+    assert_eq!(rows, 1 + 500 + 1);
+}
+
+#[test]
+fn a_reader_that_does_not_read_stops_its_own_requests() {
+    let host = &mut crowded();
+    let mut client = connected(host);
+    client.window(0);
+    let joins = format!("join {NET}\n").repeat(1000);
+    client.send("listpeers\n");
+    client.send(&joins);
+    assert!(!client.run(host));
+    assert!(host.told.is_empty(), "no command runs before its turn");
+    let waiting = client.stream.0.borrow().incoming.len();
+    assert_eq!(
+        waiting,
+        joins.len() - INPUT_BYTES,
+        "and no more is read than fits"
+    );
+    client.window(usize::MAX);
+    assert!(!client.run(host));
+    assert_eq!(host.told.len(), 1000);
+}
+
+#[test]
+fn events_stand_between_replies() {
+    let host = &mut crowded();
+    let mut client = connected(host);
+    assert_eq!(client.ask(host, "monitor network log"), ["200 monitor OK"]);
+    let wall = UnixMs::from_ms(WALL);
+    client.window(100);
+    client.send(format!("listpeers\nget {NET} mtu\n"));
+    client.run(host);
+    let name = "lab net";
+    let heard = client.conn.event(
+        wall,
+        Class::Network,
+        format_args!("nwid={NET} status=OK name={}", Field(name)),
+    );
+    assert!(heard);
+    assert!(
+        !client
+            .conn
+            .event(wall, Class::Peer, format_args!("not=wanted"))
+    );
+    client.window(usize::MAX);
+    client.run(host);
+    let text = client.received();
+    let rows: Vec<&str> = text.lines().collect();
+    let event = format!("! 1 {WALL} network nwid={NET} status=OK name=lab%20net");
+    assert_eq!(rows[2001..], [".", &event, "200 get 2800", "."]);
+    // Other classes, same numbering.
+    assert_eq!(client.ask(host, "monitor"), ["200 monitor OK"]);
+    assert!(!client.conn.event(wall, Class::Log, format_args!("text=x")));
+    assert!(
+        client
+            .conn
+            .event(wall, Class::Node, format_args!("state=ONLINE"))
+    );
+    client.run(host);
+    assert_eq!(client.received(), format!("! 2 {WALL} node state=ONLINE\n"));
+    assert_eq!(client.ask(host, "monitor off"), ["200 monitor OK"]);
+    assert!(
+        !client
+            .conn
+            .event(wall, Class::Node, format_args!("state=ONLINE"))
+    );
+}
+
+#[test]
+fn a_reader_learns_how_many_events_it_lost() {
+    let host = &mut crowded();
+    let mut client = connected(host);
+    client.ask(host, "monitor");
+    client.window(0);
+    let wall = UnixMs::from_ms(WALL);
+    let sent = 2000;
+    for n in 0..sent {
+        client
+            .conn
+            .event(wall, Class::Node, format_args!("number={n}"));
+        client.run(host);
+    }
+    client.window(usize::MAX);
+    client.run(host);
+    let text = client.received();
+    let (mut seen, mut lost, mut next) = (0, 0, 0);
+    for (seq, row) in (1..).zip(text.lines()) {
+        let rest = row.strip_prefix(&format!("! {seq} {WALL} ")).expect(row);
+        if let Some(n) = rest.strip_prefix("lost n=") {
+            let n: usize = n.parse().unwrap();
+            assert!(n > 0);
+            lost += n;
+            next += n;
+        } else {
+            assert_eq!(rest, format!("node number={next}"), "out of order");
+            seen += 1;
+            next += 1;
+        }
+    }
+    assert_eq!(seen + lost, sent);
+    assert!(lost > 0 && seen > 300, "lost {lost}, seen {seen}");
+    client
+        .conn
+        .event(wall, Class::Node, format_args!("number=last"));
+    client.run(host);
+    assert!(client.received().ends_with("node number=last\n"));
+}
+
+#[test]
+fn silence_ends_a_connection_but_not_a_monitor() {
+    let host = &mut Fake::new();
+    let mut client = connected(host);
+    assert_eq!(client.conn.deadline(), Some(START.after(IDLE_MS)));
+    client.now = START.after(IDLE_MS - 1);
+    client.ask(host, "info");
+    assert_eq!(client.conn.deadline(), Some(client.now.after(IDLE_MS)));
+    client.now = client.now.after(IDLE_MS);
+    assert!(client.run(host));
+
+    let mut client = connected(host);
+    client.ask(host, "monitor");
+    assert_eq!(client.conn.deadline(), None);
+    client.now = START.after(IDLE_MS * 10);
+    assert!(!client.run(host));
+}
+
+#[test]
+fn a_broken_stream_closes() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::ConnectionReset.into())
+        }
+    }
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let host = &mut Fake::new();
+    let mut conn = Conn::new(Broken, OWNER, START, host);
+    assert_eq!(conn.turn(START, host), Turn::Closed);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_parse_without_harm(mut bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        if let Ok(Some(request)) = line::parse(&mut bytes) {
+            prop_assert!((1..=16).contains(&request.command.len()));
+            prop_assert!(request.args().len() <= line::ARGS_MAX);
+            for arg in request.args() {
+                prop_assert!(!arg.is_empty());
+                prop_assert!(!arg.chars().any(|c| c.is_ascii_control()));
+            }
+        }
+    }
+
+    #[test]
+    fn fields_survive_the_way_to_the_other_side(
+        fields in prop::collection::vec("[ -~äß€😀]{1,40}", 0..16),
+        json in any::<bool>(),
+    ) {
+        let mut text = String::from(if json { "-j set" } else { "set" });
+        for field in &fields {
+            write!(text, " {}", Field(field)).unwrap();
+        }
+        let mut bytes = text.into_bytes();
+        let request = line::parse(&mut bytes).unwrap().unwrap();
+        prop_assert_eq!(request.command, "set");
+        prop_assert_eq!(request.json, json);
+        prop_assert_eq!(request.args(), fields);
+    }
+
+    #[test]
+    fn unescape_undoes_escape(text in "\\PC{0,60}") {
+        let field = Field(&text).to_string();
+        prop_assert!(!field.is_empty() && !field.contains(' '));
+        prop_assert_eq!(line::unescape(&field), text);
+    }
+
+    /// Whatever comes in, whole or in pieces, each line has one reply, and the replies have the
+    /// form of 6.3.
+    #[test]
+    fn any_input_is_answered_in_form(
+        chunks in prop::collection::vec(
+            prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..50),
+                "[a-z0-9 %.-]{0,20}\n".prop_map(String::into_bytes),
+                prop::sample::select(vec![
+                    "info\n", "help\n", "listpeers\n", "-j info\n", "monitor\n",
+                    "get 8056c2e21c000001 ip\n", "\r\n", "quit\n",
+                ]).prop_map(|s| s.as_bytes().to_vec()),
+                (900..6000_usize).prop_map(|n| vec![b'a'; n]),
+            ],
+            0..20,
+        ),
+        window in 1..5000_usize,
+    ) {
+        let host = &mut Fake::new();
+        let mut client = Client::new(host);
+        let mut text = Vec::new();
+        let mut closed = false;
+        for chunk in &chunks {
+            client.send(chunk);
+            client.window(window);
+            closed = closed || client.run(host);
+            text.append(&mut client.stream.0.borrow_mut().outgoing);
+        }
+        client.end();
+        for _ in 0..10_000 {
+            client.window(window);
+            closed = closed || client.run(host);
+            text.append(&mut client.stream.0.borrow_mut().outgoing);
+            if closed {
+                break;
+            }
+        }
+        prop_assert!(closed, "it goes on for ever");
+        let text = String::from_utf8(text).unwrap();
+        prop_assert!(text.ends_with("\n.\n"));
+        let input = chunks.concat();
+        let lines = input.split(|b| *b == b'\n').filter(|l| !l.is_empty()).count();
+        let replies = text.split("\n.\n").count() - 1;
+        prop_assert!(replies <= lines + 1, "{replies} replies to {lines} lines");
+        for reply in text.split_terminator("\n.\n") {
+            let code = reply.split(' ').next().unwrap();
+            prop_assert!(code.len() == 3 && code.bytes().all(|b| b.is_ascii_digit()), "{reply}");
+            prop_assert!(reply.lines().all(|l| !l.starts_with('.') && l.len() < ROW_MAX));
+        }
+    }
+}
+
+mod on_a_socket {
+    use super::*;
+    use mio::{Events, Poll, Token};
+    use std::io::{BufRead as _, BufReader};
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::net::UnixStream;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("zt-ctl-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    struct Daemon {
+        poll: Poll,
+        server: Server,
+        host: Fake,
+        _home: Scratch,
+        home: PathBuf,
+    }
+
+    impl Daemon {
+        fn new(name: &str, access: Access) -> Self {
+            let scratch = Scratch::new(name);
+            let home = scratch.0.clone();
+            let poll = Poll::new().unwrap();
+            let server = Server::open(&home, access, poll.registry(), Token(10)).unwrap();
+            Self {
+                poll,
+                server,
+                host: Fake::new(),
+                _home: scratch,
+                home,
+            }
+        }
+
+        /// The loop, until nothing happens any more.
+        fn run(&mut self) {
+            let mut events = Events::with_capacity(16);
+            loop {
+                let more = self
+                    .server
+                    .turn(START, self.poll.registry(), &mut self.host);
+                let wait = if more { 0 } else { 20 };
+                self.poll
+                    .poll(&mut events, Some(Duration::from_millis(wait)))
+                    .unwrap();
+                if events.is_empty() && !more {
+                    return;
+                }
+                for event in &events {
+                    assert!(self.server.owns(event.token()));
+                    self.server.ready(event.token());
+                }
+            }
+        }
+
+        fn connect(&mut self) -> BufReader<UnixStream> {
+            let stream = UnixStream::connect(line::socket_path(&self.home)).unwrap();
+            self.run();
+            BufReader::new(stream)
+        }
+    }
+
+    fn reply(reader: &mut BufReader<UnixStream>) -> Vec<String> {
+        let mut rows = Vec::new();
+        loop {
+            let mut row = String::new();
+            assert!(
+                reader.read_line(&mut row).unwrap() > 0,
+                "ended after {rows:?}"
+            );
+            if row == ".\n" {
+                return rows;
+            }
+            rows.push(row.trim_end().to_owned());
+        }
+    }
+
+    #[test]
+    fn one_asks_and_one_listens() {
+        let mut daemon = Daemon::new("asks", Access::default());
+        let mode = std::fs::metadata(line::socket_path(&daemon.home))
+            .unwrap()
+            .permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600);
+        let (mut asks, mut listens) = (daemon.connect(), daemon.connect());
+        assert!(reply(&mut asks)[0].starts_with("220 zt-ctl/1 "));
+        reply(&mut listens);
+        listens.get_mut().write_all(b"monitor\n").unwrap();
+        daemon.run();
+        assert_eq!(reply(&mut listens), ["200 monitor OK"]);
+        asks.get_mut()
+            .write_all(format!("join {NET}\nstop\n").as_bytes())
+            .unwrap();
+        daemon.run();
+        assert_eq!(reply(&mut asks), ["200 join OK"]);
+        // We run as the daemon's user.
+        assert_eq!(reply(&mut asks), ["200 stop OK"]);
+        let wall = UnixMs::from_ms(WALL);
+        assert!(
+            daemon
+                .server
+                .publish(wall, Class::Node, format_args!("state=ONLINE"))
+        );
+        daemon.run();
+        let mut event = String::new();
+        listens.read_line(&mut event).unwrap();
+        assert_eq!(event, format!("! 1 {WALL} node state=ONLINE\n"));
+        assert_eq!(daemon.server.next_deadline(), Some(START.after(IDLE_MS)));
+        drop(asks);
+        daemon.run();
+        assert_eq!(daemon.server.next_deadline(), None, "the monitor stays");
+    }
+
+    #[test]
+    fn the_ninth_is_turned_away_and_a_free_place_is_used_again() {
+        let mut daemon = Daemon::new("ninth", Access::default());
+        let mut clients: Vec<_> = (0..CONNS_MAX).map(|_| daemon.connect()).collect();
+        let mut ninth = daemon.connect();
+        assert_eq!(reply(&mut ninth), ["503 zt-ctl too many connections"]);
+        assert_eq!(ninth.read_line(&mut String::new()).unwrap(), 0);
+        clients.pop();
+        daemon.run();
+        assert!(reply(&mut daemon.connect())[0].starts_with("220 "));
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+        let home = Scratch::new("stale");
+        let path = line::socket_path(&home.0);
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let poll = Poll::new().unwrap();
+        let open = || Server::open(&home.0, Access::default(), poll.registry(), Token(0));
+        let server = open().unwrap();
+        assert_eq!(open().unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(server);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_second_socket_reads_only() {
+        let access = Access {
+            group: None,
+            read_only_socket: true,
+        };
+        let mut daemon = Daemon::new("second", access);
+        let path = line::read_only_socket_path(&daemon.home);
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o666
+        );
+        let mut client = BufReader::new(UnixStream::connect(&path).unwrap());
+        client
+            .get_mut()
+            .write_all(format!("leave {NET}\n").as_bytes())
+            .unwrap();
+        daemon.run();
+        assert!(reply(&mut client)[0].ends_with(" ro"));
+        assert_eq!(
+            reply(&mut client),
+            ["403 leave not on the read-only socket"]
+        );
+    }
+
+    #[test]
+    fn a_home_with_a_long_path_uses_the_short_directory() {
+        let home = PathBuf::from(format!("/{}", "d".repeat(100)));
+        assert_eq!(
+            line::socket_path(&home),
+            PathBuf::from("/var/run/zerotier-one.sock")
+        );
+        let home = PathBuf::from("/var/lib/zerotier-one");
+        assert_eq!(line::socket_path(&home), home.join("zerotier-one.sock"));
+    }
+}
