@@ -107,7 +107,14 @@ pub fn pieces(
     let count = piece_count(packet.len(), datagram_max);
     let headers = FRAGMENT_HEADER_LEN.saturating_mul(count.saturating_sub(1));
     let size = packet.len().saturating_add(headers).div_ceil(count.max(1));
-    let total = u8::try_from(count).unwrap_or(u8::MAX);
+    pieces_of(packet, id, destination, size)
+}
+
+/// Cuts a sealed packet into datagrams of exactly `size` bytes, the last one maybe less. With
+/// the datagram limit for `size` that is how real nodes cut.
+pub fn pieces_of(packet: &[u8], id: PacketId, destination: Address, size: usize) -> Pieces<'_> {
+    let size = size.max(FRAGMENT_HEADER_LEN.saturating_add(1));
+    let total = u8::try_from(piece_count(packet.len(), size)).unwrap_or(u8::MAX);
     Pieces {
         left: packet,
         id,

@@ -7,6 +7,7 @@
 use core::ops::Range;
 
 use super::Malformed;
+use super::credential::Com;
 use super::cursor::{Reader, Writer};
 use super::packet::{HEADER_LEN, VERB_AT};
 use super::verb::Verb;
@@ -96,7 +97,7 @@ pub struct ExtFrame<'a> {
     /// [`EXT_COM`], subtype, [`EXT_ACK`].
     pub flags: u8,
     /// Attached certificate of membership.
-    pub com: Option<&'a [u8]>,
+    pub com: Option<Com<'a>>,
     /// MACs and EtherType.
     pub ethernet: Ethernet,
     /// Ethernet payload.
@@ -110,7 +111,7 @@ impl<'a> ExtFrame<'a> {
         let network = reader.network_id()?;
         let flags = reader.u8()?;
         let com = if flags & EXT_COM != 0 {
-            Some(skip_com(&mut reader)?)
+            Some(Com::read(&mut reader)?)
         } else {
             None
         };
@@ -123,28 +124,6 @@ impl<'a> ExtFrame<'a> {
             payload,
         })
     }
-}
-
-/// A certificate of membership (network 3.1) as bytes: u8 1, u16 count, 24 bytes each, signer,
-/// and 96 bytes of signature unless the signer is 0.
-pub fn skip_com<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
-    const QUALIFIER: usize = 24;
-    const QUALIFIERS_MAX: u16 = 8;
-    const SIGNATURE: usize = 96;
-    let all = reader.rest();
-    if reader.u8()? != 1 {
-        return Err(Malformed::Unsupported);
-    }
-    let count = reader.u16()?;
-    if count > QUALIFIERS_MAX {
-        return Err(Malformed::Length);
-    }
-    reader.bytes(usize::from(count).saturating_mul(QUALIFIER))?;
-    if reader.array::<5>()? != [0; 5] {
-        reader.bytes(SIGNATURE)?;
-    }
-    let used = all.len().saturating_sub(reader.remaining());
-    all.get(..used).ok_or(Malformed::Truncated)
 }
 
 fn head(slot: &mut [u8], at: usize, verb: Verb) -> Result<Writer<'_>, Malformed> {

@@ -20,8 +20,10 @@
 use core::fmt;
 
 pub mod control;
+pub mod credential;
 pub mod cursor;
 pub mod derive;
+pub mod dict;
 pub mod fragment;
 pub mod frames;
 pub mod hello;
@@ -29,7 +31,9 @@ pub mod identity;
 pub mod inet;
 pub mod lz4;
 pub mod multicast;
+pub mod netconf;
 pub mod packet;
+pub mod rule;
 pub mod verb;
 pub mod world;
 

@@ -1,8 +1,8 @@
 //! MULTICAST_LIKE, MULTICAST_GATHER, MULTICAST_FRAME (wire 9.10, 9.14, 9.15).
 
 use super::Malformed;
+use super::credential::Com;
 use super::cursor::{Reader, Writer};
-use super::frames::skip_com;
 use crate::base::{Address, Mac, NetworkId};
 
 /// A multicast group.
@@ -68,7 +68,7 @@ pub struct Gather<'a> {
     /// Most members wanted.
     pub limit: u32,
     /// Attached certificate of membership.
-    pub com: Option<&'a [u8]>,
+    pub com: Option<Com<'a>>,
 }
 
 impl<'a> Gather<'a> {
@@ -80,7 +80,7 @@ impl<'a> Gather<'a> {
         let group = Group::read(&mut reader)?;
         let limit = reader.u32()?;
         let com = if flags & 0x01 != 0 {
-            Some(skip_com(&mut reader)?)
+            Some(Com::read(&mut reader)?)
         } else {
             None
         };
@@ -147,7 +147,7 @@ pub fn parse_ok_frame(
     let group = Group::read(&mut reader)?;
     let flags = reader.u8()?;
     if flags & 0x01 != 0 {
-        skip_com(&mut reader)?;
+        Com::read(&mut reader)?;
     }
     let result = if flags & 0x02 != 0 {
         Some(GatherResult::read(&mut reader)?)
@@ -195,7 +195,7 @@ pub struct MulticastFrame<'a> {
     /// See [`MulticastFrame::GATHER`] and its neighbours.
     pub flags: u8,
     /// Attached certificate of membership.
-    pub com: Option<&'a [u8]>,
+    pub com: Option<Com<'a>>,
     /// The receiver may answer with so many members; 0 = none wanted.
     pub gather_limit: u32,
     /// Source MAC; `None`: that of the packet's source.
@@ -224,7 +224,7 @@ impl<'a> MulticastFrame<'a> {
         let network = reader.network_id()?;
         let flags = reader.u8()?;
         let com = if flags & Self::COM != 0 {
-            Some(skip_com(&mut reader)?)
+            Some(Com::read(&mut reader)?)
         } else {
             None
         };

@@ -2,6 +2,15 @@
 
 use core::fmt;
 
+use super::Malformed;
+use super::control::{ErrorReply, OkReply, PushDirectPaths, Rendezvous};
+use super::credential::Credentials;
+use super::cursor::Reader;
+use super::frames::{ExtFrame, Frame};
+use super::hello::Hello;
+use super::multicast::{Gather, MulticastFrame};
+use super::netconf::{Chunk, ConfigRequest};
+
 macro_rules! verbs {
     ($($(#[$doc:meta])* $name:ident = $number:literal $text:literal,)*) => {
         /// What a packet is about: the low five bits of byte 27.
@@ -119,4 +128,89 @@ impl ErrorCode {
             _ => return None,
         })
     }
+}
+
+/// A packet's content by its verb. What is a list stays unread: its elements are parsed one by
+/// one.
+#[derive(Clone, Debug)]
+pub enum Message<'a> {
+    /// NOP
+    Nop,
+    /// HELLO
+    Hello(Hello<'a>),
+    /// ERROR
+    Error(ErrorReply<'a>),
+    /// OK
+    Ok(OkReply<'a>),
+    /// WHOIS: see [`whois`](super::control::whois).
+    Whois(&'a [u8]),
+    /// RENDEZVOUS
+    Rendezvous(Rendezvous),
+    /// FRAME
+    Frame(Frame<'a>),
+    /// EXT_FRAME
+    ExtFrame(ExtFrame<'a>),
+    /// ECHO: comes back in the OK.
+    Echo(&'a [u8]),
+    /// MULTICAST_LIKE: see [`likes`](super::multicast::likes).
+    MulticastLike(&'a [u8]),
+    /// NETWORK_CREDENTIALS, or the certificates of before 1.2.
+    NetworkCredentials(Credentials<'a>),
+    /// NETWORK_CONFIG_REQUEST
+    NetworkConfigRequest(ConfigRequest<'a>),
+    /// NETWORK_CONFIG
+    NetworkConfig(Chunk<'a>),
+    /// NETWORK_CONFIG_REFRESH, which has the same number: see
+    /// [`refresh`](super::netconf::refresh).
+    NetworkConfigRefresh(&'a [u8]),
+    /// MULTICAST_GATHER
+    MulticastGather(Gather<'a>),
+    /// MULTICAST_FRAME
+    MulticastFrame(MulticastFrame<'a>),
+    /// PUSH_DIRECT_PATHS
+    PushDirectPaths(PushDirectPaths<'a>),
+    /// USER_MESSAGE: type and data.
+    UserMessage(u64, &'a [u8]),
+    /// A verb that is known and has no use here.
+    Ignored(Verb),
+    /// A verb that is not known.
+    Unknown(u8),
+}
+
+/// Reads a payload, decompressed, by the verb byte in front of it; reserved bits are ignored.
+pub fn parse(verb_byte: u8, payload: &[u8]) -> Result<Message<'_>, Malformed> {
+    let number = verb_byte & super::packet::VERB_MASK;
+    let Some(verb) = Verb::from_byte(number) else {
+        return Ok(Message::Unknown(number));
+    };
+    Ok(match verb {
+        Verb::Nop => Message::Nop,
+        Verb::Hello => Message::Hello(Hello::parse(payload)?),
+        Verb::Error => Message::Error(ErrorReply::parse(payload)?),
+        Verb::Ok => Message::Ok(OkReply::parse(payload)?),
+        Verb::Whois => Message::Whois(payload),
+        Verb::Rendezvous => Message::Rendezvous(Rendezvous::parse(payload)?),
+        Verb::Frame => Message::Frame(Frame::parse(payload)?),
+        Verb::ExtFrame => Message::ExtFrame(ExtFrame::parse(payload)?),
+        Verb::Echo => Message::Echo(payload),
+        Verb::MulticastLike => Message::MulticastLike(payload),
+        Verb::NetworkCredentials => Message::NetworkCredentials(Credentials::new(payload)),
+        Verb::NetworkConfigRequest => Message::NetworkConfigRequest(ConfigRequest::parse(payload)?),
+        Verb::NetworkConfig if super::netconf::refresh(payload).is_some() => {
+            Message::NetworkConfigRefresh(payload)
+        }
+        Verb::NetworkConfig => Message::NetworkConfig(Chunk::parse(payload)?),
+        Verb::MulticastGather => Message::MulticastGather(Gather::parse(payload)?),
+        Verb::MulticastFrame => Message::MulticastFrame(MulticastFrame::parse(payload)?),
+        Verb::PushDirectPaths => Message::PushDirectPaths(PushDirectPaths::parse(payload)?),
+        Verb::UserMessage => {
+            let mut reader = Reader::new(payload);
+            Message::UserMessage(reader.u64()?, reader.rest())
+        }
+        Verb::CircuitTest
+        | Verb::Ack
+        | Verb::QosMeasurement
+        | Verb::RemoteTrace
+        | Verb::PathNegotiationRequest => Message::Ignored(verb),
+    })
 }
