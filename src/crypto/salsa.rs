@@ -53,18 +53,30 @@ fn state(key: &[u8; 32], iv: &[u8; 8]) -> [u32; 16] {
     ]
 }
 
-/// Columns, then rows: (target, two sources, rotation).
-#[rustfmt::skip]
-const STEPS: [(usize, usize, usize, u32); 32] = [
-    (4, 0, 12, 7), (9, 5, 1, 7), (14, 10, 6, 7), (3, 15, 11, 7),
-    (8, 4, 0, 9), (13, 9, 5, 9), (2, 14, 10, 9), (7, 3, 15, 9),
-    (12, 8, 4, 13), (1, 13, 9, 13), (6, 2, 14, 13), (11, 7, 3, 13),
-    (0, 12, 8, 18), (5, 1, 13, 18), (10, 6, 2, 18), (15, 11, 7, 18),
-    (1, 0, 3, 7), (6, 5, 4, 7), (11, 10, 9, 7), (12, 15, 14, 7),
-    (2, 1, 0, 9), (7, 6, 5, 9), (8, 11, 10, 9), (13, 12, 15, 9),
-    (3, 2, 1, 13), (4, 7, 6, 13), (9, 8, 11, 13), (14, 13, 12, 13),
-    (0, 3, 2, 18), (5, 4, 7, 18), (10, 9, 8, 18), (15, 14, 13, 18),
-];
+/// Two rounds: columns, then rows. `$quarter` does one quarter round on words of `$x`; the
+/// indices are constants, so that the words stay in registers.
+macro_rules! double_round {
+    ($quarter:ident, $x:ident) => {
+        $quarter!($x, 0, 4, 8, 12);
+        $quarter!($x, 5, 9, 13, 1);
+        $quarter!($x, 10, 14, 2, 6);
+        $quarter!($x, 15, 3, 7, 11);
+        $quarter!($x, 0, 1, 2, 3);
+        $quarter!($x, 5, 6, 7, 4);
+        $quarter!($x, 10, 11, 8, 9);
+        $quarter!($x, 15, 12, 13, 14);
+    };
+}
+use double_round;
+
+macro_rules! quarter {
+    ($x:ident, $a:literal, $b:literal, $c:literal, $d:literal) => {
+        $x[$b] ^= $x[$a].wrapping_add($x[$d]).rotate_left(7);
+        $x[$c] ^= $x[$b].wrapping_add($x[$a]).rotate_left(9);
+        $x[$d] ^= $x[$c].wrapping_add($x[$b]).rotate_left(13);
+        $x[$a] ^= $x[$d].wrapping_add($x[$c]).rotate_left(18);
+    };
+}
 
 fn portable<const ROUNDS: usize>(state: &[u32; 16], mut counter: u64, data: &mut [u8]) {
     for chunk in data.chunks_mut(BLOCK) {
@@ -73,9 +85,7 @@ fn portable<const ROUNDS: usize>(state: &[u32; 16], mut counter: u64, data: &mut
         input[9] = (counter >> 32) as u32;
         let mut x = input;
         for _ in 0..ROUNDS / 2 {
-            for (to, a, b, by) in STEPS {
-                x[to] ^= x[a].wrapping_add(x[b]).rotate_left(by);
-            }
+            double_round!(quarter, x);
         }
         let mut stream = [0; BLOCK];
         for ((out, x), input) in stream.chunks_exact_mut(4).zip(x).zip(input) {

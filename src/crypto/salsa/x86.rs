@@ -4,7 +4,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{BLOCK, STEPS};
+use super::{BLOCK, double_round};
 
 /// Does as many whole groups of blocks as it can; gives what is left.
 pub(super) fn xor<'a, const ROUNDS: usize>(
@@ -58,9 +58,65 @@ const fn has_avx2() -> bool {
     cfg!(target_feature = "avx2")
 }
 
-macro_rules! rotate {
-    ($left:ident, $right:ident, $or:ident, $x:expr, $by:literal) => {
-        $or($left::<$by>($x), $right::<{ 32 - $by }>($x))
+macro_rules! step {
+    ($ops:ident, $x:ident, $to:literal, $a:literal, $b:literal, $by:literal) => {
+        let sum = $ops!(add)($x[$a], $x[$b]);
+        let turned = $ops!(or)($ops!(left $by)(sum), $ops!(right $by)(sum));
+        $x[$to] = $ops!(xor)($x[$to], turned);
+    };
+}
+
+macro_rules! narrow {
+    (add) => {
+        _mm_add_epi32
+    };
+    (or) => {
+        _mm_or_si128
+    };
+    (xor) => {
+        _mm_xor_si128
+    };
+    (left $by:literal) => {
+        _mm_slli_epi32::<$by>
+    };
+    (right $by:literal) => {
+        _mm_srli_epi32::<{ 32 - $by }>
+    };
+}
+
+macro_rules! wide {
+    (add) => {
+        _mm256_add_epi32
+    };
+    (or) => {
+        _mm256_or_si256
+    };
+    (xor) => {
+        _mm256_xor_si256
+    };
+    (left $by:literal) => {
+        _mm256_slli_epi32::<$by>
+    };
+    (right $by:literal) => {
+        _mm256_srli_epi32::<{ 32 - $by }>
+    };
+}
+
+macro_rules! quarter_narrow {
+    ($x:ident, $a:literal, $b:literal, $c:literal, $d:literal) => {
+        step!(narrow, $x, $b, $a, $d, 7);
+        step!(narrow, $x, $c, $b, $a, 9);
+        step!(narrow, $x, $d, $c, $b, 13);
+        step!(narrow, $x, $a, $d, $c, 18);
+    };
+}
+
+macro_rules! quarter_wide {
+    ($x:ident, $a:literal, $b:literal, $c:literal, $d:literal) => {
+        step!(wide, $x, $b, $a, $d, 7);
+        step!(wide, $x, $c, $b, $a, 9);
+        step!(wide, $x, $d, $c, $b, 13);
+        step!(wide, $x, $a, $d, $c, 18);
     };
 }
 
@@ -76,16 +132,7 @@ unsafe fn four<const ROUNDS: usize>(state: &[u32; 16], counter: u64, data: &mut 
     input[9] = _mm_set_epi32(h(3), h(2), h(1), h(0));
     let mut x = input;
     for _ in 0..ROUNDS / 2 {
-        for (to, a, b, by) in STEPS {
-            let sum = _mm_add_epi32(x[a], x[b]);
-            let turned = match by {
-                7 => rotate!(_mm_slli_epi32, _mm_srli_epi32, _mm_or_si128, sum, 7),
-                9 => rotate!(_mm_slli_epi32, _mm_srli_epi32, _mm_or_si128, sum, 9),
-                13 => rotate!(_mm_slli_epi32, _mm_srli_epi32, _mm_or_si128, sum, 13),
-                _ => rotate!(_mm_slli_epi32, _mm_srli_epi32, _mm_or_si128, sum, 18),
-            };
-            x[to] = _mm_xor_si128(x[to], turned);
-        }
+        double_round!(quarter_narrow, x);
     }
     for quarter in 0..4 {
         let w = |i: usize| _mm_add_epi32(x[4 * quarter + i], input[4 * quarter + i]);
@@ -120,40 +167,7 @@ unsafe fn eight<const ROUNDS: usize>(state: &[u32; 16], counter: u64, data: &mut
     input[9] = _mm256_set_epi32(h(7), h(6), h(5), h(4), h(3), h(2), h(1), h(0));
     let mut x = input;
     for _ in 0..ROUNDS / 2 {
-        for (to, a, b, by) in STEPS {
-            let sum = _mm256_add_epi32(x[a], x[b]);
-            let turned = match by {
-                7 => rotate!(
-                    _mm256_slli_epi32,
-                    _mm256_srli_epi32,
-                    _mm256_or_si256,
-                    sum,
-                    7
-                ),
-                9 => rotate!(
-                    _mm256_slli_epi32,
-                    _mm256_srli_epi32,
-                    _mm256_or_si256,
-                    sum,
-                    9
-                ),
-                13 => rotate!(
-                    _mm256_slli_epi32,
-                    _mm256_srli_epi32,
-                    _mm256_or_si256,
-                    sum,
-                    13
-                ),
-                _ => rotate!(
-                    _mm256_slli_epi32,
-                    _mm256_srli_epi32,
-                    _mm256_or_si256,
-                    sum,
-                    18
-                ),
-            };
-            x[to] = _mm256_xor_si256(x[to], turned);
-        }
+        double_round!(quarter_wide, x);
     }
     for quarter in 0..4 {
         let w = |i: usize| _mm256_add_epi32(x[4 * quarter + i], input[4 * quarter + i]);
