@@ -31,3 +31,22 @@ pub fn detach_standard() -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// Memory of this process that is in RAM.
+pub fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    pages.checked_mul(page_bytes()?)
+}
+
+/// Memory of the machine.
+pub fn memory_bytes() -> Option<u64> {
+    // SAFETY: no memory is involved.
+    let pages = unsafe { libc::sysconf(libc::_SC_PHYS_PAGES) };
+    u64::try_from(pages).ok()?.checked_mul(page_bytes()?)
+}
+
+fn page_bytes() -> Option<u64> {
+    // SAFETY: no memory is involved.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()
+}

@@ -2,14 +2,25 @@
 #![forbid(unsafe_code)]
 
 use core::fmt;
+use std::ffi::OsString;
+use std::io::Write as _;
 
 pub mod control;
 pub mod identity;
 pub mod json;
+pub mod link;
 pub mod log;
+pub mod networks;
 pub mod settings;
 pub mod startup;
 pub mod state;
+
+mod daemon;
+mod dump;
+mod event_loop;
+mod host;
+mod ready;
+mod wires;
 
 /// Version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -29,6 +40,33 @@ impl Fatal {
     /// Exit status.
     pub const fn status(&self) -> i32 {
         1
+    }
+}
+
+/// Runs the service with the arguments behind the program's name; the exit status.
+pub fn run(arguments: &[OsString], program: &str) -> i32 {
+    let options = match startup::parse(arguments, std::env::var_os("ZEROTIER_HOME")) {
+        startup::Request::Run(options) => options,
+        startup::Request::BareVersion => return print(0, format_args!("{VERSION}\n")),
+        startup::Request::Version => return print(0, format_args!("zerotier-one {VERSION}\n")),
+        startup::Request::Help(status) => {
+            return print(status, format_args!("{}", startup::help(program)));
+        }
+    };
+    match startup::start(&options) {
+        Ok(status) => status,
+        Err(fatal) => {
+            // Nothing is left to do about a standard error that is closed.
+            let _ = writeln!(std::io::stderr(), "{program}: {fatal}");
+            fatal.status()
+        }
+    }
+}
+
+fn print(status: i32, text: fmt::Arguments<'_>) -> i32 {
+    match std::io::stdout().write_fmt(text) {
+        Ok(()) => status,
+        Err(_) => 1,
     }
 }
 

@@ -4,7 +4,22 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use super::state::DEFAULT_HOME;
+use mio::Poll;
+
+use super::control::{Access, Server};
+use super::daemon::{Daemon, Parts};
+use super::event_loop::EventLoop;
+use super::ready::Source;
+use super::state::{DEFAULT_HOME, Home, explain};
+use super::{Fatal, identity, log as logging};
+use crate::base::Limits;
+use crate::crypto::rng::Rng;
+use crate::node::{Config, Node, supersedes};
+use crate::os::netlink::{Control, Monitor};
+use crate::os::privilege::{self, Side};
+use crate::os::signal::Signals;
+use crate::os::{self, clock, entropy, file};
+use crate::wire::world::{DEFAULT_PLANET, WorldBuf, WorldKind};
 
 /// Port when nobody says.
 pub const DEFAULT_PORT: u16 = 9993;
@@ -105,6 +120,188 @@ pub fn help(program: &str) -> String {
          Default home directory: {DEFAULT_HOME} (or $ZEROTIER_HOME)\n",
         version = super::VERSION,
     )
+}
+
+/// Boards with less memory get the small tables.
+const SMALL_BELOW_BYTES: u64 = 96 << 20;
+
+/// Starts and runs; the exit status of an orderly end.
+pub(super) fn start(options: &Options) -> Result<i32, Fatal> {
+    if !options.any_user && !privilege::is_root() {
+        return Err(Fatal::new("must be run as root (uid 0)"));
+    }
+    let home = Home::open(&options.home)?;
+    if !options.background {
+        logging::start(false);
+        return run(options, home, || {});
+    }
+    match privilege::to_background().map_err(fatal)? {
+        Side::Parent(status) => Ok(status),
+        Side::Child(ready) => {
+            logging::start(true);
+            run(options, home, || {
+                // The log goes to syslog; whoever started us gets its terminal back.
+                if let Err(error) = file::detach_standard() {
+                    log::warn!("{error}");
+                }
+                ready.tell(0);
+            })
+        }
+    }
+}
+
+/// Everything up to the loop, the loop, and the end. `ready` is called when the sockets are open.
+fn run(options: &Options, mut home: Home, ready: impl FnOnce()) -> Result<i32, Fatal> {
+    let mut signals = Signals::catch().map_err(fatal)?;
+    let pid = home.lock()?;
+    let mut rng = Rng::new(entropy::seed().map_err(fatal)?);
+    let obtained = identity::obtain(&mut home, &mut rng, options.new_identity, || {
+        signals.next().is_some()
+    })?;
+    let Some(secret) = obtained else {
+        pid.remove();
+        return Ok(0);
+    };
+    if let Err(text) = home.authtoken(&mut rng) {
+        log::error!("{text}: the token cannot be used");
+    }
+    let planet = planet(&mut home);
+    let limits = match file::memory_bytes() {
+        Some(bytes) if bytes < SMALL_BELOW_BYTES => Limits::small(),
+        _ => Limits::normal(),
+    };
+    let mut seed = [0; 32];
+    rng.fill(&mut seed);
+    let now = clock::now();
+    let config = Config {
+        secret,
+        planet: planet.bytes(),
+        limits,
+        seed,
+        aes: crate::crypto::armor::cpu_has_aes(),
+        relay: false,
+    };
+    let node = Node::new(config, now)
+        .map_err(|error| Fatal::new(format!("the planet cannot be used: {error}")))?;
+    let poll =
+        Poll::new().map_err(|error| Fatal::new(format!("cannot wait for events: {error}")))?;
+    let registry = poll
+        .registry()
+        .try_clone()
+        .map_err(|error| Fatal::new(format!("cannot wait for events: {error}")))?;
+    let monitor = Monitor::open().map_err(fatal)?;
+    let routes = Control::open().map_err(fatal)?;
+    let mut daemon = Daemon::new(Parts {
+        node,
+        home,
+        port: options.port,
+        limits,
+        registry,
+        routes,
+        now,
+    });
+    daemon.open_sockets(&mut rng)?;
+    let port = daemon.port.to_string();
+    daemon
+        .home
+        .write_cache("zerotier-one.port", port.as_bytes());
+    let server = open_control(&daemon, &poll)?;
+    log::info!("{} on port {}", daemon.node.address(), daemon.port);
+    start_memberships(&mut daemon);
+    daemon.report_home();
+    let mut event_loop = EventLoop {
+        poll,
+        signals,
+        monitor,
+        server,
+        daemon,
+    };
+    event_loop.start()?;
+    ready();
+    event_loop.run()?;
+    pid.remove();
+    Ok(0)
+}
+
+fn fatal(error: os::Error) -> Fatal {
+    Fatal::new(error.to_string())
+}
+
+/// The planet to start with: the stored one unless the built-in one is its successor (wire
+/// 11.3). One that does not parse is left alone and said.
+fn planet(home: &mut Home) -> WorldBuf {
+    let built_in = || {
+        WorldBuf::new(DEFAULT_PLANET)
+            .unwrap_or_else(|error| unreachable!("the built-in planet parses: {error}"))
+    };
+    let path = home.path("planet");
+    let stored = match home.stored_planet() {
+        Ok(None) => {
+            let planet = built_in();
+            home.store_planet(planet.bytes());
+            return planet;
+        }
+        Ok(Some(bytes)) => WorldBuf::new(&bytes)
+            .map_err(|error| format!("{}: {error}", path.display()))
+            .and_then(|world| match world.view().kind {
+                WorldKind::Planet => Ok(world),
+                WorldKind::Moon => Err(format!("{}: this is a moon", path.display())),
+            }),
+        Err(error) => Err(explain(&path, &error)),
+    };
+    match stored {
+        Ok(stored) => {
+            let planet = built_in();
+            if supersedes(&stored.view(), &planet.view()) {
+                home.store_planet(planet.bytes());
+                planet
+            } else {
+                stored
+            }
+        }
+        Err(text) => {
+            log::warn!("{text}; the file is left as it is and the built-in planet used");
+            home.keep_planet_file();
+            built_in()
+        }
+    }
+}
+
+/// The control socket. Without one the network works all the same, so only an instance that
+/// answers there is a reason to stop.
+fn open_control(daemon: &Daemon, poll: &Poll) -> Result<Option<Server>, Fatal> {
+    let first = Source::Control(0).token();
+    match Server::open(daemon.home.dir(), Access::default(), poll.registry(), first) {
+        Ok(server) => Ok(Some(server)),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(Fatal::new(format!(
+            "another instance answers on the control socket in {}",
+            daemon.home.dir().display()
+        ))),
+        Err(error) => {
+            log::error!(
+                "no control socket in {}: {error}",
+                daemon.home.dir().display()
+            );
+            Ok(None)
+        }
+    }
+}
+
+/// Networks and moons that the home directory knows of.
+fn start_memberships(daemon: &mut Daemon) {
+    let complain = |text: String| log::warn!("{text}");
+    for id in daemon.home.networks(complain) {
+        let settings = daemon.home.settings(id, complain);
+        if daemon.start_network(id, settings).is_err() {
+            log::error!("network {id} not joined: too many networks");
+        }
+    }
+    for (id, seed) in daemon.home.moons(complain) {
+        if daemon.start_moon(id, seed).is_err() {
+            log::error!("moon {id:016x} not orbited: too many moons");
+        }
+    }
+    daemon.flush();
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use super::Fatal;
 use super::settings::{self, NetworkSettings, is_ifname};
-use crate::base::NetworkId;
+use crate::base::{Address, NetworkId};
 use crate::crypto::rng::Rng;
 
 /// Where the home is when nobody says.
@@ -30,8 +30,6 @@ pub const DEFAULT_HOME: &str = "/var/db/zerotier-one";
 const TEXT_MAX_BYTES: usize = 16 * 1024;
 /// Longest stored world that is read; longer than any that parses.
 const WORLD_MAX_BYTES: usize = 8 * 1024;
-/// Longest stored network configuration that is read.
-pub const NETCONF_MAX_BYTES: usize = 512 * 1024;
 
 const SECRET_MODE: u32 = 0o600;
 const PUBLIC_MODE: u32 = 0o644;
@@ -267,37 +265,60 @@ impl Home {
         }
     }
 
-    /// Bytes of the stored moons: id by file name, and content.
-    pub fn stored_moons(&self, mut complain: impl FnMut(String)) -> Vec<(u64, Vec<u8>)> {
-        let mut moons = Vec::new();
+    /// Moons to orbit, by file name: `moons.d/<16 hex>.moon`, a definition, or `.seed`, the
+    /// address that will be asked for one.
+    pub fn moons(&self, mut complain: impl FnMut(String)) -> Vec<(u64, Option<Address>)> {
+        let mut moons: Vec<(u64, Option<Address>)> = Vec::new();
         for name in self.names_in("moons.d", &mut complain) {
             let path = format!("moons.d/{name}");
-            let id = name.strip_suffix(".moon").and_then(NetworkId::parse);
-            let Some(id) = id else {
+            let parts = name.split_once('.').and_then(|(id, kind)| {
+                let id = NetworkId::parse(id)?.get();
+                matches!(kind, "moon" | "seed").then_some((id, kind))
+            });
+            let Some((id, kind)) = parts else {
                 complain(format!(
                     "{}: ignored, the name is not 16 hex digits and .moon",
                     self.path(&path).display()
                 ));
                 continue;
             };
-            match self.read(&path, WORLD_MAX_BYTES) {
-                Ok(Some(bytes)) => moons.push((id.get(), bytes)),
-                Ok(None) => {}
-                Err(error) => complain(explain(&self.path(&path), &error)),
+            let seed = match kind {
+                "seed" => self.read_text(&path).ok().flatten(),
+                _ => None,
+            };
+            let seed = seed.and_then(|text| Address::parse(text.trim()));
+            match moons.iter_mut().find(|(known, _)| *known == id) {
+                Some(entry) => entry.1 = entry.1.or(seed),
+                None => moons.push((id, seed)),
             }
         }
         moons
     }
 
+    /// The stored definition of a moon.
+    pub fn stored_moon(&self, id: u64) -> io::Result<Option<Vec<u8>>> {
+        self.read(&moon_name(id), WORLD_MAX_BYTES)
+    }
+
     /// Stores a moon.
     pub fn store_moon(&mut self, id: u64, bytes: &[u8]) -> io::Result<()> {
         self.make_directory("moons.d");
-        self.write_precious(&format!("moons.d/{id:016x}.moon"), bytes)
+        self.write_precious(&moon_name(id), bytes)?;
+        self.remove(&seed_name(id));
+        Ok(())
+    }
+
+    /// Notes who is asked for a moon, so that a restart goes on asking (wishes 6).
+    pub fn store_seed(&mut self, id: u64, seed: Address) {
+        self.make_directory("moons.d");
+        // The reason of a failure is kept in `trouble`.
+        let _ = self.write_precious(&seed_name(id), seed.to_string().as_bytes());
     }
 
     /// Forgets a moon.
     pub fn forget_moon(&mut self, id: u64) {
-        self.remove(&format!("moons.d/{id:016x}.moon"));
+        self.remove(&moon_name(id));
+        self.remove(&seed_name(id));
     }
 
     /// Networks to be on: `networks.d/<16 hex>.conf`. `complain` hears of names that look like
@@ -340,17 +361,6 @@ impl Home {
         }
         self.make_directory("networks.d");
         self.write_precious(&name, b"\n")
-    }
-
-    /// The configuration that was stored for a network; none: joined, not yet configured.
-    pub fn stored_netconf(&self, id: NetworkId) -> io::Result<Option<Vec<u8>>> {
-        let bytes = self.read(&conf_name(id), NETCONF_MAX_BYTES)?;
-        Ok(bytes.filter(|b| !b.trim_ascii().is_empty()))
-    }
-
-    /// Stores the configuration of a network.
-    pub fn store_netconf(&mut self, id: NetworkId, bytes: &[u8]) {
-        self.write_cache(&conf_name(id), bytes);
     }
 
     /// Forgets a network and its settings.
@@ -457,6 +467,14 @@ impl Home {
 
 fn conf_name(id: NetworkId) -> String {
     format!("networks.d/{id}.conf")
+}
+
+fn moon_name(id: u64) -> String {
+    format!("moons.d/{id:016x}.moon")
+}
+
+fn seed_name(id: u64) -> String {
+    format!("moons.d/{id:016x}.seed")
 }
 
 fn settings_name(id: NetworkId) -> String {
@@ -610,7 +628,6 @@ pub(crate) mod tests {
             scratch.get("networks.d/8056c2e21c000009.conf").as_deref(),
             Some(&b"\n"[..])
         );
-        assert!(scratch.0.stored_netconf(id).expect("readable").is_none());
         scratch
             .0
             .store_settings(id, &NetworkSettings::default())
@@ -622,6 +639,25 @@ pub(crate) mod tests {
                 .get("networks.d/8056c2e21c000009.local.conf")
                 .is_none()
         );
+    }
+
+    #[test]
+    fn a_wanted_moon_is_remembered_by_its_seed_until_it_is_there() {
+        let mut scratch = Scratch::new("moons");
+        let seed = Address::parse("1122334455").expect("an address");
+        scratch.0.store_seed(5, seed);
+        scratch.put("moons.d/x.moon", b"");
+        let mut bad = 0;
+        assert_eq!(scratch.0.moons(|_| bad += 1), [(5, Some(seed))]);
+        assert_eq!(bad, 1);
+        scratch.0.store_moon(5, b"definition").expect("stored");
+        assert_eq!(scratch.0.moons(|_| {}), [(5, None)]);
+        assert_eq!(
+            scratch.0.stored_moon(5).expect("readable").as_deref(),
+            Some(&b"definition"[..])
+        );
+        scratch.0.forget_moon(5);
+        assert_eq!(scratch.0.moons(|_| {}), []);
     }
 
     #[test]

@@ -1,0 +1,403 @@
+//! Underlay sockets follow the interfaces (service 7.3, node 5.6, wishes 11).
+//!
+//! One UDP socket per usable local address, bound to its device. What is wanted is worked out
+//! from the addresses that the machine has; the difference to what is open is applied at once,
+//! and what cannot be bound is tried again after 1, 2, 4 … 30 s, for ever.
+//!
+//! Invariants: ids are below `capacity`; an id is told up before down, and down before it is
+//! used again; no address has two sockets.
+//!
+//! Generic over the socket, so that the tests need none.
+
+use core::net::{IpAddr, SocketAddr};
+
+use crate::base::Mono;
+use crate::node::{LinkChange, SocketId};
+use crate::os;
+use crate::wire::inet::{Scope, scope};
+
+/// First and longest pause between two tries to bind.
+const RETRY_MIN_MS: u64 = 1_000;
+const RETRY_MAX_MS: u64 = 30_000;
+
+/// Interfaces that are never an underlay: loopback and tunnels, ours among them. A tunnel under
+/// a tunnel under itself is the usual loop (wishes 42).
+const EXCLUDED: [&str; 4] = ["lo", "zt", "tun", "tap"];
+
+/// A local address, as the system lists it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// The address.
+    pub ip: IpAddr,
+    /// Name of its interface.
+    pub device: String,
+    /// The interface is up.
+    pub up: bool,
+    /// An IPv6 privacy address: it will go away.
+    pub temporary: bool,
+    /// Not yet, or not any more, to be used (duplicate detection).
+    pub tentative: bool,
+}
+
+/// A socket to have.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Wanted {
+    /// Where to bind.
+    pub local: SocketAddr,
+    /// To which device; empty for a wildcard.
+    pub device: String,
+}
+
+/// The sockets to have on these addresses, in a stable order. `is_own_tap` knows our taps by
+/// name.
+pub fn wanted(
+    candidates: &[Candidate],
+    port: u16,
+    is_own_tap: impl Fn(&str) -> bool,
+) -> Vec<Wanted> {
+    let mut all: Vec<Wanted> = candidates
+        .iter()
+        .filter(|c| c.up && !c.temporary && !c.tentative)
+        .filter(|c| {
+            matches!(
+                scope(c.ip),
+                Scope::Global | Scope::Shared | Scope::Private | Scope::PseudoPrivate
+            )
+        })
+        .filter(|c| !EXCLUDED.iter().any(|prefix| c.device.starts_with(prefix)))
+        .filter(|c| !is_own_tap(&c.device))
+        .map(|c| Wanted {
+            local: SocketAddr::new(c.ip, port),
+            device: c.device.clone(),
+        })
+        .collect();
+    all.sort_unstable();
+    // The same address on two interfaces: the first in order has it.
+    all.dedup_by(|a, b| a.local == b.local);
+    all
+}
+
+/// An open socket.
+#[derive(Debug)]
+pub struct Link<S> {
+    /// The socket.
+    pub socket: S,
+    /// What it serves.
+    pub wanted: Wanted,
+}
+
+/// A socket that could not be opened.
+#[derive(Debug)]
+pub struct Failed {
+    /// What was wanted.
+    pub wanted: Wanted,
+    /// Why it failed.
+    pub error: os::Error,
+    pause_ms: u64,
+    next: Mono,
+}
+
+/// All underlay sockets.
+#[derive(Debug)]
+pub struct Links<S> {
+    links: Vec<Option<Link<S>>>,
+    failed: Vec<Failed>,
+}
+
+impl<S> Links<S> {
+    /// None yet, at most `capacity`.
+    pub fn new(capacity: usize) -> Self {
+        let capacity = capacity.min(usize::from(u16::MAX));
+        Self {
+            links: (0..capacity).map(|_| None).collect(),
+            failed: Vec::new(),
+        }
+    }
+
+    /// The socket with this id.
+    pub fn get(&self, id: SocketId) -> Option<&Link<S>> {
+        self.links.get(usize::from(id.0))?.as_ref()
+    }
+
+    /// The socket with this id.
+    pub fn get_mut(&mut self, id: SocketId) -> Option<&mut Link<S>> {
+        self.links.get_mut(usize::from(id.0))?.as_mut()
+    }
+
+    /// Open sockets.
+    pub fn iter(&self) -> impl Iterator<Item = (SocketId, &Link<S>)> {
+        self.links
+            .iter()
+            .zip(0u16..)
+            .filter_map(|(link, n)| link.as_ref().map(|link| (SocketId(n), link)))
+    }
+
+    /// What could not be opened, and why.
+    pub fn failed(&self) -> &[Failed] {
+        &self.failed
+    }
+
+    /// Nothing is open.
+    pub fn is_empty(&self) -> bool {
+        self.links.iter().all(Option::is_none)
+    }
+
+    /// When [`Self::apply`] wants to be called again although nothing changed.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        self.failed.iter().map(|f| f.next).min()
+    }
+
+    /// Closes what is not wanted any more and opens what is. What failed before is tried when
+    /// its pause is over. `bind` opens a socket under its id; `close` has it for the last time;
+    /// `report` hears of every change, in order.
+    pub fn apply(
+        &mut self,
+        now: Mono,
+        wanted: &[Wanted],
+        mut bind: impl FnMut(SocketId, &Wanted) -> Result<S, os::Error>,
+        mut close: impl FnMut(SocketId, S),
+        mut report: impl FnMut(LinkChange),
+    ) {
+        for (slot, n) in self.links.iter_mut().zip(0u16..) {
+            if let Some(link) = slot.take_if(|link| !wanted.contains(&link.wanted)) {
+                report(LinkChange::SocketDown {
+                    socket: SocketId(n),
+                });
+                close(SocketId(n), link.socket);
+            }
+        }
+        self.failed.retain(|f| wanted.contains(&f.wanted));
+        for want in wanted {
+            if self.links.iter().flatten().any(|link| link.wanted == *want) {
+                continue;
+            }
+            let known = self.failed.iter().position(|f| f.wanted == *want);
+            if known
+                .and_then(|n| self.failed.get(n))
+                .is_some_and(|f| f.next > now)
+            {
+                continue;
+            }
+            let Some((slot, n)) = self.links.iter_mut().zip(0u16..).find(|(s, _)| s.is_none())
+            else {
+                break;
+            };
+            match bind(SocketId(n), want) {
+                Ok(socket) => {
+                    *slot = Some(Link {
+                        socket,
+                        wanted: want.clone(),
+                    });
+                    if let Some(known) = known {
+                        self.failed.swap_remove(known);
+                    }
+                    report(LinkChange::SocketUp {
+                        socket: SocketId(n),
+                        local: want.local,
+                    });
+                }
+                Err(error) => self.put_off(now, known, want, error),
+            }
+        }
+    }
+
+    /// The machine's view changed: what failed may work now.
+    pub fn hurry(&mut self, now: Mono) {
+        for failed in &mut self.failed {
+            failed.next = now;
+        }
+    }
+
+    /// A socket that the system has broken: it is opened anew by the next [`Self::apply`].
+    pub fn take(&mut self, id: SocketId) -> Option<Link<S>> {
+        self.links.get_mut(usize::from(id.0))?.take()
+    }
+
+    fn put_off(&mut self, now: Mono, known: Option<usize>, want: &Wanted, error: os::Error) {
+        if let Some(failed) = known.and_then(|n| self.failed.get_mut(n)) {
+            failed.pause_ms = failed.pause_ms.saturating_mul(2).min(RETRY_MAX_MS);
+            failed.next = now.after(failed.pause_ms);
+            failed.error = error;
+        } else {
+            self.failed.push(Failed {
+                wanted: want.clone(),
+                error,
+                pause_ms: RETRY_MIN_MS,
+                next: now.after(RETRY_MIN_MS),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUSY: os::Error = os::Error {
+        op: "bind",
+        errno: libc::EADDRINUSE,
+    };
+
+    fn candidate(ip: &str, device: &str) -> Candidate {
+        Candidate {
+            ip: ip.parse().expect("an address"),
+            device: device.to_owned(),
+            up: true,
+            temporary: false,
+            tentative: false,
+        }
+    }
+
+    fn want(local: &str) -> Wanted {
+        Wanted {
+            local: local.parse().expect("an address"),
+            device: "eth0".to_owned(),
+        }
+    }
+
+    /// Runs `apply` with sockets that are strings; those in `busy` fail.
+    fn apply(
+        links: &mut Links<String>,
+        now: Mono,
+        wanted: &[Wanted],
+        busy: &[&str],
+    ) -> Vec<LinkChange> {
+        let mut changes = Vec::new();
+        links.apply(
+            now,
+            wanted,
+            |_, w| {
+                let local = w.local.to_string();
+                if busy.contains(&local.as_str()) {
+                    Err(BUSY)
+                } else {
+                    Ok(local)
+                }
+            },
+            |_, _| {},
+            |change| changes.push(change),
+        );
+        changes
+    }
+
+    fn up(n: u16, local: &str) -> LinkChange {
+        LinkChange::SocketUp {
+            socket: SocketId(n),
+            local: local.parse().expect("an address"),
+        }
+    }
+
+    #[test]
+    fn only_addresses_that_reach_others_get_a_socket() {
+        let mut temporary = candidate("2001:db8::99", "eth0");
+        temporary.temporary = true;
+        let mut tentative = candidate("2001:db8::98", "eth0");
+        tentative.tentative = true;
+        let mut down = candidate("192.0.2.7", "eth9");
+        down.up = false;
+        let all = [
+            candidate("127.0.0.1", "lo"),
+            candidate("192.168.1.1", "br-lan"),
+            candidate("192.168.1.1", "wlan0"),
+            candidate("100.64.3.4", "wwan0"),
+            candidate("fe80::1", "eth0"),
+            candidate("169.254.7.7", "eth0"),
+            candidate("2001:db8::1", "eth0"),
+            candidate("10.9.8.7", "tun0"),
+            candidate("10.147.17.10", "ztka4jbji3"),
+            candidate("10.147.18.10", "lab0"),
+            temporary,
+            tentative,
+            down,
+        ];
+        let found: Vec<String> = wanted(&all, 9993, |name| name == "lab0")
+            .iter()
+            .map(|w| format!("{} {}", w.local, w.device))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "100.64.3.4:9993 wwan0",
+                "192.168.1.1:9993 br-lan",
+                "[2001:db8::1]:9993 eth0"
+            ]
+        );
+    }
+
+    #[test]
+    fn sockets_follow_the_addresses() {
+        let mut links = Links::new(4);
+        let t = Mono::from_ms(1 << 40);
+        let (a, b) = (want("192.0.2.1:9993"), want("192.0.2.2:9993"));
+        assert_eq!(
+            apply(&mut links, t, &[a.clone(), b.clone()], &[]),
+            [up(0, "192.0.2.1:9993"), up(1, "192.0.2.2:9993")]
+        );
+        assert_eq!(apply(&mut links, t, &[a.clone(), b.clone()], &[]), []);
+        let c = want("192.0.2.3:9993");
+        assert_eq!(
+            apply(&mut links, t, &[b, c], &[]),
+            [
+                LinkChange::SocketDown {
+                    socket: SocketId(0)
+                },
+                up(0, "192.0.2.3:9993")
+            ]
+        );
+        assert_eq!(links.iter().count(), 2);
+    }
+
+    #[test]
+    fn what_is_busy_is_tried_again_with_growing_pauses() {
+        let mut links = Links::new(4);
+        let a = [want("192.0.2.1:9993")];
+        let busy = ["192.0.2.1:9993"];
+        let mut now = Mono::from_ms(1 << 40);
+        for pause in [1, 2, 4, 8, 16, 30, 30] {
+            assert_eq!(apply(&mut links, now, &a, &busy), []);
+            let next = links.next_deadline().expect("a retry");
+            assert_eq!(next.since(now), pause * 1000);
+            // Not before its time.
+            assert_eq!(apply(&mut links, now.after(pause * 1000 - 1), &a, &[]), []);
+            now = next;
+        }
+        assert_eq!(links.failed().first().map(|f| f.error), Some(BUSY));
+        links.hurry(now.after(1));
+        assert_eq!(
+            apply(&mut links, now.after(1), &a, &[]),
+            [up(0, "192.0.2.1:9993")]
+        );
+        assert_eq!((links.next_deadline(), links.failed().len()), (None, 0));
+    }
+
+    #[test]
+    fn more_addresses_than_room_are_left_out() {
+        let mut links = Links::new(2);
+        let all = [
+            want("192.0.2.1:1"),
+            want("192.0.2.2:1"),
+            want("192.0.2.3:1"),
+        ];
+        let now = Mono::from_ms(1);
+        assert_eq!(apply(&mut links, now, &all, &[]).len(), 2);
+        assert_eq!(links.next_deadline(), None);
+    }
+
+    #[test]
+    fn an_address_that_moves_to_another_device_gets_a_new_socket() {
+        let mut links = Links::new(2);
+        let now = Mono::from_ms(1);
+        let mut a = want("192.0.2.1:1");
+        apply(&mut links, now, &[a.clone()], &[]);
+        a.device = "eth1".to_owned();
+        assert_eq!(
+            apply(&mut links, now, &[a], &[]),
+            [
+                LinkChange::SocketDown {
+                    socket: SocketId(0)
+                },
+                up(0, "192.0.2.1:1")
+            ]
+        );
+    }
+}

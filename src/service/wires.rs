@@ -1,0 +1,144 @@
+//! What the node sends through: underlay sockets and taps, with the batch of datagrams between.
+//!
+//! A datagram is copied into the batch, a frame is written at once. Neither waits: what finds no
+//! room is dropped and counted. The batch leaves when it is full, when a source is drained, and
+//! before a socket is closed.
+
+use std::net::SocketAddr;
+
+use super::link::Links;
+use super::networks::Port;
+use crate::base::NetworkId;
+use crate::node::{Outbox, SocketId};
+use crate::os;
+use crate::os::udp::{SendBatch, Socket};
+
+/// Datagrams that were too long for their path, remembered until the node hears of them.
+const TOO_BIG_MAX: usize = 8;
+
+/// What was lost on the way out.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Losses {
+    /// No room in a socket's buffer.
+    pub(super) send_full: u64,
+    /// The system refused a datagram.
+    pub(super) send_failed: u64,
+    /// No room in a tap's queue, or the device is down.
+    pub(super) tap_full: u64,
+    /// The system refused a frame.
+    pub(super) tap_failed: u64,
+}
+
+/// Sockets and taps.
+pub(super) struct Wires {
+    pub(super) links: Links<Socket>,
+    /// By slot, which is the number of the tap's token.
+    pub(super) ports: Vec<Option<Port>>,
+    pub(super) losses: Losses,
+    /// Errno of the last datagram that the system refused.
+    pub(super) last_refusal: Option<os::Error>,
+    batch: SendBatch,
+    too_big: heapless::Vec<SocketAddr, TOO_BIG_MAX>,
+}
+
+impl Wires {
+    /// Nothing open; at most so many sockets and networks.
+    pub(super) fn new(sockets: usize, networks: usize) -> Self {
+        Self {
+            links: Links::new(sockets),
+            ports: (0..networks.min(usize::from(u16::MAX)))
+                .map(|_| None)
+                .collect(),
+            losses: Losses::default(),
+            last_refusal: None,
+            batch: SendBatch::new(),
+            too_big: heapless::Vec::new(),
+        }
+    }
+
+    /// Networks with their slots.
+    pub(super) fn ports(&self) -> impl Iterator<Item = (u16, &Port)> {
+        (0u16..)
+            .zip(&self.ports)
+            .filter_map(|(n, port)| port.as_ref().map(|port| (n, port)))
+    }
+
+    /// The slot of a network.
+    pub(super) fn slot_of(&self, id: NetworkId) -> Option<u16> {
+        self.ports().find(|(_, port)| port.id == id).map(|(n, _)| n)
+    }
+
+    /// The port of a network.
+    pub(super) fn port(&self, id: NetworkId) -> Option<&Port> {
+        self.ports()
+            .find(|(_, port)| port.id == id)
+            .map(|(_, port)| port)
+    }
+
+    /// The port in a slot.
+    pub(super) fn port_mut(&mut self, slot: u16) -> Option<&mut Port> {
+        self.ports.get_mut(usize::from(slot))?.as_mut()
+    }
+
+    /// Hands the batch to the system.
+    pub(super) fn flush(&mut self) {
+        let Self {
+            batch,
+            losses,
+            too_big,
+            last_refusal,
+            ..
+        } = self;
+        batch.flush(|to, error| match error.errno {
+            libc::EAGAIN | libc::ENOBUFS => losses.send_full = losses.send_full.wrapping_add(1),
+            libc::EMSGSIZE => {
+                // Eight different ones in one batch are enough; the next batch finds the rest.
+                if !too_big.contains(&to) {
+                    let _ = too_big.push(to);
+                }
+            }
+            _ => {
+                losses.send_failed = losses.send_failed.wrapping_add(1);
+                *last_refusal = Some(error);
+            }
+        });
+    }
+
+    /// A destination that a datagram was too long for, each once.
+    pub(super) fn take_too_big(&mut self) -> Option<SocketAddr> {
+        self.too_big.pop()
+    }
+}
+
+impl Outbox for Wires {
+    fn datagram(&mut self, local: SocketId, to: SocketAddr, parts: [&[u8]; 2], ttl: Option<u8>) {
+        let Some(link) = self.links.get(local) else {
+            self.losses.send_failed = self.losses.send_failed.wrapping_add(1);
+            return;
+        };
+        if self.batch.push(&link.socket, to, parts, ttl) {
+            return;
+        }
+        self.flush();
+        if let Some(link) = self.links.get(local)
+            && !self.batch.push(&link.socket, to, parts, ttl)
+        {
+            self.losses.send_failed = self.losses.send_failed.wrapping_add(1);
+        }
+    }
+
+    fn frame(&mut self, network: NetworkId, ethernet: &[u8]) {
+        // At most some dozens of networks: a walk over the slots costs less than a hash.
+        let Some(tap) = self.port(network).and_then(Port::tap) else {
+            self.losses.tap_full = self.losses.tap_full.wrapping_add(1);
+            return;
+        };
+        match tap.write_frame(ethernet) {
+            Ok(()) => {}
+            Err(error) if matches!(error.errno, libc::EAGAIN | libc::EIO | libc::ENOBUFS) => {
+                self.losses.tap_full = self.losses.tap_full.wrapping_add(1);
+            }
+            Err(_) => self.losses.tap_failed = self.losses.tap_failed.wrapping_add(1),
+        }
+    }
+}
