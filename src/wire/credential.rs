@@ -168,7 +168,7 @@ impl<'a> Com<'a> {
     }
 
     /// Its qualifiers, ids not descending.
-    pub fn qualifiers(&self) -> impl Iterator<Item = Qualifier> + 'a {
+    pub fn qualifiers(&self) -> impl Iterator<Item = Qualifier> + use<'a> {
         self.qualifiers
             .chunks_exact(QUALIFIER_LEN)
             .filter_map(|q| Qualifier::read(&mut Reader::new(q)).ok())
@@ -450,7 +450,7 @@ impl<'a> Capability<'a> {
     }
 
     /// The chain, from the controller on.
-    pub fn links(&self) -> impl Iterator<Item = Link<'a>> + 'a {
+    pub fn links(&self) -> impl Iterator<Item = Link<'a>> + use<'a> {
         let mut reader = Reader::new(self.chain);
         core::iter::from_fn(move || Link::read(&mut reader).ok())
     }
@@ -624,7 +624,7 @@ impl<'a> Ownership<'a> {
     }
 
     /// What is owned.
-    pub fn things(&self) -> impl Iterator<Item = Thing> + 'a {
+    pub fn things(&self) -> impl Iterator<Item = Thing> + use<'a> {
         self.things
             .chunks_exact(Thing::LEN)
             .filter_map(|thing| Thing::read(&mut Reader::new(thing)).ok())

@@ -153,7 +153,7 @@ impl<'a> Value<'a> {
     }
 
     /// The bytes it means.
-    pub fn bytes(&self) -> impl Iterator<Item = u8> + 'a {
+    pub fn bytes(&self) -> impl Iterator<Item = u8> + use<'a> {
         Unescape {
             raw: self.raw,
             dialect: self.dialect,

@@ -123,7 +123,7 @@ impl<'a> GatherResult<'a> {
     }
 
     /// The members told, reserved addresses left out.
-    pub fn members(&self) -> impl Iterator<Item = Address> + 'a {
+    pub fn members(&self) -> impl Iterator<Item = Address> + use<'a> {
         self.members
             .chunks_exact(Address::LEN)
             .filter_map(|m| m.first_chunk().copied().and_then(Address::from_bytes))

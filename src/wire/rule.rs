@@ -438,7 +438,7 @@ impl<'a> Rules<'a> {
     }
 
     /// The entries.
-    pub fn iter(&self) -> impl Iterator<Item = Rule> + Clone + 'a {
+    pub fn iter(&self) -> impl Iterator<Item = Rule> + Clone + use<'a> {
         let mut reader = Reader::new(self.bytes);
         (0..self.count).map_while(move |_| Rule::read(&mut reader).ok())
     }

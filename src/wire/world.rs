@@ -83,7 +83,7 @@ impl<'a> RootView<'a> {
     }
 
     /// Where it can always be found.
-    pub fn endpoints(&self) -> impl Iterator<Item = SocketAddr> + 'a {
+    pub fn endpoints(&self) -> impl Iterator<Item = SocketAddr> + use<'a> {
         let mut reader = Reader::new(self.endpoints);
         (0..self.endpoint_count).filter_map(move |_| inet::read(&mut reader).ok().flatten())
     }
@@ -130,7 +130,7 @@ impl<'a> World<'a> {
     }
 
     /// The roots.
-    pub fn roots(&self) -> impl Iterator<Item = RootView<'a>> + 'a {
+    pub fn roots(&self) -> impl Iterator<Item = RootView<'a>> + use<'a> {
         let mut reader = Reader::new(self.roots);
         (0..self.root_count).filter_map(move |_| RootView::read(&mut reader).ok())
     }
