@@ -1,13 +1,109 @@
-//! Descriptors of the process.
+//! Files that survive a power cut, and descriptors of the process.
 
-use std::io::Write as _;
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
 use super::{Error, check};
 
+/// Reads a regular file of at most `max` bytes. A longer one is `EFBIG`; a directory `EISDIR`;
+/// a pipe, a socket or a device `EINVAL`, without waiting for its other end.
+pub fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, Error> {
+    let failed = |errno| Error { op: "read", errno };
+    let file = OpenOptions::new()
+        .read(true)
+        // A pipe nobody writes to would stop us at open.
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)
+        .map_err(|error| Error::from_io("open", &error))?;
+    let meta = file
+        .metadata()
+        .map_err(|error| Error::from_io("stat", &error))?;
+    if meta.is_dir() {
+        return Err(failed(libc::EISDIR));
+    }
+    if !meta.is_file() {
+        return Err(failed(libc::EINVAL));
+    }
+    let limit = u64::try_from(max).unwrap_or(u64::MAX);
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len().min(limit)).unwrap_or(0));
+    // One byte more than allowed tells a longer file; its length may be a lie (procfs says 0).
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::from_io("read", &error))?;
+    if bytes.len() > max {
+        return Err(failed(libc::EFBIG));
+    }
+    Ok(bytes)
+}
+
+/// Replaces a file: at any moment, also across a power cut, there is the old one or the whole
+/// new one. `mode` holds whatever the umask says.
+pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    let temporary = beside(path).ok_or(Error {
+        op: "open",
+        errno: libc::EISDIR,
+    })?;
+    // Left over from a run that was cut off; a new one must not go through a link somebody laid.
+    let _ = std::fs::remove_file(&temporary);
+    let written = write_synced(&temporary, bytes, mode).and_then(|()| {
+        std::fs::rename(&temporary, path).map_err(|error| Error::from_io("rename", &error))
+    });
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+        return written;
+    }
+    sync_directory_of(path)
+}
+
+/// [`write_atomic`], unless the file holds these bytes already: flash wears out. `true`: written.
+pub fn write_if_different(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, Error> {
+    if read_bounded(path, bytes.len()).is_ok_and(|present| present == bytes) {
+        return Ok(false);
+    }
+    write_atomic(path, bytes, mode).map(|()| true)
+}
+
+/// The name of the temporary file: same directory, so that rename stays on one file system.
+fn beside(path: &Path) -> Option<PathBuf> {
+    let mut name = OsString::from(".");
+    name.push(path.file_name()?);
+    name.push(format!(".{}", std::process::id()));
+    Some(path.with_file_name(name))
+}
+
+fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .map_err(|error| Error::from_io("open", &error))?;
+    file.set_permissions(Permissions::from_mode(mode))
+        .map_err(|error| Error::from_io("chmod", &error))?;
+    file.write_all(bytes)
+        .map_err(|error| Error::from_io("write", &error))?;
+    file.sync_all()
+        .map_err(|error| Error::from_io("fsync", &error))
+}
+
+fn sync_directory_of(path: &Path) -> Result<(), Error> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+    let synced = File::open(parent.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all());
+    match synced {
+        Ok(()) => Ok(()),
+        // File systems that cannot sync a directory say so; the file itself is there.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        Err(error) => Err(Error::from_io("fsync", &error)),
+    }
+}
+
 /// Writes to standard error if that does not wait: one line of at most `PIPE_BUF` bytes.
 pub fn write_stderr_now(line: &[u8]) -> bool {
-    let mut stderr = std::io::stderr();
+    let mut stderr = io::stderr();
     let mut poll = libc::pollfd {
         fd: stderr.as_raw_fd(),
         events: libc::POLLOUT,
@@ -20,7 +116,7 @@ pub fn write_stderr_now(line: &[u8]) -> bool {
 
 /// Standard input, output and error lead nowhere from now on.
 pub fn detach_standard() -> Result<(), Error> {
-    let null = std::fs::OpenOptions::new()
+    let null = OpenOptions::new()
         .read(true)
         .write(true)
         .open("/dev/null")

@@ -8,6 +8,7 @@ use core::fmt;
 use std::io;
 
 pub mod clock;
+pub mod cpu;
 pub mod entropy;
 pub mod file;
 #[cfg(target_os = "linux")]
@@ -42,6 +43,14 @@ impl Error {
         }
     }
 
+    /// From a call of `nix`.
+    pub const fn of(op: &'static str, errno: nix::errno::Errno) -> Self {
+        Self {
+            op,
+            errno: errno as i32,
+        }
+    }
+
     /// Nothing to read, or no room to write, at present.
     pub const fn would_block(self) -> bool {
         self.errno == libc::EAGAIN || self.errno == libc::EWOULDBLOCK
@@ -50,14 +59,16 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {}",
-            self.op,
-            nix::errno::Errno::from_raw(self.errno)
-        )
+        let errno = nix::errno::Errno::from_raw(self.errno);
+        write!(f, "{}: {}", self.op, errno.desc())?;
+        match errno {
+            nix::errno::Errno::UnknownErrno => write!(f, " (errno {})", self.errno),
+            known => write!(f, " ({known:?})"),
+        }
     }
 }
+
+impl std::error::Error for Error {}
 
 /// The result of a call that gives -1 when it fails.
 fn check(op: &'static str, result: libc::c_int) -> Result<libc::c_int, Error> {
@@ -65,5 +76,17 @@ fn check(op: &'static str, result: libc::c_int) -> Result<libc::c_int, Error> {
         Err(Error::last(op))
     } else {
         Ok(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Error;
+
+    #[test]
+    fn an_error_tells_call_reason_and_name() {
+        let text = |errno| Error { op: "bind", errno }.to_string();
+        assert_eq!(text(libc::EPERM), "bind: Operation not permitted (EPERM)");
+        assert!(text(4711).ends_with("(errno 4711)"));
     }
 }
