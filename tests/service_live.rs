@@ -51,6 +51,10 @@ fn ip(arguments: &str) {
 }
 
 /// Waits for something to become true.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the programs under test live in real time"
+)]
 fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !condition() {

@@ -79,7 +79,7 @@ impl Signals {
     }
 
     /// The next signal, if there is one.
-    pub fn next(&mut self) -> Option<Signal> {
+    pub fn take(&mut self) -> Option<Signal> {
         loop {
             let mut byte = [0];
             if !matches!(self.stream.read(&mut byte), Ok(1)) {

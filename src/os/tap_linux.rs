@@ -83,7 +83,12 @@ impl Tap {
     /// Writes one frame.
     pub fn write_frame(&self, frame: &[u8]) -> Result<(), Error> {
         match (&self.file).write(frame) {
-            Ok(_) => Ok(()),
+            // A device takes a frame whole or not at all.
+            Ok(len) if len == frame.len() => Ok(()),
+            Ok(_) => Err(Error {
+                op: "write tap",
+                errno: libc::EIO,
+            }),
             Err(error) => Err(Error::from_io("write tap", &error)),
         }
     }
@@ -179,7 +184,7 @@ fn control(op: &'static str, code: libc::c_ulong, request: &mut libc::ifreq) -> 
     })?;
     // SAFETY: the descriptor was made just now and belongs to nobody else.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    ioctl(op, socket.as_raw_fd(), code.into(), request)
+    ioctl(op, socket.as_raw_fd(), code, request)
 }
 
 fn ioctl(op: &'static str, fd: RawFd, code: u64, request: &mut libc::ifreq) -> Result<(), Error> {

@@ -117,7 +117,7 @@ impl EventLoop {
     }
 
     fn take_signals(&mut self) -> bool {
-        while let Some(signal) = self.signals.next() {
+        while let Some(signal) = self.signals.take() {
             match signal {
                 Signal::Stop => self.daemon.stopping = true,
                 Signal::Reload => self.daemon.reload(),

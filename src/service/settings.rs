@@ -7,7 +7,7 @@
 //! `allowDefault` may be lists too (wishes 5).
 
 use core::fmt::{self, Write as _};
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 
 use crate::wire::inet::{Scope, scope};
 
@@ -60,8 +60,7 @@ impl Prefix {
 
     /// `0.0.0.0/0` or `::/0`.
     pub fn is_default(&self) -> bool {
-        self.bits == 0 && matches!(self.ip, IpAddr::V4(Ipv4Addr::UNSPECIFIED))
-            || self.bits == 0 && matches!(self.ip, IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+        self.bits == 0 && self.ip.is_unspecified()
     }
 }
 

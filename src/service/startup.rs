@@ -156,7 +156,7 @@ fn run(options: &Options, mut home: Home, ready: impl FnOnce()) -> Result<i32, F
     let pid = home.lock()?;
     let mut rng = Rng::new(entropy::seed().map_err(fatal)?);
     let obtained = identity::obtain(&mut home, &mut rng, options.new_identity, || {
-        signals.next().is_some()
+        signals.take().is_some()
     })?;
     let Some(secret) = obtained else {
         pid.remove();
