@@ -229,3 +229,45 @@ pub fn write_push(writer: &mut Writer<'_>, addresses: &[SocketAddr]) -> Result<(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn a_rendezvous_without_port_or_with_another_length_is_refused() {
+        // wire 9.6
+        let good = *b"\0\x3c\x94\x39\xe9\x6a\x27\x09\x04\x0a\x4d\0\x01";
+        let meet = Rendezvous::parse(&good).unwrap();
+        assert_eq!(meet.peer.get(), 0x3c_9439_e96a);
+        assert_eq!(meet.at, "10.77.0.1:9993".parse().unwrap());
+        let mut no_port = good;
+        no_port[6..8].fill(0);
+        assert_eq!(Rendezvous::parse(&no_port), Err(Malformed::Value));
+        let mut other_length = good;
+        other_length[8] = 6;
+        assert_eq!(Rendezvous::parse(&other_length), Err(Malformed::Length));
+    }
+
+    #[test]
+    fn pushed_records_of_other_kinds_are_skipped_by_their_length() {
+        // wire 9.16: a kind 1 of 6 bytes; an IPv4 with two bytes of extension and "forget"
+        let bytes = b"\0\x02\0\0\0\x01\x06macmac\x01\0\x02ex\x04\x06\x0a\x4d\0\x01\x27\x09";
+        let paths: Vec<PushedPath> = PushDirectPaths::parse(bytes)
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        let expected = [
+            PushedPath {
+                flags: 0,
+                address: None,
+            },
+            PushedPath {
+                flags: PushDirectPaths::FORGET,
+                address: Some("10.77.0.1:9993".parse().unwrap()),
+            },
+        ];
+        assert_eq!(paths, expected);
+    }
+}

@@ -898,3 +898,71 @@ impl Bundle<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    /// network 3.1: unsigned, ids 0 and 1
+    const COM: &[u8] = b"\x01\0\x02\
+        \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x64\0\0\0\0\0\0\0\x0a\
+        \0\0\0\0\0\0\0\x01\x80\x56\xc2\xe2\x1c\0\0\x01\0\0\0\0\0\0\0\0\
+        \0\0\0\0\0";
+
+    fn kinds(payload: &[u8]) -> Vec<bool> {
+        Credentials::new(payload).map(|c| c.is_ok()).collect()
+    }
+
+    #[test]
+    fn a_packet_may_end_behind_any_part() {
+        // wire 9.11
+        let old = [COM, COM].concat();
+        assert_eq!(kinds(&old), [true, true]);
+        assert_eq!(kinds(&[COM, &[0]].concat()), [true]);
+        assert_eq!(kinds(&[COM, &[0, 0, 0, 0, 0]].concat()), [true]);
+        assert_eq!(kinds(&[COM, &[0, 0]].concat()), [true, false]);
+        assert_eq!(kinds(&[COM, &[2]].concat()), [true, false]);
+        assert_eq!(kinds(&[COM, &[0, 0, 1]].concat()), [true, false]);
+        assert_eq!(kinds(&[]), [] as [bool; 0]);
+    }
+
+    #[test]
+    fn agreement_allows_the_deltas_of_ones_own() {
+        // network 3.1
+        let own = Com::read(&mut Reader::new(COM)).unwrap();
+        let at = |time: u8| {
+            let mut other = COM.to_vec();
+            other[18] = time;
+            let other = Com::read(&mut Reader::new(&other)).unwrap();
+            own.agrees_with(&other, &[0; 48])
+        };
+        assert!(at(100) && at(90) && at(110));
+        assert!(!at(89) && !at(111));
+    }
+
+    #[test]
+    fn a_signature_of_another_kind_is_skipped_by_its_length() {
+        // network 3.4
+        let address = Address::new(1).unwrap();
+        let revocation = Revocation {
+            id: 1,
+            network: NetworkId::new(2).unwrap(),
+            credential_id: 3,
+            threshold: 4,
+            flags: Revocation::FAST,
+            target: address,
+            signer: address,
+            kind: Revocation::TAG,
+            signature: None,
+        };
+        let mut buffer = [0; Revocation::LEN];
+        let mut writer = Writer::new(&mut buffer);
+        revocation.write_fields(&mut writer).unwrap();
+        writer.bytes(&[9, 0, 3, 1, 2, 3, 0, 0]).unwrap();
+        let mut reader = Reader::new(writer.written());
+        assert_eq!(Revocation::read(&mut reader), Ok(revocation));
+        assert!(reader.is_empty());
+        assert_eq!(revocation.write(&mut writer), Err(Malformed::Value));
+    }
+}

@@ -149,3 +149,43 @@ pub fn arp_group(ethertype: u16, payload: &[u8]) -> Option<Group> {
         adi: u32::from_be_bytes([a, b, c, d]),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// wire 12.3: who has 10.99.0.28?
+    const REQUEST: [u8; 28] = *b"\0\x01\x08\0\x06\x04\0\x01\x02\x03\x04\x05\x06\x07\x0a\x63\0\x05\
+        \0\0\0\0\0\0\x0a\x63\0\x1c";
+
+    #[test]
+    fn an_arp_request_goes_to_the_group_of_its_target() {
+        let group = arp_group(0x0806, &REQUEST).unwrap();
+        assert_eq!(group, group_of_ip("10.99.0.28".parse().unwrap()));
+        // Padded to the least Ethernet length.
+        let mut padded = [0; 46];
+        padded[..28].copy_from_slice(&REQUEST);
+        assert_eq!(arp_group(0x0806, &padded), Some(group));
+    }
+
+    #[test]
+    fn what_is_no_arp_request_has_no_such_group() {
+        assert_eq!(arp_group(0x0800, &REQUEST), None);
+        assert_eq!(arp_group(0x0806, &REQUEST[..27]), None);
+        for (at, byte) in [(2, 9), (3, 1), (4, 8), (5, 16), (7, 2)] {
+            let mut other = REQUEST;
+            other[at] = byte;
+            assert_eq!(arp_group(0x0806, &other), None, "{at}");
+        }
+    }
+
+    #[test]
+    fn the_first_byte_stays_out_of_the_range_of_kvm() {
+        // wire 12.1
+        let prefix = |low: u64| mac_prefix(NetworkId::new(0x8056_c2e2_1c00_0000 | low).unwrap());
+        assert_eq!(prefix(0x50), 0x32);
+        assert_eq!(prefix(0x53), 0x32);
+        assert_eq!(prefix(0x54), 0x56);
+        assert_eq!(prefix(0x01), 0x02);
+    }
+}

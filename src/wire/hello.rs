@@ -203,3 +203,20 @@ pub fn write_ok_hello<'a>(
     let len = writer.len().saturating_sub(at).saturating_sub(2);
     writer.patch_u16(at, u16::try_from(len).map_err(|_| Malformed::Length)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_that_runs_out_of_entries_drops_the_hello() {
+        // wire 9.2: one entry announced
+        let mut tail = [0u8; 2 + 17 + 3];
+        tail[..3].copy_from_slice(&[0, 1, MOON]);
+        assert!(moons(&tail[..18]).is_err());
+        assert!(moons(&tail[..19]).unwrap().eq([(MOON, 0, 0)]));
+        // More behind the entries is left alone; a byte alone is no count.
+        assert_eq!(moons(&tail).unwrap().count(), 1);
+        assert_eq!(moons(&tail[..1]).unwrap().count(), 0);
+    }
+}

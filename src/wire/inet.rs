@@ -179,3 +179,56 @@ fn scope_v6(ip: Ipv6Addr) -> Scope {
         Scope::Global
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_are_those_of_1_14_1() {
+        // node 5.2
+        for (ip, expected) in [
+            ("0.1.2.3", Scope::None),
+            ("::", Scope::None),
+            ("100.64.0.1", Scope::Private),
+            ("100.20.0.1", Scope::Global),
+            ("100.128.0.1", Scope::Global),
+            ("172.31.255.255", Scope::Private),
+            ("172.200.0.1", Scope::Global),
+            ("192.200.0.1", Scope::Global),
+            ("192.0.2.1", Scope::Private),
+            ("198.19.255.255", Scope::Private),
+            ("198.20.0.1", Scope::Global),
+            ("198.51.100.1", Scope::Private),
+            ("203.0.113.1", Scope::Private),
+            ("44.1.2.3", Scope::Global),
+            ("11.1.2.3", Scope::PseudoPrivate),
+            ("223.255.255.255", Scope::Global),
+            ("239.1.2.3", Scope::Multicast),
+            ("::ffff:10.1.2.3", Scope::Private),
+            ("fe80::1", Scope::LinkLocal),
+            ("fc00::1", Scope::Private),
+            ("ff05::1", Scope::Multicast),
+            ("2001:db8::1", Scope::Global),
+        ] {
+            assert_eq!(scope(ip.parse().unwrap()), expected, "{ip}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_ip_and_port_is_no_address() {
+        for text in [
+            "",
+            "/",
+            "10.0.0.1",
+            "10.0.0.1/",
+            "10.0.0.1/65536",
+            "10.0.0.1/+1",
+            "a/1",
+        ] {
+            assert_eq!(parse_slash(text), None, "{text}");
+        }
+        let address = parse_slash(" 2001:db8::1/9993\n").unwrap();
+        assert_eq!(std::format!("{}", Slash(address)), "2001:db8::1/9993");
+    }
+}

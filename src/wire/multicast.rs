@@ -275,3 +275,36 @@ impl<'a> MulticastFrame<'a> {
         writer.bytes(self.payload)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn optional_fields_of_a_frame_come_in_order() {
+        // wire 9.15
+        let bytes = b"\x80\x56\xc2\xe2\x1c\0\0\x01\x0e\0\0\0\x20\x02\x03\x04\x05\x06\x07\
+            \xff\xff\xff\xff\xff\xff\x0a\x63\0\x1c\x08\x06arp";
+        let frame = MulticastFrame::parse(bytes).unwrap();
+        assert_eq!(frame.network.get(), 0x8056_c2e2_1c00_0001);
+        assert_eq!(frame.gather_limit, 32);
+        assert_eq!(frame.from, Some(Mac::new([2, 3, 4, 5, 6, 7])));
+        let group = Group {
+            mac: Mac::BROADCAST,
+            adi: 0x0a63_001c,
+        };
+        assert_eq!((frame.group, frame.ethertype), (group, 0x0806));
+        assert_eq!(frame.payload, b"arp");
+        let mut out = [0; 64];
+        let mut writer = Writer::new(&mut out);
+        frame.write(&mut writer).unwrap();
+        assert_eq!(writer.written(), bytes);
+    }
+
+    #[test]
+    fn a_cut_record_is_an_error() {
+        // wire 9.10
+        assert_eq!(likes(&[1; 36]).unwrap().count(), 2);
+        assert!(likes(&[1; 35]).is_err());
+    }
+}

@@ -187,3 +187,64 @@ pub fn bump_hops(datagram: &mut [u8]) -> Result<u8, Malformed> {
     *byte = (*byte & !HOPS_MASK) | hops;
     Ok(hops)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_datagram_are_told_by_length_and_byte_13() {
+        // wire 7.1
+        let mut piece = [0u8; 17];
+        piece[13] = 0xff;
+        let sender = Address::new(0x3c_9439_e96a);
+        let beacon = *b"\0\x01\x02\x03\x04\x05\x06\x07\x3c\x94\x39\xe9\x6a";
+        assert_eq!(classify(&beacon), Kind::Beacon(sender));
+        assert_eq!(classify(&[0xff; 13]), Kind::Beacon(None));
+        for len in [0, 4, 12, 14, 16] {
+            assert_eq!(classify(&[0xff; 16][..len]), Kind::Junk, "{len}");
+        }
+        assert_eq!(classify(&piece), Kind::Fragment);
+        assert_eq!(classify(&[0xff; 1500]), Kind::Fragment);
+        assert_eq!(classify(&[0; 27]), Kind::Junk);
+        assert_eq!(classify(&[0; 28]), Kind::Packet);
+    }
+
+    #[test]
+    fn byte_18_is_flags_suite_and_hops() {
+        // wire 6.1: the usual values
+        let header = |flags| Header {
+            id: PacketId::new(0),
+            destination: Address::new(1).unwrap(),
+            source: Address::new(2).unwrap(),
+            flags,
+        };
+        for (flags, suite) in [
+            (0x00, Suite::Poly1305),
+            (0x88, Suite::Salsa),
+            (0x10, Suite::Trusted),
+            (0x18, Suite::AesGmacSiv),
+        ] {
+            let header = header(flags | FLAG_FRAGMENTED | 5);
+            assert_eq!(header.suite(), Some(suite));
+            assert_eq!(suite.flags(), flags);
+            assert!(header.is_fragmented());
+            assert_eq!(header.hops(), 5);
+        }
+        assert_eq!(header(0x20).suite(), None);
+        assert!(!header(0x88).is_fragmented());
+    }
+
+    #[test]
+    fn a_relay_stops_at_three_hops() {
+        // wire 7.1
+        let mut packet = [0u8; 28];
+        packet[FLAGS_AT] = 0xc8;
+        for hops in 1..=3 {
+            assert_eq!(bump_hops(&mut packet), Ok(hops));
+            assert_eq!(packet[FLAGS_AT], 0xc8 | hops);
+        }
+        assert_eq!(bump_hops(&mut packet), Err(Malformed::Value));
+        assert_eq!(packet[FLAGS_AT], 0xcb);
+    }
+}
