@@ -11,8 +11,25 @@
 
 extern crate alloc;
 
-/// Software version as told to peers: major, minor, revision.
-pub const VERSION: (u8, u8, u16) = (1, 14, 2);
+/// Software version: major.minor.revision.
+pub const VERSION_TEXT: &str = env!("CARGO_PKG_VERSION");
+
+/// The same as told to peers. They choose by it how many pieces we can put together, so it must
+/// never be below 1.2.6 (wire 7.3).
+pub const VERSION: (u8, u8, u16) = (
+    number(env!("CARGO_PKG_VERSION_MAJOR")) as u8,
+    number(env!("CARGO_PKG_VERSION_MINOR")) as u8,
+    number(env!("CARGO_PKG_VERSION_PATCH")),
+);
+
+const fn number(digits: &str) -> u16 {
+    let (digits, mut n, mut i) = (digits.as_bytes(), 0, 0);
+    while i < digits.len() {
+        n = 10 * n + (digits[i] - b'0') as u16;
+        i += 1;
+    }
+    n
+}
 
 pub mod base;
 pub mod crypto;

@@ -47,3 +47,23 @@ pub fn now() -> Now {
         wall_ok: wall >= PLAUSIBLE_MS,
     }
 }
+
+/// For measuring: nanoseconds since it was started.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the file that reads clocks"
+    )]
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// Nanoseconds since the start.
+    pub fn elapsed_ns(self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}

@@ -481,3 +481,57 @@ impl Network {
         c.deliver(self.id, ethernet);
     }
 }
+
+/// What an id comes to without a controller, for those who compare (network 1.3).
+#[derive(Clone, Debug)]
+pub struct AdHocView {
+    /// OK, NOT_FOUND, or waiting for a controller.
+    pub status: NetworkStatus,
+    /// Name.
+    pub name: alloc::string::String,
+    /// MTU of the tap.
+    pub mtu: u16,
+    /// Most recipients of a multicast frame; 0: off.
+    pub multicast_limit: u32,
+    /// Flags of the configuration.
+    pub flags: u64,
+    /// Revision of the configuration.
+    pub revision: u64,
+    /// Binary rules.
+    pub rules: Vec<u8>,
+    /// Managed addresses.
+    pub addresses: Vec<IpNet>,
+    /// Address in the low 40 bits, roles above.
+    pub specialists: Vec<u64>,
+}
+
+/// The configuration that node `me` makes for itself on joining `id`.
+pub fn ad_hoc_view(id: NetworkId, me: Address) -> AdHocView {
+    let mut view = AdHocView {
+        status: NetworkStatus::RequestingConfiguration,
+        name: alloc::string::String::new(),
+        mtu: config::MTU_DEFAULT,
+        multicast_limit: 0,
+        flags: 0,
+        revision: 0,
+        rules: Vec::new(),
+        addresses: Vec::new(),
+        specialists: Vec::new(),
+    };
+    match config::ad_hoc(id, me) {
+        AdHoc::No => {}
+        AdHoc::Invalid => view.status = NetworkStatus::NotFound,
+        AdHoc::Yes(config) => {
+            view.status = NetworkStatus::Ok;
+            view.name = config.name.as_str().into();
+            view.mtu = config.mtu;
+            view.multicast_limit = config.multicast_limit;
+            view.flags = config.flags;
+            view.revision = config.revision;
+            view.rules = config.rules.into();
+            view.addresses = config.addresses.as_slice().into();
+            view.specialists = config.specialists;
+        }
+    }
+    view
+}
