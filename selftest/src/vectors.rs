@@ -756,7 +756,9 @@ fn lz4_compress(case: &Object) -> Outcome {
     let plain = bytes(case, "payload")?;
     let mut buffer = vec![0; PACKET_MAX];
     for by in ["by_1_14_1", "by_1_0_5"] {
-        let made = object(case.get(by).ok_or("missing")?)?;
+        // Payloads that one of them cannot hold stand without its form.
+        let Some(made) = case.get(by) else { continue };
+        let made = object(made)?;
         known(made, &["compressed", "payload", "verb_byte"])?;
         if flag(made, "compressed")? {
             let block = bytes(made, "payload")?;

@@ -121,11 +121,12 @@ impl Whois {
                 Some(Due::Ask(address, ask.attempts - 1))
             }
             None => {
-                self.asks.remove(&address);
+                let since = self.asks.remove(&address)?.since;
                 if self.unknown.is_full() {
                     evict_oldest(&mut self.unknown, |at| *at);
                 }
-                let _ = self.unknown.insert(address, now);
+                // Ten seconds from the first question, not from the last.
+                let _ = self.unknown.insert(address, since);
                 Some(Due::GiveUp(address))
             }
         }
@@ -158,11 +159,11 @@ mod tests {
             assert_eq!(w.want(a, at), Want::Asked);
         }
         assert_eq!(asked, [0, 500, 1_500, 3_500]);
-        assert_eq!(w.want(a, start.after(14_999)), Want::Unknown);
-        assert_eq!(w.want(a, start.after(15_000)), Want::Ask);
-        assert_eq!(w.want(a, start.after(15_001)), Want::Unknown);
+        assert_eq!(w.want(a, start.after(9_999)), Want::Unknown);
+        assert_eq!(w.want(a, start.after(10_000)), Want::Ask);
+        assert_eq!(w.want(a, start.after(10_001)), Want::Unknown);
         w.found(a);
-        assert_eq!(w.want(a, start.after(15_002)), Want::Ask);
+        assert_eq!(w.want(a, start.after(10_002)), Want::Ask);
     }
 
     #[test]
