@@ -1,10 +1,93 @@
-//! One file, three personalities by the base name of argv[0].
+//! One file, three programs: the service, `zerotier-cli`, `zerotier-idtool`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal as _;
+use std::path::Path;
+
+use zt::cli::{self, Screen};
+
+/// What the file is run as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Personality {
+    Service,
+    Cli,
+    Idtool,
+}
 
 fn main() {
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_else(|| "zerotier-one".into());
     let arguments: Vec<OsString> = arguments.collect();
-    std::process::exit(zt::service::run(&arguments, &program.to_string_lossy()));
+    let (personality, shift) = personality(&program, &arguments);
+    let arguments = arguments.get(shift..).unwrap_or_default();
+    let program = program.to_string_lossy();
+
+    let status = match personality {
+        Personality::Service => zt::service::run(arguments, &program),
+        Personality::Cli => tool(cli::run, &program, arguments).into(),
+        Personality::Idtool => tool(cli::idtool::run, &program, arguments).into(),
+    };
+    std::process::exit(status);
+}
+
+type Tool = fn(&str, &[OsString], &mut Screen<'_>) -> u8;
+
+fn tool(run: Tool, program: &str, arguments: &[OsString]) -> u8 {
+    let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
+    let mut screen = Screen {
+        out: &mut stdout.lock(),
+        err: &mut stderr.lock(),
+        is_terminal: stdout.is_terminal(),
+    };
+    run(program, arguments, &mut screen)
+}
+
+/// What to be, and how many arguments say so.
+///
+/// differs from 1.14.1: only the base name counts, so a directory called zerotier-cli does not.
+fn personality(program: &OsStr, arguments: &[OsString]) -> (Personality, usize) {
+    let base = Path::new(program).file_name().unwrap_or_default();
+    let base = base.to_string_lossy().to_ascii_lowercase();
+    if base.contains("zerotier-idtool") {
+        return (Personality::Idtool, 0);
+    }
+    if base.contains("zerotier-cli") {
+        return (Personality::Cli, 0);
+    }
+    match arguments.first().and_then(|a| a.to_str()) {
+        Some("idtool" | "-i") => (Personality::Idtool, 1),
+        Some("cli") => (Personality::Cli, 1),
+        // Which the CLI ignores.
+        _ if arguments.iter().any(|a| a == "-q") => (Personality::Cli, 0),
+        _ => (Personality::Service, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(program: &str, arguments: &[&str]) -> (Personality, usize) {
+        let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+        personality(program.as_ref(), &arguments)
+    }
+
+    #[test]
+    fn the_base_name_decides_then_the_first_argument() {
+        use Personality::{Cli, Idtool, Service};
+        assert_eq!(of("/usr/bin/zerotier-cli", &["info"]), (Cli, 0));
+        assert_eq!(of("ZEROTIER-CLI", &[]), (Cli, 0));
+        assert_eq!(of("./zerotier-idtool.real", &[]), (Idtool, 0));
+        assert_eq!(
+            of("/opt/zerotier-cli-build/zerotier-one", &[]),
+            (Service, 0)
+        );
+        assert_eq!(of("/opt/zerotier-cli/x", &["/home"]), (Service, 0));
+        assert_eq!(of("zerotier-one", &["cli", "info"]), (Cli, 1));
+        assert_eq!(of("zerotier-one", &["-q", "info"]), (Cli, 0));
+        assert_eq!(of("zerotier-one", &["-D/h", "-q", "info"]), (Cli, 0));
+        assert_eq!(of("zerotier-one", &["-i", "generate"]), (Idtool, 1));
+        assert_eq!(of("zerotier-one", &["-U", "-i"]), (Service, 0));
+        assert_eq!(of("", &[]), (Service, 0));
+    }
 }

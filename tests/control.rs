@@ -419,10 +419,10 @@ fn connected(host: &mut Fake) -> Client {
     let mut client = Client::new(host);
     assert!(!client.run(host));
     let greeting = client.received();
-    let (major, minor, revision) = zt::VERSION;
+    let version = zt::service::VERSION;
     assert_eq!(
         greeting,
-        format!("220 zt-ctl/1 {major}.{minor}.{revision} 3c9439e96a rw\n.\n")
+        format!("220 zt-ctl/1 {version} 3c9439e96a rw\n.\n")
     );
     client
 }

@@ -1,1 +1,222 @@
-//! To be filled: cli.
+//! `zerotier-cli` and `zerotier-idtool`: the words, texts and exit statuses of 1.14.1
+//! (service 2, 5), over the control socket.
+//!
+//! Exit statuses: 0 done, 1 refused or not reachable, 2 malformed arguments.
+//! differs from 1.14.1: what cannot be done is 1 where it says 0 (unknown command, property or
+//! network, property that cannot be set), and 2 for a moon's id that is none.
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::PathBuf;
+
+use crate::service::control::line::DEFAULT_HOME;
+
+mod client;
+mod commands;
+mod dump;
+pub mod idtool;
+mod wait;
+
+/// Version of the programs.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+const DONE: u8 = 0;
+const REFUSED: u8 = 1;
+const USAGE: u8 = 2;
+
+/// What the tools write to. A reader that went away is an error like any other.
+pub struct Screen<'a> {
+    /// Standard output.
+    pub out: &'a mut dyn Write,
+    /// Standard error.
+    pub err: &'a mut dyn Write,
+    /// Standard output is a terminal.
+    pub is_terminal: bool,
+}
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    /// The help, and this status.
+    Help(u8),
+    /// The bare version.
+    BareVersion,
+    /// Name and version.
+    Version,
+    /// A command.
+    Run(Options),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    home: PathBuf,
+    json: bool,
+    words: Vec<String>,
+}
+
+/// Runs `zerotier-cli` with the arguments behind its name; gives its exit status.
+pub fn run(program: &str, arguments: &[OsString], screen: &mut Screen<'_>) -> u8 {
+    let home = env::var_os("ZEROTIER_HOME");
+    let outcome = match parse(arguments, home) {
+        Asked::Help(status) => help(program, screen.out).map(|()| status),
+        Asked::BareVersion => writeln!(screen.out, "{VERSION}").map(|()| DONE),
+        Asked::Version => writeln!(screen.out, "zerotier-cli {VERSION}").map(|()| DONE),
+        Asked::Run(options) => commands::run(program, &options, screen),
+    };
+    // Nobody is left to be told.
+    outcome
+        .and_then(|status| screen.out.flush().map(|()| status))
+        .unwrap_or(REFUSED)
+}
+
+/// Reads the arguments. Switches may stand anywhere, their values are glued to them.
+fn parse(arguments: &[OsString], home: Option<OsString>) -> Asked {
+    let mut options = Options {
+        home: home
+            .filter(|h| !h.is_empty())
+            .map_or_else(|| DEFAULT_HOME.into(), PathBuf::from),
+        json: false,
+        words: Vec::new(),
+    };
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_bytes() {
+            b"--json" | b"-j" => options.json = true,
+            b"--version" => return Asked::Version,
+            // differs from 1.14.1: the path may stand by itself too.
+            b"-D" => match rest.next() {
+                Some(path) => options.home = path.into(),
+                None => return Asked::Help(REFUSED),
+            },
+            [b'-', b'D', path @ ..] => options.home = OsString::from_vec(path.to_vec()).into(),
+            // Of HTTP: checked as ever, and of no use on a socket.
+            [b'-', b'p', port @ ..] if is_port(port) => {}
+            [b'-', b'T', _, ..] => {}
+            [b'-', b'H', ip @ ..] if is_ip(ip) => {}
+            [b'-', b'q', ..] => {}
+            b"-v" => return Asked::BareVersion,
+            [b'-', b'v' | b'j' | b'p' | b'T' | b'H', ..] => return Asked::Help(REFUSED),
+            [b'-', ..] => return Asked::Help(DONE),
+            _ => options.words.push(argument.to_string_lossy().into_owned()),
+        }
+    }
+    Asked::Run(options)
+}
+
+fn is_port(text: &[u8]) -> bool {
+    let port = core::str::from_utf8(text)
+        .ok()
+        .and_then(|t| t.parse::<u16>().ok());
+    port.is_some_and(|port| port != 0)
+}
+
+fn is_ip(text: &[u8]) -> bool {
+    core::str::from_utf8(text).is_ok_and(|t| t.parse::<core::net::IpAddr>().is_ok())
+}
+
+fn help(program: &str, out: &mut dyn Write) -> io::Result<()> {
+    write!(
+        out,
+        "zerotier-cli {VERSION}
+ZeroTier for routers and small boards
+Licence: Mozilla Public License 2.0
+Usage: {program} [-switches] <command/path> [<args>]
+
+Available switches:
+  -h                      - Display this help
+  -v                      - Show version
+  -j, --json              - Display full raw JSON output
+  -D<path>                - ZeroTier home path (default: {DEFAULT_HOME})
+  -p<port>                - Accepted for old scripts
+  -T<token>               - Accepted for old scripts
+
+Available commands:
+  info                    - Display status info
+  listpeers               - List all peers
+  peers                   - List all peers (prettier)
+  paths <address>         - List all paths of a peer
+  listnetworks            - List all networks
+  network <network ID>    - Display all of one network
+  join <network ID> [<setting>=<value>...]
+                          - Join a network
+  leave <network ID>      - Leave a network
+  wait <network ID> [<seconds>]
+                          - Wait until a network is OK (60 s)
+  set <network ID> <setting>=<value>
+                          - Set a network setting
+  get <network ID> <setting>
+                          - Get a network setting
+  listmoons               - List moons (federated root sets)
+  orbit <world ID> [<seed>]
+                          - Join a moon via any member root
+  deorbit <world ID>      - Leave a moon
+  monitor [<class>...]    - Display events as they come
+  log <level>             - Set the level of the log
+  reload                  - Read the settings again
+  dump                    - Debug settings dump for support
+  stop                    - Stop the service
+
+Available settings:
+  Settings to use with [get/set] may include property names from
+  the JSON output of \"zerotier-cli -j listnetworks\". Additionally,
+  (ip, ip4, ip6, ip6plane, and ip6prefix can be used). For instance:
+  {program} get <network ID> ip6plane will return the 6PLANE address
+  assigned to this node.
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(arguments: &[&str]) -> Asked {
+        let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+        parse(&arguments, Some("/env".into()))
+    }
+
+    fn options(home: &str, json: bool, words: &[&str]) -> Asked {
+        Asked::Run(Options {
+            home: home.into(),
+            json,
+            words: words.iter().map(|w| (*w).to_owned()).collect(),
+        })
+    }
+
+    #[test]
+    fn switches_stand_anywhere_and_values_are_glued() {
+        assert_eq!(ask(&["info"]), options("/env", false, &["info"]));
+        assert_eq!(ask(&["-D/h", "info", "-j"]), options("/h", true, &["info"]));
+        assert_eq!(ask(&["-D", "/h", "info"]), options("/h", false, &["info"]));
+        assert_eq!(
+            ask(&[
+                "-p9993",
+                "-Ttoken",
+                "-H127.0.0.1",
+                "-q",
+                "--json",
+                "get",
+                "a",
+                "b"
+            ]),
+            options("/env", true, &["get", "a", "b"])
+        );
+    }
+
+    #[test]
+    fn bad_switches_print_the_help() {
+        for refused in [
+            "-jx", "-D", "-p0", "-p", "-p65536", "-px", "-T", "-H", "-Hx", "-vx",
+        ] {
+            assert_eq!(ask(&["info", refused]), Asked::Help(REFUSED), "{refused}");
+        }
+        for fine in ["-h", "-?", "-x", "-", "--help"] {
+            assert_eq!(ask(&["info", fine]), Asked::Help(DONE), "{fine}");
+        }
+        assert_eq!(ask(&["-v"]), Asked::BareVersion);
+        assert_eq!(ask(&["--version"]), Asked::Version);
+    }
+}

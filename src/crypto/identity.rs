@@ -140,7 +140,8 @@ pub fn secret_fits(secret: &SecretIdentity) -> bool {
     public_of(secret.secret()) == secret.identity.public
 }
 
-fn public_of(secret: &[u8; 64]) -> [u8; 64] {
+/// The public keys of secret ones, both halves.
+pub fn public_of(secret: &[u8; 64]) -> [u8; 64] {
     let (mut scalar, mut seed) = ([0; 32], [0; 32]);
     scalar.copy_from_slice(&secret[..32]);
     seed.copy_from_slice(&secret[32..]);

@@ -159,10 +159,11 @@ fn audit(request: &Request<'_>, caller: &Caller) {
             }
         }
     }
+    let object = request.args().first().copied().unwrap_or_default();
+    let blank = if object.is_empty() { "" } else { " " };
     log::info!(
-        "control: {} {} by uid {} pid {}",
+        "control: {}{blank}{object} by uid {} pid {}",
         request.command,
-        request.args().first().copied().unwrap_or_default(),
         Known(caller.uid),
         Known(caller.pid),
     );

@@ -82,11 +82,11 @@ impl<S: Read + Write> Conn<S> {
             closing: false,
             last_active: now,
         };
-        let (major, minor, revision) = crate::VERSION;
         conn.output.row(format_args!(
-            "{} zt-ctl/{} {major}.{minor}.{revision} {} {}",
+            "{} zt-ctl/{} {} {} {}",
             Code::Banner,
             line::MAJOR,
+            crate::service::VERSION,
             host.info().identity.address,
             if caller.read_only { "ro" } else { "rw" },
         ));

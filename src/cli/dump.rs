@@ -1,0 +1,99 @@
+//! `dump`: what a bug report needs, and nothing secret.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{self, Write};
+
+use super::commands::{Outcome, Run};
+use super::{DONE, REFUSED, VERSION};
+use crate::service::control::line::unescape;
+use crate::service::json::Value;
+
+const FILE_NAME: &str = "zerotier_dump.txt";
+const LOCAL_CONF: &str = "local.conf";
+const HIDDEN: &str = "(hidden)";
+/// Words in keys whose values stay here.
+const SECRET_WORDS: [&str; 5] = ["token", "secret", "password", "vault", "redis"];
+
+/// To a file in the current directory as ever, or where standard output leads.
+pub(super) fn run(run: &mut Run<'_, '_>) -> Outcome {
+    let reply = run.connect()?.ask(&["dump"])?;
+    if !reply.is_ok() {
+        return run.refused(&reply);
+    }
+    let mut text = format!(
+        "platform: {} {}\nzerotier version: {VERSION}\n\n",
+        env::consts::OS,
+        env::consts::ARCH
+    );
+    for row in reply.rows.iter().skip(1) {
+        text.push_str(&unescape(row));
+        text.push('\n');
+    }
+    text.push_str("\nlocal.conf:\n");
+    text.push_str(&local_conf(&run.home.join(LOCAL_CONF)));
+    text.push('\n');
+    if !run.screen.is_terminal {
+        run.screen.out.write_all(text.as_bytes())?;
+        return Ok(DONE);
+    }
+    let path = env::current_dir()?.join(FILE_NAME);
+    writeln!(run.screen.out, "Writing dump to: {}", path.display())?;
+    if let Err(error) = File::create(&path).and_then(|mut f| f.write_all(text.as_bytes())) {
+        writeln!(
+            run.screen.err,
+            "{}: cannot write {}: {error}",
+            run.program,
+            path.display()
+        )?;
+        return Ok(REFUSED);
+    }
+    Ok(DONE)
+}
+
+fn local_conf(path: &std::path::Path) -> String {
+    match fs::read_to_string(path) {
+        Ok(text) => match Value::parse(&text) {
+            Ok(value) => without_secrets(value).pretty(),
+            Err(why) => format!("invalid JSON ({why})"),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "None Present".into(),
+        Err(error) => format!("not readable: {error}"),
+    }
+}
+
+fn without_secrets(value: Value) -> Value {
+    match value {
+        Value::Object(members) => Value::Object(
+            members
+                .into_iter()
+                .map(|(key, value)| {
+                    let lower = key.to_ascii_lowercase();
+                    let value = if SECRET_WORDS.iter().any(|w| lower.contains(w)) {
+                        Value::string(HIDDEN)
+                    } else {
+                        without_secrets(value)
+                    };
+                    (key, value)
+                })
+                .collect(),
+        ),
+        Value::Array(elements) => Value::Array(elements.into_iter().map(without_secrets).collect()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_hidden_at_any_depth() {
+        let text =
+            r#"{"settings":{"vault":{"vaultToken":"a"},"list":[{"myPassword":1}],"port":1}}"#;
+        assert_eq!(
+            without_secrets(Value::parse(text).unwrap()).to_string(),
+            r#"{"settings":{"vault":"(hidden)","list":[{"myPassword":"(hidden)"}],"port":1}}"#
+        );
+    }
+}
