@@ -442,3 +442,34 @@ fn sockets_follow_addresses_that_come_and_go() {
     ip(&format!("-n {space} addr del 10.77.0.9/24 dev eth0"));
     wait_for("the end of the first socket", || !bound("10.77.0.9"));
 }
+
+#[test]
+fn in_the_background_the_exit_status_tells_the_truth() {
+    let Some(lab) = Lab::new("d") else { return };
+    let space = lab.space(Some("10.77.0.1/24"));
+    let start = |home: &Path| {
+        Command::new("ip")
+            .args(["netns", "exec", &space, BINARY, "-d", &format!("-p{PORT}")])
+            .arg(home)
+            .env_remove("ZEROTIER_HOME")
+            .output()
+            .expect("ip")
+    };
+    let bad = lab.home("bad");
+    fs::File::create(bad.join("identity.secret")).expect("a file");
+    let output = start(&bad);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the file is empty"));
+
+    let good = lab.home("good");
+    let output = start(&good);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    // The parent has waited: everything is there.
+    let socket = good.join("zerotier-one.sock");
+    assert!(UnixStream::connect(&socket).is_ok());
+    let pid = fs::read_to_string(good.join("zerotier-one.pid")).expect("a pid");
+    run("kill", &["-TERM", &pid]).expect("a signal");
+    wait_for("the end", || {
+        !socket.exists() && !good.join("zerotier-one.pid").exists()
+    });
+}

@@ -43,39 +43,55 @@ pub fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, Error> {
 /// Replaces a file: at any moment, also across a power cut, there is the old one or the whole
 /// new one. `mode` holds whatever the umask says.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    replace(path, bytes, mode, true)?;
+    sync_directory_of(path)
+}
+
+/// The same without waiting for the disk: after a power cut the file may be empty. For what can
+/// be learnt again.
+pub fn write_cache(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    replace(path, bytes, mode, false)
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> Result<(), Error> {
     let temporary = beside(path).ok_or(Error {
         op: "open",
         errno: libc::EISDIR,
     })?;
     // Left over from a run that was cut off; a new one must not go through a link somebody laid.
     let _ = std::fs::remove_file(&temporary);
-    let written = write_synced(&temporary, bytes, mode).and_then(|()| {
+    let written = write_new(&temporary, bytes, mode, sync).and_then(|()| {
         std::fs::rename(&temporary, path).map_err(|error| Error::from_io("rename", &error))
     });
     if written.is_err() {
         let _ = std::fs::remove_file(&temporary);
-        return written;
     }
-    sync_directory_of(path)
+    written
 }
 
 /// [`write_atomic`], unless the file holds these bytes already: flash wears out. `true`: written.
 pub fn write_if_different(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, Error> {
-    if read_bounded(path, bytes.len()).is_ok_and(|present| present == bytes) {
+    if holds(path, bytes) {
         return Ok(false);
     }
     write_atomic(path, bytes, mode).map(|()| true)
 }
 
-/// The name of the temporary file: same directory, so that rename stays on one file system.
+/// The file has exactly this content.
+pub fn holds(path: &Path, bytes: &[u8]) -> bool {
+    read_bounded(path, bytes.len()).is_ok_and(|present| present == bytes)
+}
+
+/// The name of the temporary file: same directory, so that rename stays on one file system. The
+/// same at each run, so that what a power cut left behind goes with the next write.
 fn beside(path: &Path) -> Option<PathBuf> {
     let mut name = OsString::from(".");
     name.push(path.file_name()?);
-    name.push(format!(".{}", std::process::id()));
+    name.push(".new");
     Some(path.with_file_name(name))
 }
 
-fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+fn write_new(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> Result<(), Error> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -86,6 +102,9 @@ fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
         .map_err(|error| Error::from_io("chmod", &error))?;
     file.write_all(bytes)
         .map_err(|error| Error::from_io("write", &error))?;
+    if !sync {
+        return Ok(());
+    }
     file.sync_all()
         .map_err(|error| Error::from_io("fsync", &error))
 }
@@ -126,6 +145,16 @@ pub fn detach_standard() -> Result<(), Error> {
         check("dup2", unsafe { libc::dup2(null.as_raw_fd(), fd) })?;
     }
     Ok(())
+}
+
+/// Closes what whoever started us left open, standard input, output and error excepted. To be
+/// called before anything is opened.
+pub fn close_inherited() {
+    const HIGHEST: i32 = 1023;
+    for fd in 3..=HIGHEST {
+        // SAFETY: nothing of this process has a descriptor above 2 yet.
+        unsafe { libc::close(fd) };
+    }
 }
 
 /// Memory of this process that is in RAM.

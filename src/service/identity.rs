@@ -7,7 +7,6 @@
 //! is a loss to be reported, not a reason for a new address.
 
 use std::fs;
-use std::io::ErrorKind;
 
 use zeroize::Zeroizing;
 
@@ -15,6 +14,7 @@ use super::Fatal;
 use super::state::{Home, explain};
 use crate::crypto::identity::{Generator, secret_fits, validate};
 use crate::crypto::rng::Rng;
+use crate::os;
 use crate::wire::identity::{Identity, SecretIdentity};
 
 const SECRET: &str = "identity.secret";
@@ -93,13 +93,13 @@ fn read_secret(home: &mut Home, new_identity: bool) -> Result<Option<SecretIdent
         }
         // Unreadable now is not damaged: the disk may come back, so not even --new-identity
         // touches it.
-        Err(error) if error.kind() != ErrorKind::InvalidData => {
+        Err(error) if !is_something_else(error) => {
             return Err(Fatal::new(format!(
                 "cannot read {}",
                 explain(&path, &error)
             )));
         }
-        Err(_) => "the file is not text",
+        Err(_) => "this is no file with an identity",
     };
     if !new_identity {
         return Err(Fatal::new(format!(
@@ -111,6 +111,14 @@ fn read_secret(home: &mut Home, new_identity: bool) -> Result<Option<SecretIdent
     set_aside(home, SECRET)?;
     set_aside(home, PUBLIC)?;
     Ok(None)
+}
+
+/// What is there can be read, and is no text.
+const fn is_something_else(error: os::Error) -> bool {
+    matches!(
+        error.errno,
+        libc::EILSEQ | libc::EFBIG | libc::EISDIR | libc::EINVAL
+    )
 }
 
 fn missing(home: &mut Home, new_identity: bool) -> Result<Option<SecretIdentity>, Fatal> {

@@ -127,6 +127,7 @@ const SMALL_BELOW_BYTES: u64 = 96 << 20;
 
 /// Starts and runs; the exit status of an orderly end.
 pub(super) fn start(options: &Options) -> Result<i32, Fatal> {
+    file::close_inherited();
     if !options.any_user && !privilege::is_root() {
         return Err(Fatal::new("must be run as root (uid 0)"));
     }

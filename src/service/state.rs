@@ -9,8 +9,9 @@
 //! A home that cannot be written is no reason to stop: what is known lives on in memory, and the
 //! first failure is reported.
 
+use core::fmt::Display;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,7 @@ use super::Fatal;
 use super::settings::{self, NetworkSettings, is_ifname};
 use crate::base::{Address, NetworkId};
 use crate::crypto::rng::Rng;
+use crate::os::{self, file};
 
 /// Where the home is when nobody says.
 #[cfg(not(any(target_os = "freebsd", target_os = "openbsd", target_os = "netbsd")))]
@@ -40,7 +42,7 @@ const TOKEN_LEN: usize = 24;
 const TOKEN_ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
 /// A file that failed, and why.
-pub(crate) fn explain(path: &Path, error: &io::Error) -> String {
+pub(crate) fn explain(path: &Path, error: &impl Display) -> String {
     format!("{}: {error}", path.display())
 }
 
@@ -108,44 +110,39 @@ impl Home {
     }
 
     /// A file's content. `None`: there is none.
-    pub fn read(&self, name: &str, max: usize) -> io::Result<Option<Vec<u8>>> {
-        let file = match File::open(self.path(name)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let mut bytes = Vec::new();
-        file.take(max as u64 + 1).read_to_end(&mut bytes)?;
-        if bytes.len() > max {
-            return Err(io::Error::new(ErrorKind::FileTooLarge, "file too long"));
+    pub fn read(&self, name: &str, max: usize) -> Result<Option<Vec<u8>>, os::Error> {
+        match file::read_bounded(&self.path(name), max) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.errno == libc::ENOENT => Ok(None),
+            Err(error) => Err(error),
         }
-        Ok(Some(bytes))
     }
 
-    /// Text of a small file. `None`: there is none.
-    pub fn read_text(&self, name: &str) -> io::Result<Option<String>> {
+    /// Text of a small file. `None`: there is none. `EILSEQ`: it is no text.
+    pub fn read_text(&self, name: &str) -> Result<Option<String>, os::Error> {
         let Some(bytes) = self.read(name, TEXT_MAX_BYTES)? else {
             return Ok(None);
         };
-        String::from_utf8(bytes)
-            .map(Some)
-            .map_err(|_| io::Error::new(ErrorKind::InvalidData, "not text"))
+        String::from_utf8(bytes).map(Some).map_err(|_| os::Error {
+            op: "read",
+            errno: libc::EILSEQ,
+        })
     }
 
     /// Stores a precious file: on the disk when this returns.
-    pub fn write_precious(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.write(name, bytes, PUBLIC_MODE, true)
+    pub fn write_precious(&mut self, name: &str, bytes: &[u8]) -> Result<(), os::Error> {
+        self.write(name, bytes, PUBLIC_MODE, file::write_atomic)
     }
 
     /// Stores a precious file that nobody else may read.
-    pub fn write_secret(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.write(name, bytes, SECRET_MODE, true)
+    pub fn write_secret(&mut self, name: &str, bytes: &[u8]) -> Result<(), os::Error> {
+        self.write(name, bytes, SECRET_MODE, file::write_atomic)
     }
 
     /// Stores what could be learnt again. Failure is remembered, see [`Self::take_trouble`].
     pub fn write_cache(&mut self, name: &str, bytes: &[u8]) {
         // The reason is kept in `trouble`; there is nothing else to do about it.
-        let _ = self.write(name, bytes, PUBLIC_MODE, false);
+        let _ = self.write(name, bytes, PUBLIC_MODE, file::write_cache);
     }
 
     /// Removes a file; a missing one is as good.
@@ -158,15 +155,18 @@ impl Home {
         }
     }
 
-    fn write(&mut self, name: &str, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()> {
-        if self
-            .read(name, bytes.len())
-            .is_ok_and(|held| held.as_deref() == Some(bytes))
-        {
+    fn write(
+        &mut self,
+        name: &str,
+        bytes: &[u8],
+        mode: u32,
+        put: impl Fn(&Path, &[u8], u32) -> Result<(), os::Error>,
+    ) -> Result<(), os::Error> {
+        let path = self.path(name);
+        if file::holds(&path, bytes) {
             return Ok(());
         }
-        let path = self.path(name);
-        let written = replace(&path, bytes, mode, durable);
+        let written = put(&path, bytes, mode);
         match &written {
             Ok(()) => (self.trouble, self.told) = (None, false),
             Err(error) => self.trouble = Some(explain(&path, error)),
@@ -249,7 +249,7 @@ impl Home {
     }
 
     /// The bytes of the stored planet, for the caller to judge.
-    pub fn stored_planet(&self) -> io::Result<Option<Vec<u8>>> {
+    pub fn stored_planet(&self) -> Result<Option<Vec<u8>>, os::Error> {
         self.read("planet", WORLD_MAX_BYTES)
     }
 
@@ -296,12 +296,12 @@ impl Home {
     }
 
     /// The stored definition of a moon.
-    pub fn stored_moon(&self, id: u64) -> io::Result<Option<Vec<u8>>> {
+    pub fn stored_moon(&self, id: u64) -> Result<Option<Vec<u8>>, os::Error> {
         self.read(&moon_name(id), WORLD_MAX_BYTES)
     }
 
     /// Stores a moon.
-    pub fn store_moon(&mut self, id: u64, bytes: &[u8]) -> io::Result<()> {
+    pub fn store_moon(&mut self, id: u64, bytes: &[u8]) -> Result<(), os::Error> {
         self.make_directory("moons.d");
         self.write_precious(&moon_name(id), bytes)?;
         self.remove(&seed_name(id));
@@ -354,7 +354,7 @@ impl Home {
     }
 
     /// Notes that a network is joined, before it is (service 6.6).
-    pub fn store_join(&mut self, id: NetworkId) -> io::Result<()> {
+    pub fn store_join(&mut self, id: NetworkId) -> Result<(), os::Error> {
         let name = conf_name(id);
         if self.path(&name).exists() {
             return Ok(());
@@ -391,7 +391,11 @@ impl Home {
     }
 
     /// Stores the settings of a network.
-    pub fn store_settings(&mut self, id: NetworkId, settings: &NetworkSettings) -> io::Result<()> {
+    pub fn store_settings(
+        &mut self,
+        id: NetworkId,
+        settings: &NetworkSettings,
+    ) -> Result<(), os::Error> {
         self.make_directory("networks.d");
         self.write_precious(&settings_name(id), settings.to_text().as_bytes())
     }
@@ -479,39 +483,6 @@ fn seed_name(id: u64) -> String {
 
 fn settings_name(id: NetworkId) -> String {
     format!("networks.d/{id}.local.conf")
-}
-
-/// Puts a whole new file in the place of `path`.
-fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()> {
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::Error::from(ErrorKind::InvalidInput));
-    };
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(".new");
-    let new = dir.join(hidden);
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&new)
-        .and_then(|mut file| {
-            // A file left by a power cut has the mode of its own time.
-            file.set_permissions(fs::Permissions::from_mode(mode))?;
-            file.write_all(bytes)?;
-            if durable { file.sync_all() } else { Ok(()) }
-        })
-        .and_then(|()| fs::rename(&new, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&new);
-        return written;
-    }
-    if durable {
-        File::open(dir)?.sync_all()
-    } else {
-        Ok(())
-    }
 }
 
 /// The pid file, locked while this lives.
