@@ -48,6 +48,8 @@ pub struct Limits {
     pub events: usize,
     /// Local sockets.
     pub sockets: usize,
+    /// Messages received at once, 64 KiB each where the kernel joins datagrams.
+    pub receive_slots: usize,
 }
 
 impl Limits {
@@ -79,6 +81,7 @@ impl Limits {
             multicast_waiting: 4,
             events: 64,
             sockets: 16,
+            receive_slots: 8,
         }
     }
 
@@ -107,6 +110,7 @@ impl Limits {
             multicast_waiting: 32,
             events: 64,
             sockets: 256,
+            receive_slots: 32,
         }
     }
 }

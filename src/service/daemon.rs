@@ -24,7 +24,7 @@ use crate::os::netlink::{self, DefaultRoute};
 use crate::os::udp::{RecvBatch, Socket};
 use crate::wire::frames::{ETHERNET_LEN, HEADROOM, MTU_MAX};
 
-/// Packets of one source in one turn (style 2.5).
+/// Frames of one tap in one turn (style 2.5); of a socket it is what the arena holds.
 const BUDGET: usize = 32;
 /// From the first news of the system to looking at it: changes come in bursts.
 const SETTLE_MS: u64 = 5;
@@ -53,6 +53,7 @@ pub(super) struct Daemon {
     /// When to look at what the system has, after its news settled.
     look: Option<Mono>,
     arena: RecvBatch,
+    receive_slots: usize,
     slot: Box<[u8]>,
 }
 
@@ -95,7 +96,8 @@ impl Daemon {
             devicemap: Vec::new(),
             default_routes: Vec::new(),
             look: None,
-            arena: RecvBatch::new(BUDGET),
+            arena: RecvBatch::new(limits.receive_slots),
+            receive_slots: limits.receive_slots,
             slot: vec![0; HEADROOM + ETHERNET_LEN + MTU_MAX].into_boxed_slice(),
         };
         daemon.read_devicemap();
@@ -276,7 +278,7 @@ impl Daemon {
                 .handle_datagram(self.now, id, from, datagram, &mut self.wires);
         }
         self.wires.flush();
-        received < BUDGET
+        received < self.receive_slots
     }
 
     // ---- networks ------------------------------------------------------------------------
