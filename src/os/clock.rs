@@ -12,22 +12,29 @@ const PLAUSIBLE_MS: u64 = 1_704_067_200_000;
 /// system has such a one.
 pub fn mono() -> Mono {
     #[cfg(target_os = "linux")]
-    const CLOCK: libc::clockid_t = libc::CLOCK_BOOTTIME;
+    let time = read(libc::CLOCK_BOOTTIME).or_else(|| read(libc::CLOCK_MONOTONIC));
     #[cfg(not(target_os = "linux"))]
-    const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` lives for the call.
-    unsafe { libc::clock_gettime(CLOCK, &raw mut time) };
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+    let time = read(libc::CLOCK_MONOTONIC);
+    // POSIX: there is a monotonic clock, so this default is never seen.
+    let (seconds, nanos) = time.unwrap_or_default();
     Mono::from_ms(
         seconds
             .saturating_mul(1000)
             .saturating_add(nanos / 1_000_000),
     )
+}
+
+/// Seconds and nanoseconds. `None`: the kernel has no such clock.
+fn read(clock: libc::clockid_t) -> Option<(u64, u64)> {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` lives for the call.
+    let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+    (result == 0).then_some((seconds, nanos))
 }
 
 /// Both clocks.
@@ -65,5 +72,23 @@ impl Stopwatch {
     /// Nanoseconds since the start.
     pub fn elapsed_ns(self) -> u64 {
         u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_steady_clock_does_not_go_back() {
+        let before = mono();
+        assert!(before > Mono::from_ms(0));
+        assert!(mono() >= before);
+        assert_eq!(now().wall_ok, now().wall >= UnixMs::from_ms(PLAUSIBLE_MS));
+    }
+
+    #[test]
+    fn a_clock_that_is_not_there_is_no_time() {
+        assert_eq!(read(libc::clockid_t::from(99_i8)), None);
     }
 }

@@ -8,6 +8,7 @@ use core::fmt;
 use std::io;
 
 pub mod clock;
+mod cmsg;
 pub mod cpu;
 pub mod entropy;
 pub mod file;
@@ -15,6 +16,7 @@ pub mod file;
 pub mod netlink;
 pub mod privilege;
 pub mod signal;
+mod sockaddr;
 #[cfg(target_os = "linux")]
 #[path = "tap_linux.rs"]
 pub mod tap;
