@@ -145,3 +145,220 @@ fn one_batch_serves_several_sockets() {
         .collect();
     assert_eq!(got, want);
 }
+
+/// Runs the tests of [`namespace`] in a network namespace of their own: a process of its own,
+/// because `/proc/net` shows the namespace of a process, not of a thread.
+#[test]
+#[cfg(target_os = "linux")]
+fn devices_in_a_namespace() {
+    use std::process::Command;
+    let may = Command::new("unshare").args(["-n", "ip", "link"]).output();
+    if !may.is_ok_and(|output| output.status.success()) {
+        eprintln!("NOT TESTED: taps, addresses, narrow paths: no right to make a namespace");
+        return;
+    }
+    let output = Command::new("unshare")
+        .arg("-n")
+        .arg(std::env::current_exe().expect("this program"))
+        .args([
+            "--ignored",
+            "--test-threads=1",
+            "--nocapture",
+            "namespace::",
+        ])
+        .env(namespace::INSIDE, "1")
+        .output()
+        .expect("unshare runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    eprint!("{errors}");
+    assert!(output.status.success(), "{text}{errors}");
+    assert!(text.contains("4 passed"), "{text}");
+}
+
+#[cfg(target_os = "linux")]
+mod namespace {
+    use std::net::IpAddr;
+    use std::process::Command;
+
+    use zt::base::Mac;
+    use zt::os::netlink::{Control, Monitor};
+    use zt::os::tap::Tap;
+
+    use super::{Way, contents, travel};
+
+    /// Set where it is safe to change the network.
+    pub(super) const INSIDE: &str = "ZT_OS_LIVE_NAMESPACE";
+
+    const MAC: Mac = Mac::new([0x02, 1, 2, 3, 4, 5]);
+
+    fn inside() -> bool {
+        let inside = std::env::var_os(INSIDE).is_some();
+        if !inside {
+            eprintln!("NOT TESTED: runs as part of devices_in_a_namespace");
+        }
+        inside
+    }
+
+    fn ip(arguments: &str) -> String {
+        let output = Command::new("ip")
+            .args(arguments.split(' '))
+            .output()
+            .expect("ip runs");
+        assert!(output.status.success(), "ip {arguments}: {output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// `None`, said aloud, where there are no taps.
+    fn tap(name: &str) -> Option<Tap> {
+        match Tap::open(name, MAC, 2800) {
+            Ok(tap) => Some(tap),
+            Err(error) if error.op == "open /dev/net/tun" => {
+                eprintln!("NOT TESTED: {error}");
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    #[ignore = "changes the network: devices_in_a_namespace runs it"]
+    fn a_tap_is_what_was_asked_for_and_goes_with_its_owner() {
+        if !inside() {
+            return;
+        }
+        let Some(tap) = tap("zttest0") else { return };
+        assert_eq!((tap.name(), tap.mac()), ("zttest0", Ok(MAC)));
+        let shown = ip("-o link show dev zttest0");
+        assert!(shown.starts_with(&format!("{}: zttest0", tap.index())));
+        assert!(
+            shown.contains("mtu 2800") && shown.contains("UP"),
+            "{shown}"
+        );
+        tap.set_mtu(1400).expect("an MTU");
+        assert!(ip("-o link show dev zttest0").contains("mtu 1400"));
+        let taken = Tap::open("zttest0", MAC, 2800).expect_err("taken");
+        assert_eq!(taken.errno, libc::EEXIST);
+        let long = Tap::open("sixteen-letters-", MAC, 2800).expect_err("too long");
+        assert_eq!(long.errno, libc::EINVAL);
+        if let Ok(accept) = std::fs::read("/proc/sys/net/ipv6/conf/zttest0/accept_ra") {
+            assert_eq!(accept, b"0\n");
+        }
+        drop(tap);
+        assert!(!ip("-o link").contains("zttest0"));
+    }
+
+    #[test]
+    #[ignore = "changes the network: devices_in_a_namespace runs it"]
+    fn frames_pass_a_tap_both_ways() {
+        if !inside() {
+            return;
+        }
+        let Some(tap) = tap("zttest1") else { return };
+        let mut control = Control::open().expect("netlink");
+        let own: IpAddr = "10.99.1.1".parse().expect("an address");
+        control.add_address(tap.index(), own, 24).expect("added");
+        // Who has 10.99.1.1? Tell 10.99.1.2.
+        let mut question = vec![0xff; 6];
+        question.extend([2, 9, 9, 9, 9, 9, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+        question.extend([
+            2, 9, 9, 9, 9, 9, 10, 99, 1, 2, 0, 0, 0, 0, 0, 0, 10, 99, 1, 1,
+        ]);
+        tap.write_frame(&question).expect("written");
+        let mut room = [0; 1514];
+        let mut answered = false;
+        // The kernel answers within the write; what it says on its own lies in the queue before.
+        while let Some(len) = tap.read_frame(&mut room).expect("read") {
+            let frame = &room[..len];
+            answered |= frame.get(12..14) == Some(&[8, 6])
+                && frame.get(20..22) == Some(&[0, 2])
+                && frame.get(22..28) == Some(&MAC.to_bytes());
+        }
+        assert!(answered, "an ARP reply");
+        let mut groups = Vec::new();
+        tap.multicast_groups(&mut groups).expect("groups");
+        let all_hosts = Mac::new([1, 0, 0x5e, 0, 0, 1]);
+        assert!(groups.contains(&all_hosts), "{groups:?}");
+        ip("link set zttest1 down");
+        let error = tap.write_frame(&question).expect_err("down");
+        assert_eq!(error.errno, libc::EIO);
+        ip("link del zttest1");
+        let error = tap.read_frame(&mut room).expect_err("gone");
+        assert_eq!(error.errno, libc::EBADFD);
+    }
+
+    #[test]
+    #[ignore = "changes the network: devices_in_a_namespace runs it"]
+    fn addresses_and_the_default_route_are_seen_and_their_changes_told() {
+        if !inside() {
+            return;
+        }
+        let Some(tap) = tap("zttest2") else { return };
+        let mut control = Control::open().expect("netlink");
+        let mut monitor = Monitor::open().expect("netlink");
+        assert!(!monitor.drain());
+        let v6 = std::path::Path::new("/proc/net/if_inet6").exists();
+        let mut wanted = vec![("10.99.2.1", 24)];
+        if v6 {
+            wanted.push(("fd99::2:1", 88));
+        } else {
+            eprintln!("NOT TESTED: addresses of IPv6: not in this kernel");
+        }
+        for (text, bits) in wanted {
+            let ip: IpAddr = text.parse().expect("an address");
+            let present = |control: &mut Control| {
+                let all = control.addresses().expect("a list");
+                all.into_iter().find(|a| a.ip == ip)
+            };
+            control.add_address(tap.index(), ip, bits).expect("added");
+            control
+                .add_address(tap.index(), ip, bits)
+                .expect("there already");
+            let found = present(&mut control).expect("is there");
+            assert_eq!(
+                (found.bits, found.index, found.up),
+                (bits, tap.index(), true)
+            );
+            assert_eq!(found.device, "zttest2");
+            assert!(!found.tentative && !found.temporary, "{found:?}");
+            assert!(monitor.drain(), "a new address of {text}");
+            assert!(!monitor.drain());
+            control
+                .remove_address(tap.index(), ip, bits)
+                .expect("removed");
+            control
+                .remove_address(tap.index(), ip, bits)
+                .expect("gone already");
+            assert_eq!(present(&mut control), None);
+            assert!(monitor.drain());
+        }
+        assert_eq!(control.default_routes().expect("an answer"), []);
+        let own: IpAddr = "10.99.2.1".parse().expect("an address");
+        control.add_address(tap.index(), own, 24).expect("added");
+        ip("route add default via 10.99.2.9");
+        let routes = control.default_routes().expect("an answer");
+        assert_eq!(routes.len(), 1, "{routes:?}");
+        assert_eq!((routes[0].index, routes[0].v6), (tap.index(), false));
+        assert_eq!(routes[0].gateway, "10.99.2.9".parse().ok());
+        assert!(monitor.drain());
+        ip("route add 10.77.0.0/16 via 10.99.2.9");
+        assert!(!monitor.drain(), "a route into some network is no news");
+    }
+
+    #[test]
+    #[ignore = "changes the network: devices_in_a_namespace runs it"]
+    fn a_path_too_narrow_for_joined_datagrams_gets_them_one_by_one() {
+        if !inside() {
+            return;
+        }
+        ip("link set lo up mtu 1300");
+        let sizes = [1400, 1400, 1400, 900, 200, 200, 200];
+        let want: Vec<Vec<u8>> = (0..).zip(sizes).map(|(n, s)| contents(n, s)).collect();
+        let (got, sent, _) = travel("127.0.0.1:0", &sizes, Way::new(true, false));
+        assert_eq!(got, want);
+        assert_eq!(sent.datagrams, 7);
+        // 3 + 1 alone, 200 + 200 + 200 still joined if the kernel can.
+        assert!([5, 7].contains(&sent.messages), "{sent:?}");
+        ip("link set lo mtu 65536");
+    }
+}

@@ -1,4 +1,6 @@
 //! Taps of Linux (service 7.1): one descriptor per device, non-blocking, no sleeps.
+//!
+//! Addresses are netlink's affair ([`super::netlink::Control`]).
 
 use core::mem::zeroed;
 use std::fs::{File, OpenOptions};
@@ -10,7 +12,7 @@ use super::{Error, check};
 use crate::base::Mac;
 
 const DEVICES: [&str; 2] = ["/dev/net/tun", "/dev/tun"];
-const TUNSETIFF: u64 = nix::request_code_write!(b'T', 202, size_of::<libc::c_int>());
+const TUNSETIFF: libc::Ioctl = nix::request_code_write!(b'T', 202, size_of::<libc::c_int>());
 
 /// A network device made by us. It goes when this is dropped.
 #[derive(Debug)]
@@ -52,6 +54,10 @@ impl Tap {
             .open(format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"))
             .and_then(|mut file| file.write_all(b"0"));
         tap.bring_up()?;
+        // Some old kernels drop the address that was set before the device was up.
+        if tap.mac()? != mac {
+            tap.set_mac(mac)?;
+        }
         Ok(tap)
     }
 
@@ -65,17 +71,16 @@ impl Tap {
         self.index
     }
 
-    /// Reads one frame; its length. `None`: there is none.
+    /// Reads one frame; its length. `None`: there is none. A frame longer than `room` is cut.
     pub fn read_frame(&self, room: &mut [u8]) -> Result<Option<usize>, Error> {
-        match (&self.file).read(room) {
-            Ok(len) => Ok(Some(len)),
-            Err(error) => {
-                let error = Error::from_io("read tap", &error);
-                if error.would_block() {
-                    Ok(None)
-                } else {
-                    Err(error)
-                }
+        loop {
+            match (&self.file).read(room) {
+                Ok(len) => return Ok(Some(len)),
+                Err(error) => match Error::from_io("read tap", &error) {
+                    error if error.would_block() => return Ok(None),
+                    error if error.errno == libc::EINTR => {}
+                    error => return Err(error),
+                },
             }
         }
     }
@@ -91,6 +96,19 @@ impl Tap {
             }),
             Err(error) => Err(Error::from_io("write tap", &error)),
         }
+    }
+
+    /// The hardware address that the device has now.
+    pub fn mac(&self) -> Result<Mac, Error> {
+        let mut request = request(&self.name)?;
+        control("SIOCGIFHWADDR", libc::SIOCGIFHWADDR, &mut request)?;
+        // SAFETY: the call above filled in the address.
+        let address = unsafe { request.ifr_ifru.ifru_hwaddr };
+        let mut mac = [0; 6];
+        for (to, from) in mac.iter_mut().zip(address.sa_data) {
+            *to = from.to_ne_bytes()[0];
+        }
+        Ok(Mac::new(mac))
     }
 
     /// Sets the MTU.
@@ -177,6 +195,7 @@ fn request(name: &str) -> Result<libc::ifreq, Error> {
     Ok(request)
 }
 
+/// A request about a device by its name: any socket will do.
 fn control(op: &'static str, code: libc::c_ulong, request: &mut libc::ifreq) -> Result<(), Error> {
     // SAFETY: no memory is involved.
     let fd = check("socket", unsafe {
@@ -184,13 +203,19 @@ fn control(op: &'static str, code: libc::c_ulong, request: &mut libc::ifreq) -> 
     })?;
     // SAFETY: the descriptor was made just now and belongs to nobody else.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    ioctl(op, socket.as_raw_fd(), code, request)
+    #[allow(clippy::unnecessary_cast, reason = "musl has an int here")]
+    ioctl(op, socket.as_raw_fd(), code as libc::Ioctl, request)
 }
 
-fn ioctl(op: &'static str, fd: RawFd, code: u64, request: &mut libc::ifreq) -> Result<(), Error> {
+fn ioctl(
+    op: &'static str,
+    fd: RawFd,
+    code: libc::Ioctl,
+    request: &mut libc::ifreq,
+) -> Result<(), Error> {
     // SAFETY: all codes used here take an ifreq, which lives for the call.
     check(op, unsafe {
-        libc::ioctl(fd, code as _, std::ptr::from_mut(request))
+        libc::ioctl(fd, code, std::ptr::from_mut(request))
     })
     .map(drop)
 }
