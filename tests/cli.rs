@@ -1,5 +1,6 @@
 //! `zerotier-cli` as it is run: the built program under its names, against nobody and against a
 //! service that says what the test wants (service 2).
+#![cfg(feature = "os")]
 
 use std::collections::HashMap;
 use std::fs;

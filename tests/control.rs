@@ -1,5 +1,6 @@
 //! The control protocol: lines, connections in memory, and the server on a real socket
 //! (service 6).
+#![cfg(feature = "os")]
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -1377,6 +1378,35 @@ mod on_a_socket {
         clients.pop();
         daemon.run();
         assert!(reply(&mut daemon.connect())[0].starts_with("220 "));
+    }
+
+    #[test]
+    fn a_crowd_at_the_door_is_answered_to_the_last() {
+        let mut daemon = Daemon::new("crowd", Access::default());
+        let path = line::socket_path(&daemon.home);
+        let crowd: Vec<_> = (0..3 * CONNS_MAX)
+            .map(|_| BufReader::new(UnixStream::connect(&path).unwrap()))
+            .collect();
+        daemon.run();
+        let greetings: Vec<String> = crowd
+            .into_iter()
+            .map(|mut c| reply(&mut c).swap_remove(0))
+            .collect();
+        let inside = greetings.iter().filter(|g| g.starts_with("220 ")).count();
+        assert_eq!(inside, CONNS_MAX, "{greetings:?}");
+    }
+
+    #[test]
+    fn a_group_may_command_if_the_owner_says_so() {
+        use std::os::unix::fs::MetadataExt as _;
+        let group = nix::unistd::getegid().as_raw();
+        let access = Access {
+            group: Some(group),
+            read_only_socket: false,
+        };
+        let daemon = Daemon::new("group", access);
+        let meta = std::fs::metadata(line::socket_path(&daemon.home)).unwrap();
+        assert_eq!((meta.mode() & 0o777, meta.gid()), (0o660, group));
     }
 
     #[test]

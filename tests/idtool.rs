@@ -1,4 +1,5 @@
 //! `zerotier-idtool` as it is run, against the vectors of real nodes (service 5, wire 2, 3, 11).
+#![cfg(feature = "os")]
 
 use std::fs;
 use std::io::Write as _;

@@ -6,8 +6,9 @@ use super::buffer::Buffer;
 use super::events::{Classes, Monitor};
 use super::host::{Host, Refusal};
 use super::line::{self, Code, Field, Request};
-use super::lists::{Family, List};
+use super::lists::List;
 use super::lists_json::JsonList;
+use super::lists_network::{Family, property};
 use crate::base::{Address, NetworkId};
 
 /// Who is at the other end.
@@ -348,7 +349,7 @@ fn get(call: &mut Call<'_>) -> Result<Next, Refusal> {
         }
         return Ok(Next::Rows(list));
     }
-    let value = super::lists::property(call.host, id, key)
+    let value = property(call.host, id, key)
         .ok_or_else(|| Refusal::new(Code::NotFound, "unknown property"))?;
     call.ok(format_args!("{}", Field(&value)));
     Ok(Next::Done)

@@ -9,7 +9,7 @@ use core::net::{IpAddr, SocketAddr};
 use super::buffer::Buffer;
 use super::host::{Host, MoonRow, NetworkRow, PathRow, PeerRow};
 use super::line::ROW_MAX;
-use super::lists::prefixes;
+use super::lists_network::prefixes;
 use crate::base::{NetworkId, UnixMs};
 use crate::service::json::Quoted;
 use crate::wire::inet::Slash;

@@ -13,6 +13,7 @@ mod host;
 pub mod line;
 mod lists;
 mod lists_json;
+mod lists_network;
 mod server;
 
 pub use self::commands::Caller;

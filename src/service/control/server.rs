@@ -137,7 +137,7 @@ impl Server {
     /// poll without waiting.
     pub fn turn(&mut self, now: Mono, registry: &Registry, host: &mut dyn Host) -> bool {
         self.accept(now, registry, host);
-        let mut more = false;
+        let mut more = self.listeners.iter().any(|listener| listener.pending);
         for slot in &mut self.conns {
             let Some(conn) = slot else { continue };
             match conn.turn(now, host) {
