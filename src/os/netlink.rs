@@ -515,6 +515,24 @@ mod tests {
     }
 
     #[test]
+    fn of_routes_only_default_ones_matter() {
+        let matters = |kind, bits| {
+            let mut body = [0; 12];
+            body[1] = bits;
+            let mut request = Request::new(kind, 0, &body);
+            request.finish(1);
+            messages(&request.bytes)
+                .next()
+                .expect("a message")
+                .matters()
+        };
+        assert!(matters(RTM_NEWROUTE, 0) && matters(RTM_DELROUTE, 0));
+        assert!(!matters(RTM_NEWROUTE, 16) && !matters(RTM_DELROUTE, 1));
+        assert!(matters(RTM_DELADDR, 24) && matters(RTM_DELLINK, 1));
+        assert!(!matters(libc::RTM_NEWNEIGH, 0));
+    }
+
+    #[test]
     fn loopback_is_listed() {
         let mut control = Control::open().expect("a netlink socket");
         let all = control.addresses().expect("a list");
