@@ -75,6 +75,14 @@ lab_up() {
 
 on() { local node=$1; shift; ip netns exec "$NS_PREFIX-$node" "$@"; }
 
+# start NODE LOG COMMAND…: runs a program in a node's namespace, in the background; its own
+# process id (not that of a shell around it) goes to LAB_PIDS.
+start() {
+    local node=$1 log=$2; shift 2
+    ip netns exec "$NS_PREFIX-$node" "$@" >"$log" 2>&1 &
+    LAB_PIDS="${LAB_PIDS-} $!"
+}
+
 # Ends only what this shell started (LAB_PIDS) and removes only its own namespaces.
 lab_down() {
     local pid node

@@ -12,6 +12,7 @@ mod cmsg;
 pub mod cpu;
 pub mod entropy;
 pub mod file;
+pub mod memory;
 #[cfg(target_os = "linux")]
 pub mod netlink;
 pub mod privilege;

@@ -41,7 +41,7 @@ struct Members {
 
 /// Who listens, as told by LIKEs and gathers.
 ///
-/// Cap: so many (network, group, member) triples; of a full table the group with the most
+/// Cap: so many (network, group, member) triples and a sixteenth as many groups; of a full table the group with the most
 /// members loses its stalest one. Members fill it; at a root anybody does.
 pub(crate) struct Listeners {
     groups: Table<GroupKey, Members>,
@@ -52,7 +52,7 @@ pub(crate) struct Listeners {
 impl Listeners {
     pub(crate) fn new(cap: usize, seed: u64) -> Self {
         Self {
-            groups: Table::new(cap.max(1), seed),
+            groups: Table::new((cap / 16).max(64), seed),
             cap: cap.max(1),
             total: 0,
         }
@@ -69,7 +69,8 @@ impl Listeners {
                 return;
             }
         }
-        if self.total >= self.cap {
+        let room = self.groups.get(&key).is_some() || !self.groups.is_full();
+        if self.total >= self.cap || !room {
             self.evict(now);
         }
         if self.groups.get(&key).is_none() && self.groups.insert(key, Members::default()).is_err() {
