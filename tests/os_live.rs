@@ -176,6 +176,74 @@ fn devices_in_a_namespace() {
     assert!(text.contains("4 passed"), "{text}");
 }
 
+/// Runs the test of [`rights`] in a process that can afford to lose them.
+#[test]
+#[cfg(target_os = "linux")]
+fn rights_are_given_up() {
+    use std::process::Command;
+    let output = Command::new("unshare")
+        .arg("-n")
+        .arg(std::env::current_exe().expect("this program"))
+        .args(["--ignored", "--test-threads=1", "--nocapture", "rights::"])
+        .env(namespace::INSIDE, "1")
+        .output();
+    let output = match output {
+        Ok(output) if zt::os::privilege::is_root() => output,
+        _ => {
+            eprintln!("NOT TESTED: giving up rights: there are none");
+            return;
+        }
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{errors}");
+    assert!(text.contains("1 passed"), "{text}");
+}
+
+#[cfg(target_os = "linux")]
+mod rights {
+    use zt::os::privilege::{User, drop_to, is_root, no_new_rights};
+
+    /// A line of the thread's status: capabilities belong to threads.
+    fn status(key: &str) -> String {
+        let text = std::fs::read_to_string("/proc/thread-self/status").expect("a status");
+        let line = text.lines().find_map(|line| line.strip_prefix(key));
+        let words: Vec<&str> = line.expect("a line").split_whitespace().collect();
+        words.join(" ")
+    }
+
+    #[test]
+    #[ignore = "gives up rights: rights_are_given_up runs it"]
+    fn a_user_keeps_the_network_and_nothing_else() {
+        if std::env::var_os(super::namespace::INSIDE).is_none() {
+            eprintln!("NOT TESTED: runs as part of rights_are_given_up");
+            return;
+        }
+        assert_eq!(User::named("no-such-user-here"), Ok(None));
+        assert_eq!(User::named("root"), Ok(Some(User { uid: 0, gid: 0 })));
+        let user = User {
+            uid: 4711,
+            gid: 4712,
+        };
+        drop_to(user).expect("dropped");
+        no_new_rights().expect("for good");
+        assert!(!is_root());
+        assert_eq!(status("Uid:"), "4711 4711 4711 4711");
+        assert_eq!(status("Gid:"), "4712 4712 4712 4712");
+        assert_eq!(status("Groups:"), "4712");
+        for set in ["CapEff:", "CapPrm:"] {
+            assert_eq!(status(set), "0000000000003400", "{set}");
+        }
+        assert_eq!(status("CapInh:"), "0000000000000000");
+        assert_eq!(status("NoNewPrivs:"), "1");
+        // What is kept works: the loopback device is the namespace's own.
+        let mut control = zt::os::netlink::Control::open().expect("netlink");
+        let ip = "127.9.9.9".parse().expect("an address");
+        control.add_address(1, ip, 32).expect("still may");
+        assert!(drop_to(User { uid: 0, gid: 0 }).is_err());
+    }
+}
+
 #[cfg(target_os = "linux")]
 mod namespace {
     use std::net::IpAddr;
@@ -389,5 +457,99 @@ mod namespace {
         // 3 + 1 alone, 200 + 200 + 200 still joined if the kernel can.
         assert!([5, 7].contains(&sent.messages), "{sent:?}");
         ip("link set lo mtu 65536");
+    }
+}
+
+mod files {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::{Path, PathBuf};
+
+    use zt::os::file::{read_bounded, write_atomic, write_if_different};
+
+    /// A directory that goes with its owner.
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("zt-os-{}-{name}", std::process::id()));
+            fs::create_dir(&path).expect("a directory");
+            Self(path)
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(&self.0).expect("a list");
+            let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+            entries
+                .map(|entry| name(entry.expect("an entry")))
+                .collect()
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("there").permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_with_the_mode_asked_for() {
+        let dir = Dir::new("replace");
+        let path = dir.0.join("secret");
+        for (bytes, wanted) in [(&b"first, and longer"[..], 0o600), (b"second", 0o666)] {
+            write_atomic(&path, bytes, wanted).expect("written");
+            assert_eq!(read_bounded(&path, 100).expect("read"), bytes);
+            // Whatever the umask says.
+            assert_eq!(mode(&path), wanted);
+            assert_eq!(dir.names(), ["secret"], "nothing is left over");
+        }
+        // A reader of the old one keeps the old one.
+        let old = fs::File::open(&path).expect("opened");
+        write_atomic(&path, b"third", 0o600).expect("written");
+        assert_eq!(std::io::read_to_string(old).expect("read"), "second");
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_is_left_alone() {
+        let dir = Dir::new("fail");
+        fs::create_dir(dir.0.join("taken")).expect("a directory");
+        let error = write_atomic(&dir.0.join("taken"), b"x", 0o600).expect_err("a directory");
+        assert_eq!((error.op, error.errno), ("rename", libc::EISDIR));
+        assert_eq!(dir.names(), ["taken"], "nothing is left over");
+        let error = write_atomic(&dir.0.join("no/file"), b"x", 0o600).expect_err("no directory");
+        assert_eq!((error.op, error.errno), ("open", libc::ENOENT));
+    }
+
+    #[test]
+    fn the_same_bytes_are_not_written_again() {
+        let dir = Dir::new("same");
+        let path = dir.0.join("cache");
+        assert_eq!(write_if_different(&path, b"abc", 0o644), Ok(true));
+        assert_eq!(write_if_different(&path, b"abc", 0o644), Ok(false));
+        assert_eq!(write_if_different(&path, b"abd", 0o644), Ok(true));
+        assert_eq!(write_if_different(&path, b"ab", 0o644), Ok(true));
+        assert_eq!(read_bounded(&path, 2).expect("read"), b"ab");
+    }
+
+    #[test]
+    fn only_files_of_bounded_length_are_read() {
+        let dir = Dir::new("bounds");
+        let errno = |path: &Path, max| read_bounded(path, max).expect_err("refused").errno;
+        let path = dir.0.join("file");
+        write_atomic(&path, &[7; 1000], 0o600).expect("written");
+        assert_eq!(read_bounded(&path, 1000).expect("read").len(), 1000);
+        assert_eq!(errno(&path, 999), libc::EFBIG);
+        assert_eq!(errno(&dir.0, 999), libc::EISDIR);
+        assert_eq!(errno(&dir.0.join("none"), 999), libc::ENOENT);
+        let pipe = dir.0.join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.is_ok_and(|status| status.success()), "a pipe");
+        // Must not wait for a writer.
+        assert_eq!(errno(&pipe, 999), libc::EINVAL);
+        assert_eq!(errno(Path::new("/dev/zero"), 999), libc::EINVAL);
     }
 }
