@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn reserved_addresses_are_refused() {
         assert_eq!(Address::new(0), None);
-        assert_eq!(Address::new(0xff00_0000_01), None);
+        assert_eq!(Address::new(0x00ff_0000_0001), None);
         assert_eq!(Address::new(1 << 40), None);
         assert_eq!(Address::parse("+123456789"), None);
     }
