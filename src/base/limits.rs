@@ -48,7 +48,8 @@ pub struct Limits {
     pub events: usize,
     /// Local sockets.
     pub sockets: usize,
-    /// Messages received at once, 64 KiB each where the kernel joins datagrams.
+    /// Messages received at once, 64 KiB each where the kernel joins datagrams; they stay resident
+    /// after a burst.
     pub receive_slots: usize,
 }
 
@@ -81,7 +82,7 @@ impl Limits {
             multicast_waiting: 4,
             events: 64,
             sockets: 16,
-            receive_slots: 8,
+            receive_slots: 4,
         }
     }
 
@@ -110,7 +111,7 @@ impl Limits {
             multicast_waiting: 32,
             events: 64,
             sockets: 256,
-            receive_slots: 32,
+            receive_slots: 8,
         }
     }
 }
