@@ -1,4 +1,5 @@
 //! Recorded bytes of real nodes against the formats in `zt::wire`.
+#![allow(clippy::print_stdout)] // how many cases ran
 #![allow(missing_docs)]
 
 use std::fmt::Write as _;

@@ -2,7 +2,7 @@
 
 use super::config::FLAG_UNCOMPRESSED;
 use super::multicast::{GroupKey, shuffle};
-use super::rules::{self, Facts, Outcome, Subject};
+use super::rules::{self, Decision, Facts, Subject};
 use super::{Carrier, Network, Networks, Verdict, ndp};
 use crate::base::{Address, NetworkId, PacketId};
 use crate::node::io::DropReason;
@@ -21,10 +21,9 @@ use crate::wire::verb::{ErrorCode, Verb};
 const GATHER_FROM: usize = 16;
 
 impl Network {
-    fn judge(&self, c: &mut dyn Carrier, subject: &Subject<'_>) -> Outcome {
-        let Some(config) = &self.config else {
-            return Outcome::Drop;
-        };
+    /// Copies and redirections are for networks with a controller: they are decided, not sent.
+    fn judge(&self, c: &mut dyn Carrier, subject: &Subject<'_>) -> Option<Decision> {
+        let config = self.config.as_ref()?;
         let facts = Facts {
             me: c.me(),
             flags: config.flags,
@@ -34,18 +33,14 @@ impl Network {
             own_things: &[],
             peer_things: &[],
             member: true,
-            // Drawn only for lists that ask for it.
+            // Ad-hoc rules draw no lots.
             random: 0,
         };
-        rules::evaluate(&config.rules, subject, &facts).outcome
+        Some(rules::decide(&config.rules, [], subject, &facts))
     }
 
     fn passes(&self, c: &mut dyn Carrier, subject: &Subject<'_>) -> bool {
-        // Copies and redirections are for networks with a controller.
-        matches!(
-            self.judge(c, subject),
-            Outcome::Accept | Outcome::Super | Outcome::Redirect(_)
-        )
+        self.judge(c, subject).is_some_and(|d| d.pass)
     }
 }
 
@@ -395,7 +390,7 @@ impl Networks {
             ethertype: frame.ethertype,
             payload: frame.payload,
         };
-        if !matches!(network.judge(c, &subject), Outcome::Accept | Outcome::Super) {
+        if !network.passes(c, &subject) {
             network.drop_out(c, DropReason::RulesIn);
             return Ok(true);
         }
@@ -438,25 +433,22 @@ impl Networks {
                 ethertype: ethernet.ethertype,
                 payload: frame.payload,
             };
-            match network.judge(c, &subject) {
-                Outcome::Accept => {
-                    let multicast = network
-                        .config
-                        .as_ref()
-                        .is_some_and(|c| c.multicast_limit > 0);
-                    let fits = ethernet.from == derive::mac(nwid, from)
-                        && (ethernet.to == network.mac
-                            || (ethernet.to.is_multicast() && multicast));
-                    if !fits {
-                        network.drop_out(c, DropReason::BadMac);
-                        return Ok(true);
-                    }
+            let decision = network.judge(c, &subject).filter(|d| d.pass);
+            let multicast = network
+                .config
+                .as_ref()
+                .is_some_and(|c| c.multicast_limit > 0);
+            let fits = ethernet.from == derive::mac(nwid, from)
+                && (ethernet.to == network.mac || (ethernet.to.is_multicast() && multicast));
+            match decision {
+                Some(decision) if decision.sup || fits => {
                     deliver_ext(network, c, packet, frame.payload.len());
                 }
-                Outcome::Super => deliver_ext(network, c, packet, frame.payload.len()),
-                Outcome::NoMatch | Outcome::Drop | Outcome::Redirect(_) => {
-                    network.drop_out(c, DropReason::RulesIn);
+                Some(_) => {
+                    network.drop_out(c, DropReason::BadMac);
+                    return Ok(true);
                 }
+                None => network.drop_out(c, DropReason::RulesIn),
             }
         }
         if frame.flags & EXT_ACK != 0 {
@@ -517,7 +509,7 @@ impl Networks {
             if source != derive::mac(nwid, from) {
                 // Bridges need a controller.
                 network.drop_out(c, DropReason::BadMac);
-            } else if matches!(network.judge(c, &subject), Outcome::Accept | Outcome::Super) {
+            } else if network.passes(c, &subject) {
                 let ethernet = Ethernet {
                     to: group.mac,
                     from: source,

@@ -193,6 +193,65 @@ pub fn evaluate(rules: &[u8], subject: &Subject<'_>, facts: &Facts<'_>) -> Pass 
     done(Outcome::NoMatch, copy)
 }
 
+/// What becomes of a frame after base rules and capabilities.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// Inbound: deliver; outbound: send to the destination.
+    pub pass: bool,
+    /// Deliver whatever the MACs are.
+    pub sup: bool,
+    /// The copy remembered by the base rules.
+    pub base_copy: Option<CopyTo>,
+    /// The copy remembered by the capability that let the frame pass.
+    pub capability_copy: Option<CopyTo>,
+    /// The whole frame goes there instead.
+    pub redirect: Option<Address>,
+}
+
+/// Base rules first; if none of them fires, capabilities in order, each by itself
+/// (network 4.3).
+pub fn decide<'r>(
+    base: &[u8],
+    capabilities: impl IntoIterator<Item = &'r [u8]>,
+    subject: &Subject<'_>,
+    facts: &Facts<'_>,
+) -> Decision {
+    let drop = Decision {
+        pass: false,
+        sup: false,
+        base_copy: None,
+        capability_copy: None,
+        redirect: None,
+    };
+    let first = evaluate(base, subject, facts);
+    let (outcome, capability_copy) = match first.outcome {
+        Outcome::NoMatch => {
+            let passed = capabilities
+                .into_iter()
+                .map(|rules| evaluate(rules, subject, facts))
+                .find(|pass| !matches!(pass.outcome, Outcome::NoMatch | Outcome::Drop));
+            match passed {
+                Some(pass) => (pass.outcome, pass.copy),
+                None => return drop,
+            }
+        }
+        Outcome::Drop => return drop,
+        outcome => (outcome, None),
+    };
+    let redirect = match outcome {
+        Outcome::Redirect(to) => to,
+        _ => None,
+    };
+    Decision {
+        // A redirection to nobody passes like ACCEPT.
+        pass: redirect.is_none(),
+        sup: outcome == Outcome::Super,
+        base_copy: first.copy,
+        capability_copy,
+        redirect,
+    }
+}
+
 fn target(value: &mut Reader<'_>) -> Option<Address> {
     value
         .u64()
