@@ -53,6 +53,10 @@ impl ControlBuffer {
 
     /// The `int` of the message of this level and type, if the kernel wrote one into the first
     /// `len` bytes.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        allow(dead_code, reason = "only Linux tells something on receipt")
+    )]
     pub(super) fn read_int(
         &self,
         len: usize,

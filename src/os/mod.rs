@@ -2,24 +2,41 @@
 //!
 //! It moves bytes; it knows no ZeroTier. An unsafe block surrounds one call, and says who owns
 //! the memory that the kernel is shown and for how long.
+//!
+//! A system is a whole file with the names of the others: `netlink` and `tap` mean the same on
+//! all. What is for the BSDs is written from their headers and has not run there yet.
 #![allow(unsafe_code)]
 
 use core::fmt;
 use std::io;
 
+#[cfg(any(target_os = "freebsd", target_os = "openbsd"))]
+mod bsd;
 pub mod clock;
 mod cmsg;
 pub mod cpu;
 pub mod entropy;
 pub mod file;
+mod ifaces;
 pub mod memory;
 #[cfg(target_os = "linux")]
 pub mod netlink;
+#[cfg(any(target_os = "freebsd", target_os = "openbsd"))]
+#[path = "route_bsd.rs"]
+pub mod netlink;
 pub mod privilege;
+#[cfg(any(target_os = "freebsd", target_os = "openbsd", test))]
+mod route_message;
 pub mod signal;
 mod sockaddr;
 #[cfg(target_os = "linux")]
 #[path = "tap_linux.rs"]
+pub mod tap;
+#[cfg(target_os = "freebsd")]
+#[path = "tap_freebsd.rs"]
+pub mod tap;
+#[cfg(target_os = "openbsd")]
+#[path = "tap_openbsd.rs"]
 pub mod tap;
 pub mod udp;
 

@@ -4,7 +4,7 @@
 //! (length, type, value) padded to four. Everything is in the byte order of the machine but the
 //! addresses. News that were lost (ENOBUFS) mean: read again.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{
@@ -13,6 +13,9 @@ use nix::sys::socket::{
 };
 
 use super::Error;
+use super::ifaces::PROBES;
+
+pub use super::ifaces::{Address, DefaultRoute};
 
 const HEADER_LEN: usize = 16;
 const BUFFER_LEN: usize = 32 * 1024;
@@ -41,42 +44,6 @@ const IFA_F_NODAD: u32 = 0x02;
 const IFA_F_DADFAILED: u32 = 0x08;
 const IFA_F_TENTATIVE: u32 = 0x40;
 const IFA_F_PERMANENT: u32 = 0x80;
-
-/// Somewhere in the Internet: the route there is the default route. Nothing is sent.
-const PROBES: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::new(9, 9, 9, 9)),
-    IpAddr::V6(Ipv6Addr::new(0x2620, 0xfe, 0, 0, 0, 0, 0, 0xfe)),
-];
-
-/// An address of an interface.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Address {
-    /// The address.
-    pub ip: IpAddr,
-    /// Its prefix length.
-    pub bits: u8,
-    /// Number of the interface.
-    pub index: u32,
-    /// Name of the interface.
-    pub device: String,
-    /// The interface is up.
-    pub up: bool,
-    /// A privacy address of IPv6.
-    pub temporary: bool,
-    /// Duplicate detection is not through, or failed.
-    pub tentative: bool,
-}
-
-/// How packets into the Internet leave.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DefaultRoute {
-    /// Number of the interface.
-    pub index: u32,
-    /// The next hop, if there is one.
-    pub gateway: Option<IpAddr>,
-    /// IPv6.
-    pub v6: bool,
-}
 
 /// News of interfaces, addresses and default routes.
 #[derive(Debug)]

@@ -313,13 +313,16 @@ impl Entry {
 /// Writes the control messages of an entry; their length.
 fn write_control(control: &mut ControlBuffer, entry: &Entry) -> usize {
     let mut end = 0;
-    if let Some(ttl) = entry.ttl {
-        let (level, kind) = if entry.to.is_ipv6() {
-            (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT)
-        } else {
-            (libc::IPPROTO_IP, libc::IP_TTL)
-        };
-        end = control.write(end, level, kind, &libc::c_int::from(ttl).to_ne_bytes());
+    let ttl = entry.ttl.map(|ttl| libc::c_int::from(ttl).to_ne_bytes());
+    match (ttl, entry.to) {
+        (Some(ttl), SocketAddr::V6(_)) => {
+            end = control.write(end, libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, &ttl);
+        }
+        // Elsewhere a datagram of IPv4 cannot have its own: it goes as far as all others.
+        (Some(ttl), SocketAddr::V4(_)) if cfg!(target_os = "linux") => {
+            end = control.write(end, libc::IPPROTO_IP, libc::IP_TTL, &ttl);
+        }
+        _ => {}
     }
     #[cfg(target_os = "linux")]
     if entry.datagrams > 1 {

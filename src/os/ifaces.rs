@@ -1,0 +1,104 @@
+//! What the system tells of interfaces, in words that fit all systems.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Somewhere in the Internet: the route there is the default route. Nothing is sent.
+pub(super) const PROBES: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(9, 9, 9, 9)),
+    IpAddr::V6(Ipv6Addr::new(0x2620, 0xfe, 0, 0, 0, 0, 0, 0xfe)),
+];
+
+/// An address of an interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Address {
+    /// The address.
+    pub ip: IpAddr,
+    /// Its prefix length.
+    pub bits: u8,
+    /// Number of the interface.
+    pub index: u32,
+    /// Name of the interface.
+    pub device: String,
+    /// The interface is up.
+    pub up: bool,
+    /// A privacy address of IPv6.
+    pub temporary: bool,
+    /// Duplicate detection is not through, or failed.
+    pub tentative: bool,
+}
+
+/// How packets into the Internet leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DefaultRoute {
+    /// Number of the interface.
+    pub index: u32,
+    /// The next hop, if there is one.
+    pub gateway: Option<IpAddr>,
+    /// IPv6.
+    pub v6: bool,
+}
+
+/// All addresses of all interfaces in the way of BSD, which tells nothing of privacy addresses
+/// and duplicate detection.
+#[cfg(any(target_os = "freebsd", target_os = "openbsd", test))]
+pub(super) fn by_getifaddrs() -> Result<Vec<Address>, super::Error> {
+    use nix::net::if_::{InterfaceFlags, if_nametoindex};
+    let list = nix::ifaddrs::getifaddrs().map_err(|e| super::Error::of("getifaddrs", e))?;
+    let address = |entry: nix::ifaddrs::InterfaceAddress| {
+        let ip = ip_of(&entry.address?)?;
+        let mask = entry.netmask.as_ref().and_then(ip_of);
+        Some(Address {
+            ip,
+            bits: mask.map_or(if ip.is_ipv6() { 128 } else { 32 }, bits_of),
+            index: if_nametoindex(entry.interface_name.as_str()).ok()?,
+            up: entry.flags.contains(InterfaceFlags::IFF_UP),
+            device: entry.interface_name,
+            temporary: false,
+            tentative: false,
+        })
+    };
+    Ok(list.filter_map(address).collect())
+}
+
+#[cfg(any(target_os = "freebsd", target_os = "openbsd", test))]
+fn ip_of(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+}
+
+/// Prefix length of a mask.
+#[cfg(any(target_os = "freebsd", target_os = "openbsd", test))]
+fn bits_of(mask: IpAddr) -> u8 {
+    let ones = match mask {
+        IpAddr::V4(mask) => mask.to_bits().leading_ones(),
+        IpAddr::V6(mask) => mask.to_bits().leading_ones(),
+    };
+    u8::try_from(ones).unwrap_or(128)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_are_prefixes() {
+        for (mask, bits) in [("255.255.254.0", 23), ("0.0.0.0", 0), ("ffff:fff0::", 28)] {
+            assert_eq!(bits_of(mask.parse().unwrap()), bits, "{mask}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn both_ways_of_asking_give_the_same_addresses() {
+        // Loopback alone: others may change between the questions.
+        let loopback = |all: Vec<Address>| {
+            let mut all: Vec<Address> = all.into_iter().filter(|a| a.device == "lo").collect();
+            all.sort_by_key(|a| a.ip);
+            all
+        };
+        let asked = super::super::netlink::Control::open()
+            .and_then(|mut control| control.addresses())
+            .expect("a list");
+        assert_eq!(loopback(by_getifaddrs().expect("a list")), loopback(asked));
+    }
+}
