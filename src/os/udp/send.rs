@@ -3,6 +3,9 @@
 use core::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, RawFd};
 
+#[cfg(not(target_os = "openbsd"))]
+use libc::IPV6_HOPLIMIT;
+
 use super::super::cmsg::ControlBuffer;
 use super::{Counts, Error, Message, Socket, empty_message, empty_vector, sockaddr};
 
@@ -12,6 +15,9 @@ const BATCH_BYTES: usize = 128 * 1024;
 const MESSAGES_MAX: usize = 64;
 /// Bytes of joined datagrams: headers must fit the 16 bit length of IP with them.
 const JOINED_BYTES: usize = 65_000;
+/// Missing in `libc`.
+#[cfg(target_os = "openbsd")]
+const IPV6_HOPLIMIT: libc::c_int = 47;
 /// Sockets remembered as refusing joined datagrams.
 const REFUSING_MAX: usize = 16;
 
@@ -41,7 +47,7 @@ pub struct SendBatch {
     headers: Box<[Message]>,
     /// Sockets whose device takes no joined datagrams. A number that is used again by another
     /// socket makes that one slower, not wrong.
-    refusing: Vec<RawFd>,
+    pub(super) refusing: Vec<RawFd>,
     /// The system has no call for several messages.
     one_by_one: bool,
     counts: Counts,
@@ -316,7 +322,7 @@ fn write_control(control: &mut ControlBuffer, entry: &Entry) -> usize {
     let ttl = entry.ttl.map(|ttl| libc::c_int::from(ttl).to_ne_bytes());
     match (ttl, entry.to) {
         (Some(ttl), SocketAddr::V6(_)) => {
-            end = control.write(end, libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, &ttl);
+            end = control.write(end, libc::IPPROTO_IPV6, IPV6_HOPLIMIT, &ttl);
         }
         // Elsewhere a datagram of IPv4 cannot have its own: it goes as far as all others.
         (Some(ttl), SocketAddr::V4(_)) if cfg!(target_os = "linux") => {

@@ -49,3 +49,37 @@ fn a_full_batch_says_so_and_takes_again_after_flush() {
     b.receive(&mut arena).unwrap();
     assert_eq!(arena.counts().datagrams, 32);
 }
+
+/// As after EIO from a device that computes no checksums, which recent kernels no longer give.
+#[test]
+fn a_socket_that_refuses_joined_datagrams_sends_them_apart() {
+    let (a, b, to) = pair();
+    let mut batch = SendBatch::new();
+    let push = |batch: &mut SendBatch| {
+        for n in 0..9 {
+            let size = if n == 8 { 100 } else { 500 };
+            assert!(batch.push(&a, to, [&vec![n; size], &[]], Some(64)));
+        }
+    };
+    let mut arena = RecvBatch::new(16);
+    let mut take = || {
+        b.receive(&mut arena).expect("received");
+        let all: Vec<(u8, usize)> = arena.datagrams().map(|(_, d)| (d[0], d.len())).collect();
+        all
+    };
+    let want: Vec<(u8, usize)> = (0..9)
+        .map(|n| (n, if n == 8 { 100 } else { 500 }))
+        .collect();
+    // What was joined before the refusal is taken apart, what comes after is not joined.
+    push(&mut batch);
+    batch.refusing.push(a.as_raw_fd());
+    batch.flush(|_, error| panic!("{error}"));
+    assert_eq!(take(), want);
+    push(&mut batch);
+    batch.flush(|_, error| panic!("{error}"));
+    assert_eq!(take(), want);
+    assert_eq!(
+        (batch.counts().messages, batch.counts().datagrams),
+        (18, 18)
+    );
+}
