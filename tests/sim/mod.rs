@@ -2,6 +2,8 @@
 //! duplication. Nothing sleeps; `run_until` jumps to the next deadline or delivery.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+pub mod scripted;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
