@@ -265,7 +265,7 @@ impl Peer {
                 .paths
                 .get(at)
                 .map_or(1, |p| 8 - inet::scope(p.remote.ip()) as u64);
-            let small = gain < policy::SWITCH_GAIN_MS * scope && gain * 5 < now_quality;
+            let small = gain < policy::SWITCH_GAIN_MS * scope || gain * 5 < now_quality;
             // Nothing measured yet is no reason to stay.
             let measured = self
                 .paths

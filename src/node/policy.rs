@@ -67,8 +67,8 @@ pub(super) const FAILED_PROBE_MS: u64 = 5_000;
 /// The path in use is left for a better one at most so often…
 pub(super) const SWITCH_MS: u64 = 10_000;
 
-/// …and only for one that is better by so many ms of latency (times its scope factor), or by
-/// a fifth.
+/// …and only for one that is better by so many ms of latency (times its scope factor) and by a
+/// fifth: on short ways a fifth is less than jitter, on long ones so few milliseconds are.
 pub(super) const SWITCH_GAIN_MS: u64 = 10;
 
 /// The upstream that relays for us is left for a better one at most so often.
