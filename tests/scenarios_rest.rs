@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use sim::scripted::{Heard, Scripted};
 use sim::{PLANET_ID, World, at, definition, identity, ipv6, planet};
 use zt::base::{Address, NetworkId};
+use zt::node::record::RECORD_MAX;
 use zt::node::{DropReason, Event, Role};
 use zt::wire::control;
 use zt::wire::cursor::Writer;
@@ -17,7 +18,7 @@ use zt::wire::derive;
 use zt::wire::frames::Ethernet;
 use zt::wire::identity::Identity;
 use zt::wire::packet::HEADER_LEN;
-use zt::wire::verb::Verb;
+use zt::wire::verb::{ErrorCode, Verb};
 use zt::wire::world::WorldKind;
 
 const R_PLACE: &str = "10.1.0.1:9993";
@@ -441,4 +442,72 @@ fn s24_a_leaf_cannot_tell_who_somebody_is() {
     world.run(200);
     assert_eq!(drops(&world, x, DropReason::UnexpectedReply), 1);
     assert_eq!(role(&world, x, wanted.address), None);
+}
+
+#[test]
+fn s93_a_restarted_root_knows_its_clients() {
+    let root_planet = planet(&[(1, at(X_PLACE))]);
+    let mut world = World::new(root_planet.clone());
+    let x = world.add(1, &[X_PLACE]);
+    let mut c = Scripted::new(&world, x, 2, B_PLACE);
+    c.meet(&mut world, x);
+    let mut record = vec![0; RECORD_MAX];
+    let exported = world.hosts[x].node.export_peer(c.address(), &mut record);
+    record.truncate(exported.expect("known"));
+    for remembers in [true, false] {
+        let mut world = World::new(root_planet.clone());
+        let x = world.add(1, &[X_PLACE]);
+        let mut c = Scripted::new(&world, x, 2, B_PLACE);
+        if remembers {
+            let taken = world.call(x, |n, now, out| n.import_peer(now, &record, out));
+            assert_eq!(taken, Ok(c.address()));
+        }
+        world.run(3_000);
+        c.forget(&world, x);
+        let me = c.address().to_bytes();
+        c.say(&mut world, x, Verb::Whois, &me);
+        let verbs: BTreeSet<&str> = c.heard(&world, x).iter().map(|h| h.verb.name()).collect();
+        if remembers {
+            assert_eq!(verbs, BTreeSet::from(["OK", "HELLO"]));
+            assert!(c.answer_hellos(&mut world, x) > 0);
+            assert_eq!(c.paths(&world, x), [c.place]);
+        } else {
+            assert!(verbs.is_empty());
+            c.meet(&mut world, x);
+        }
+    }
+}
+
+#[test]
+fn s100_roots_that_say_they_do_not_know() {
+    let second = "10.5.0.1:9993";
+    let mut world = World::new(planet(&[(0, at(R_PLACE)), (5, at(second))]));
+    let x = world.add(1, &[X_PLACE]);
+    world.join(x, network());
+    let mut root = Scripted::new(&world, x, 0, R_PLACE);
+    let mut other = Scripted::new(&world, x, 5, second);
+    let mut both = [&mut root, &mut other];
+    let near_and_far = |i, _| Some(if i == 0 { 20 } else { 80 });
+    serve(&mut world, x, &mut both, 1_000, near_and_far);
+    let stranger = Address::new(0x20_0000_0001).expect("an address");
+    let start = world.now;
+    let mut asked = Vec::new();
+    for _ in 0..110 {
+        send_frame(&mut world, x, stranger);
+        let heard = serve(&mut world, x, &mut both, 100, near_and_far);
+        for (i, heard) in heard.iter().enumerate() {
+            for whois in heard.iter().filter(|h| h.verb == Verb::Whois) {
+                asked.push((whois.at - start, i));
+                let code = ErrorCode::ObjectNotFound;
+                let body = stranger.to_bytes();
+                both[i].error(&mut world, x, Verb::Whois, whois.id, code, &body);
+            }
+        }
+    }
+    asked.sort_unstable();
+    let (early, late): (Vec<_>, Vec<_>) = asked.iter().copied().partition(|a| a.0 < 1_000);
+    assert_eq!(early[..2].iter().map(|a| a.1).collect::<Vec<_>>(), [0, 1]);
+    assert!(early.len() <= 4, "{early:?}");
+    assert!(late.iter().all(|a| a.0 >= 10_000), "{late:?}");
+    assert!(!late.is_empty(), "asked again in the end");
 }
