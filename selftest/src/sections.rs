@@ -45,7 +45,11 @@ pub(crate) fn report(out: &mut dyn Write) -> std::io::Result<()> {
     };
     writeln!(out, "[info] features {aes}{checks}")?;
     let cpu = zt::os::cpu::extensions().join(" ");
-    writeln!(out, "[info] CPU extensions: {}", if cpu.is_empty() { "none known" } else { &cpu })?;
+    writeln!(
+        out,
+        "[info] CPU extensions: {}",
+        if cpu.is_empty() { "none known" } else { &cpu }
+    )?;
     let fast = if armor::cpu_has_aes() {
         "used"
     } else {

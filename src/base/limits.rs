@@ -111,7 +111,7 @@ impl Limits {
             multicast_waiting: 32,
             events: 64,
             sockets: 256,
-            receive_slots: 8,
+            receive_slots: 6,
         }
     }
 }

@@ -46,7 +46,8 @@ impl Whole {
 
 impl Reassembly {
     pub(crate) fn new(slots: usize) -> Self {
-        let room = || alloc::vec![0; PACKET_MAX];
+        // Reserved now, resident when first used.
+        let room = || Vec::with_capacity(PACKET_MAX);
         Self {
             slots: (0..slots.max(1)).map(|_| (None, room())).collect(),
             scratch: room(),
@@ -67,6 +68,7 @@ impl Reassembly {
         self.expire(now, stats);
         let slot = self.slot(now, from, id, stats);
         let (entry, buffer) = self.slots.get_mut(slot)?;
+        buffer.resize(PACKET_MAX, 0);
         let assembly = entry.as_mut()?;
         if let Some(total) = total {
             assembly.total = total;
@@ -102,6 +104,7 @@ impl Reassembly {
         }
         let in_order = pieces.windows(2).all(|w| w[0].0 + w[0].1 == w[1].0);
         if !in_order {
+            self.scratch.resize(PACKET_MAX, 0);
             let mut at = 0;
             for &(start, len) in pieces {
                 let (start, len) = (usize::from(start), usize::from(len));

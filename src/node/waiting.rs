@@ -52,9 +52,9 @@ impl Taken {
 
 impl Waiting {
     pub(crate) fn new(slots: usize) -> Self {
-        let slots = (0..slots.max(1))
-            .map(|_| (None, alloc::vec![0; PACKET_MAX]))
-            .collect();
+        // Reserved now, resident when first used.
+        let room = || Vec::with_capacity(PACKET_MAX);
+        let slots = (0..slots.max(1)).map(|_| (None, room())).collect();
         Self { slots, order: 0 }
     }
 
@@ -80,7 +80,7 @@ impl Waiting {
         let free = self
             .slots
             .iter()
-            .position(|s| s.0.is_none() && !s.1.is_empty());
+            .position(|s| s.0.is_none() && s.1.capacity() > 0);
         let at = match free {
             Some(at) if !greedy => at,
             _ => {
@@ -99,6 +99,7 @@ impl Waiting {
         let Some((entry, buffer)) = self.slots.get_mut(at) else {
             return;
         };
+        buffer.resize(PACKET_MAX, 0);
         let Some(room) = buffer.get_mut(..packet.len()) else {
             stats.drop(DropReason::TooLong);
             return;
