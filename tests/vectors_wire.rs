@@ -2,6 +2,8 @@
 #![allow(clippy::print_stdout)] // how many cases ran
 #![allow(missing_docs)]
 
+mod common;
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
@@ -29,48 +31,7 @@ use zt::wire::rule::{Rule, Rules, What};
 use zt::wire::verb::{self, ErrorCode, Message, Verb};
 use zt::wire::world::{self, World, WorldBuf, WorldKind};
 
-/// The vector file; `ZT_VECTORS` names another directory.
-fn load(name: &str) -> Value {
-    let dir = std::env::var("ZT_VECTORS")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors").into());
-    let path = format!("{dir}/{name}.json");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}"))
-}
-
-fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
-    value[key].as_array().unwrap_or_else(|| panic!("no {key}"))
-}
-
-fn text<'v>(value: &'v Value, key: &str) -> &'v str {
-    value[key]
-        .as_str()
-        .unwrap_or_else(|| panic!("no {key} in {value}"))
-}
-
-fn number(value: &Value, key: &str) -> u64 {
-    value[key]
-        .as_u64()
-        .unwrap_or_else(|| panic!("no {key} in {value}"))
-}
-
-fn flag(value: &Value, key: &str) -> bool {
-    value[key]
-        .as_bool()
-        .unwrap_or_else(|| panic!("no {key} in {value}"))
-}
-
-fn unhex(hex: &str) -> Vec<u8> {
-    assert_eq!(hex.len() % 2, 0, "{hex}");
-    (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-        .collect()
-}
-
-fn bytes(value: &Value, key: &str) -> Vec<u8> {
-    unhex(text(value, key))
-}
+use common::{bytes, flag, list, load, number, report, text, unhex};
 
 fn hex_number(value: &Value) -> u64 {
     u64::from_str_radix(value.as_str().unwrap(), 16).unwrap()
@@ -88,12 +49,6 @@ fn written(write: impl FnOnce(&mut Writer<'_>) -> Result<(), Malformed>) -> Vec<
     let mut writer = Writer::new(&mut buffer);
     write(&mut writer).unwrap();
     writer.written().to_vec()
-}
-
-/// Nothing tried is a failure.
-fn report(file: &str, cases: usize) {
-    println!("{file}: {cases} cases");
-    assert!(cases > 0, "{file}: no cases");
 }
 
 #[test]

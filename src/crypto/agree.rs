@@ -1,4 +1,5 @@
 //! Key agreement and the keys of AES-GMAC-SIV (wire 4).
+#![forbid(unsafe_code)]
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha384, Sha512};

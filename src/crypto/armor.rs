@@ -1,4 +1,5 @@
 //! Packets sealed and opened in place (wire 6.3–6.7).
+#![forbid(unsafe_code)]
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
@@ -68,12 +69,17 @@ fn mac(key: &[u8; 32], iv: &[u8; 8], payload: &[u8]) -> [u8; 8] {
 }
 
 /// Seals a packet whose header is written (hops 0, MAC 0, fragmented flag as it will be sent).
-/// Sets the suite's bits. Suite 3 replaces the packet id: it is `packet[..8]` afterwards. A
-/// packet without verb byte is left alone, and so is one of suite 2.
+/// Sets the suite's bits. Suite 3 replaces the packet id: it is `packet[..8]` afterwards; where
+/// AES is not built in, suite 1 takes its place, which every peer opens. A packet without verb
+/// byte is left alone, and so is the payload of suite 2.
 pub fn seal(keys: &SessionKeys, suite: Suite, packet: &mut [u8]) {
     if packet.len() < HEADER_LEN {
         return;
     }
+    let suite = match suite {
+        Suite::AesGmacSiv if cfg!(not(feature = "aes")) => Suite::Salsa,
+        suite => suite,
+    };
     packet[FLAGS_AT] = (packet[FLAGS_AT] & FLAG_FRAGMENTED) | suite.flags();
     match suite {
         Suite::Poly1305 | Suite::Salsa => {

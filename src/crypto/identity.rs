@@ -1,4 +1,5 @@
 //! What makes an identity valid: the memory-hard digest, in slices (wire 2.2, 2.3).
+#![forbid(unsafe_code)]
 
 use alloc::vec::Vec;
 
@@ -64,7 +65,8 @@ impl Digest {
 
     /// Works for about `blocks` blocks of [`DIGEST_BLOCKS`]; the digest when it is done.
     pub fn step(&mut self, blocks: usize) -> Option<[u8; BLOCK]> {
-        let end = (self.done + blocks)
+        let end = blocks
+            .saturating_add(self.done)
             .min(DIGEST_BLOCKS)
             .next_multiple_of(BATCH);
         while self.done < end {

@@ -1,5 +1,6 @@
 //! Poly1305 (wire 5): 64-bit limbs where the CPU multiplies 64 × 64 bits, 26-bit limbs
 //! elsewhere. No table, no branch on secrets.
+#![forbid(unsafe_code)]
 
 /// One-time authenticator of `message` under `key` (r and s).
 pub fn poly1305(key: &[u8; 32], message: &[u8]) -> [u8; 16] {

@@ -1,5 +1,6 @@
 //! All randomness of a node: Salsa20 key stream in output feedback with a fresh key per block of
 //! output, so that what was given out cannot be computed from what is left.
+#![forbid(unsafe_code)]
 
 use zeroize::Zeroize;
 

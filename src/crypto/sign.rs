@@ -1,4 +1,5 @@
 //! 96-byte signatures: Ed25519 over half a SHA-512, and that half (wire 3).
+#![forbid(unsafe_code)]
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha384, Sha512};
