@@ -378,7 +378,13 @@ impl Core {
         member: bool,
     ) {
         let now = self.now.mono;
-        let round = self.jitter(policy::HELLO_ROUND_MS);
+        // Drawn for those few who must stay in reach, not for every packet.
+        let kept = self.peers.at(slot).is_some_and(|p| p.contact.is_some());
+        let round = if kept {
+            self.jitter(policy::HELLO_ROUND_MS)
+        } else {
+            0
+        };
         let Some(peer) = self.peers.at_mut(slot) else {
             return;
         };
