@@ -4,6 +4,7 @@
 //! status 1. `--vectors DIR` runs test vectors, `--bench` measures, `--tap` tries a tap (root).
 
 mod bench;
+mod fuzz;
 mod sections;
 mod vectors;
 
@@ -14,10 +15,11 @@ use std::process::ExitCode;
 use lexopt::prelude::*;
 
 const HELP: &str = "\
-usage: zerotier-selftest [--bench] [--tap] [--vectors DIR]
+usage: zerotier-selftest [--bench] [--tap] [--fuzz SECONDS] [--vectors DIR]
   (nothing)       check this build on this machine
   --bench         measure ciphers, key agreement and identities
   --tap           make a tap, bring it up, read and write it (root)
+  --fuzz SECONDS  throw changed packets at every parser and at a node
   --vectors DIR   run the test vectors (*.json) of a folder
   --version       print the version
 ";
@@ -26,6 +28,7 @@ usage: zerotier-selftest [--bench] [--tap] [--vectors DIR]
 struct Wanted {
     bench: bool,
     tap: bool,
+    fuzz: Option<u64>,
     vectors: Option<PathBuf>,
 }
 
@@ -37,6 +40,7 @@ fn arguments() -> Result<Option<Wanted>, lexopt::Error> {
         match argument {
             Long("bench") => wanted.bench = true,
             Long("tap") => wanted.tap = true,
+            Long("fuzz") => wanted.fuzz = Some(parser.value()?.parse()?),
             Long("vectors") => wanted.vectors = Some(parser.value()?.into()),
             Long("version") | Short('v') => {
                 let _ = writeln!(out, "{}", zt::VERSION_TEXT);
@@ -81,6 +85,9 @@ fn run(wanted: &Wanted) -> std::io::Result<bool> {
     sections::report(&mut out)?;
     if wanted.bench {
         return bench::run(&mut out).map(|()| true);
+    }
+    if let Some(seconds) = wanted.fuzz {
+        return fuzz::run(&mut out, seconds).map(|()| true);
     }
     if wanted.tap {
         return sections::tap(&mut out);
