@@ -25,8 +25,10 @@ mod peer;
 mod policy;
 mod reassembly;
 pub mod record;
+mod relay;
 mod state;
 mod topology;
+mod upkeep;
 mod waiting;
 mod whois;
 

@@ -1,0 +1,129 @@
+//! Relaying for others, and bringing them together (node 6.2, 6.3).
+
+use core::net::SocketAddr;
+
+use super::io::{DropReason, Outbox, SocketId};
+use super::outbound::{Hop, Seal};
+use super::path::Path;
+use super::state::Core;
+use crate::base::{Address, Limits};
+use crate::wire::control;
+use crate::wire::cursor::Writer;
+use crate::wire::inet;
+use crate::wire::packet::{self, HEADER_LEN, VERB_AT};
+use crate::wire::verb::Verb;
+
+impl Core {
+    /// Somebody else's datagram (node 6.2). `source`: none for a piece.
+    pub(super) fn relay(
+        &mut self,
+        out: &mut dyn Outbox,
+        local: SocketId,
+        from: SocketAddr,
+        datagram: &mut [u8],
+        destination: Address,
+        source: Option<Address>,
+    ) {
+        let now = self.now.mono;
+        let trusted = |core: &Self| {
+            core.peers
+                .iter()
+                .any(|(_, p)| p.path(local, &from).is_some_and(|path| path.has_trust(now)))
+        };
+        let may = self.topology.am_upstream() || (self.relay && trusted(self));
+        if !may {
+            return self.stats.drop(DropReason::RelayRefused);
+        }
+        let from_upstream = self.topology.upstreams().iter().any(|a| {
+            self.peers
+                .get(a)
+                .is_some_and(|p| p.paths.iter().any(|path| path.remote == from))
+        });
+        if packet::bump_hops(datagram).is_err() {
+            return self.stats.drop(DropReason::RelayHops);
+        }
+        let direct = self.peers.find(&destination).and_then(|slot| {
+            let peer = self.peers.at_mut(slot)?;
+            let path = peer.choose(now).filter(|p| p.remote != from)?;
+            path.sent = Some(now);
+            Some((path.local, path.remote))
+        });
+        let (hop, is_direct) = match direct {
+            Some(hop) => (hop, true),
+            // What an upstream handed to us is not handed to another: with several roots it
+            // would wander until its hops run out.
+            None if from_upstream => return self.stats.drop(DropReason::RelayNoPath),
+            None => {
+                let best = self.best_upstream().filter(|a| Some(*a) != source);
+                let Some(hop) = best.and_then(|_| self.relay_hop(destination)) else {
+                    return self.stats.drop(DropReason::RelayNoPath);
+                };
+                if hop.remote == from {
+                    return self.stats.drop(DropReason::RelayNoPath);
+                }
+                ((hop.local, hop.remote), false)
+            }
+        };
+        self.stats.relayed_datagrams = self.stats.relayed_datagrams.wrapping_add(1);
+        self.stats.relayed_bytes = self.stats.relayed_bytes.wrapping_add(datagram.len() as u64);
+        self.put_raw(out, hop.0, hop.1, datagram, None);
+        if is_direct && let Some(source) = source {
+            self.introduce(out, source, destination);
+        }
+    }
+
+    /// RENDEZVOUS to both ends of a relayed conversation (node 6.3).
+    fn introduce(&mut self, out: &mut dyn Outbox, a: Address, b: Address) {
+        let now = self.now.mono;
+        let (Some(slot_a), Some(slot_b)) = (self.peers.find(&a), self.peers.find(&b)) else {
+            return;
+        };
+        if !self.introductions.pass(a, b, now) {
+            return;
+        }
+        let (Some(peer_a), Some(peer_b)) = (self.peers.at(slot_a), self.peers.at(slot_b)) else {
+            return;
+        };
+        let class = |path: &Path| (inet::scope(path.remote.ip()), path.remote.is_ipv6());
+        let best = |paths: &heapless::Vec<Path, { Limits::PATHS_MAX }>, wanted| {
+            paths
+                .iter()
+                .filter(|p| !p.is_expired(now) && class(p) == wanted)
+                .min_by_key(|p| p.quality(now))
+                .map(|p| (p.local, p.remote))
+        };
+        let shared = peer_a
+            .paths
+            .iter()
+            .filter(|p| !p.is_expired(now))
+            .map(class)
+            .filter(|wanted| best(&peer_b.paths, *wanted).is_some())
+            .max();
+        let Some(wanted) = shared else { return };
+        let (Some(at_a), Some(at_b)) = (best(&peer_a.paths, wanted), best(&peer_b.paths, wanted))
+        else {
+            return;
+        };
+        let mut ends = [(slot_a, at_a, b, at_b.1), (slot_b, at_b, a, at_a.1)];
+        if self.rng.below(2) == 1 {
+            ends.swap(0, 1);
+        }
+        for (slot, (local, remote), other, place) in ends {
+            let mut packet = [0u8; HEADER_LEN + 32];
+            packet[VERB_AT] = Verb::Rendezvous as u8;
+            let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
+            if control::write_rendezvous(&mut writer, other, &place).is_ok() {
+                let end = HEADER_LEN + writer.len();
+                if let Some(packet) = packet.get_mut(..end) {
+                    self.emit(
+                        out,
+                        slot,
+                        Hop::plain(local, remote),
+                        packet,
+                        Seal::default(),
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What is done for a peer when its deadline comes: contact, checks of silent paths, keep-alives,
+//! forgetting (node 3.2, 4.5, 5.2, 5.3).
+
+use core::net::SocketAddr;
+
+use super::io::{Event, Outbox, SocketId};
+use super::path::Path;
+use super::policy;
+use super::state::Core;
+use crate::base::{Limits, Slot};
+
+impl Core {
+    /// A peer's deadline has come: forget it, check its paths, keep them open.
+    pub(crate) fn peer_due(&mut self, out: &mut dyn Outbox, slot: Slot) {
+        let now = self.now.mono;
+        let round = self.jitter(policy::HELLO_ROUND_MS);
+        let behind_nat = self.behind_nat();
+        let Some(peer) = self.peers.at_mut(slot) else {
+            self.timers.clear(slot.index());
+            return;
+        };
+        let address = peer.identity.address;
+        let silent = now.since(peer.heard.unwrap_or(peer.created));
+        if !peer.upstream && peer.contact.is_none() && silent >= policy::FORGET_MS {
+            self.remove_peer(address);
+            return;
+        }
+        // Contact: silence turns into "does not answer"; next HELLO.
+        let mut ask = false;
+        let mut offline = false;
+        if let Some(contact) = peer.contact.as_mut() {
+            if contact.gives_up_at().is_some_and(|at| at <= now) {
+                contact.answering = false;
+                offline = true;
+            }
+            ask = contact.next <= now;
+        }
+        if offline {
+            self.update_online();
+        }
+        if ask {
+            self.ask_contact(out, slot);
+        }
+        self.check_paths(out, slot);
+        let Some(peer) = self.peers.at_mut(slot) else {
+            return;
+        };
+        let active = peer.is_active(now);
+        if active && !peer.upstream && peer.round.is_none_or(|at| now >= at) {
+            // `round` holds the next one's time, jitter included.
+            peer.round = Some(now.after(round));
+            self.drop_expired(slot);
+            self.each_path(out, slot, |core, out, local, remote| {
+                core.send_hello(out, slot, local, remote);
+            });
+        }
+        let keeps = self
+            .peers
+            .at(slot)
+            .is_some_and(|p| p.is_active(now) || (p.upstream && behind_nat));
+        if keeps {
+            self.each_path(out, slot, |core, out, local, remote| {
+                let due = core
+                    .peers
+                    .at(slot)
+                    .and_then(|p| p.path(local, &remote))
+                    .is_some_and(|p| p.keepalive_at(now) <= now);
+                if due {
+                    core.contact(out, slot, local, remote, None);
+                }
+            });
+        }
+        self.rearm(slot);
+    }
+
+    /// Does something with every path that is not expired.
+    fn each_path(
+        &mut self,
+        out: &mut dyn Outbox,
+        slot: Slot,
+        mut act: impl FnMut(&mut Self, &mut dyn Outbox, SocketId, SocketAddr),
+    ) {
+        let now = self.now.mono;
+        for i in 0..Limits::PATHS_MAX {
+            let path = self.peers.at(slot).and_then(|p| p.paths.get(i));
+            let Some(path) = path.filter(|p| !p.is_expired(now)) else {
+                continue;
+            };
+            let (local, remote) = (path.local, path.remote);
+            act(self, out, local, remote);
+        }
+    }
+
+    fn drop_expired(&mut self, slot: Slot) {
+        let now = self.now.mono;
+        while let Some((address, path)) = self.peers.at_mut(slot).and_then(|peer| {
+            // A path in doubt after a reset has no stamp: its last word counts.
+            let dead =
+                |p: &Path| now.since(p.confirmed.unwrap_or(p.heard)) >= policy::PATH_EXPIRY_MS;
+            let at = peer.paths.iter().position(dead)?;
+            Some((peer.identity.address, peer.paths.remove(at)))
+        }) {
+            self.event(Event::PathDown {
+                peer: address,
+                local: path.local,
+                remote: path.remote,
+            });
+        }
+    }
+
+    /// Silence after sending: ECHO over all paths; silence after that: the path has failed
+    /// until it speaks again (node 5.2).
+    fn check_paths(&mut self, out: &mut dyn Outbox, slot: Slot) {
+        let now = self.now.mono;
+        let mut probe = false;
+        let Some(peer) = self.peers.at_mut(slot) else {
+            return;
+        };
+        for path in &mut peer.paths {
+            let Some(sent) = path.unanswered else {
+                continue;
+            };
+            match path.probed {
+                None if now.since(sent) >= policy::UNANSWERED_MS => {
+                    path.probed = Some(now);
+                    path.probes = 1;
+                    probe = true;
+                }
+                Some(since) if !path.failed => {
+                    if now.since(since) >= policy::PROBE_MS {
+                        path.failed = true;
+                    } else if now.since(since) >= u64::from(path.probes) * policy::PROBE_REPEAT_MS {
+                        path.probes += 1;
+                        probe = true;
+                    }
+                }
+                Some(since) if now.since(since) >= policy::FAILED_PROBE_MS => {
+                    path.probed = Some(now);
+                    probe = true;
+                }
+                _ => {}
+            }
+        }
+        if probe {
+            self.each_path(out, slot, |core, out, local, remote| {
+                core.contact(out, slot, local, remote, None);
+            });
+        }
+    }
+}
