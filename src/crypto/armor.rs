@@ -56,16 +56,50 @@ fn iv(packet: &[u8]) -> [u8; 8] {
     packet.first_chunk().copied().unwrap_or_default()
 }
 
-/// The first block of the packet's key stream gives the authentication key; the payload begins
-/// with the second.
-fn mac(key: &[u8; 32], iv: &[u8; 8], payload: &[u8]) -> [u8; 8] {
-    let stream = salsa::block::<ROUNDS>(key, iv);
-    let mut one_time = [0; 32];
-    one_time.copy_from_slice(&stream[..BLOCK / 2]);
-    let tag = poly1305(&one_time, payload);
-    let mut mac = [0; 8];
-    mac.copy_from_slice(&tag[..8]);
-    mac
+/// The key stream of one packet. Its first block gives the authentication key, the payload
+/// begins with the second; as many blocks as the CPU makes at once are made with the first.
+struct Stream {
+    key: [u8; 32],
+    iv: [u8; 8],
+    head: [u8; salsa::BATCH_MAX],
+    made: usize,
+}
+
+impl Stream {
+    fn new(keys: &SessionKeys, packet: &[u8], suite: Suite) -> Self {
+        let payload = match suite {
+            Suite::Salsa => packet.len() - VERB_AT,
+            Suite::Poly1305 | Suite::Trusted | Suite::AesGmacSiv => 0,
+        };
+        let mut stream = Self {
+            key: keys.mangled(packet),
+            iv: iv(packet),
+            head: [0; salsa::BATCH_MAX],
+            made: salsa::batch(BLOCK + payload),
+        };
+        let head = &mut stream.head[..stream.made];
+        salsa::xor::<ROUNDS>(&stream.key, &stream.iv, 0, head);
+        stream
+    }
+
+    fn mac(&self, payload: &[u8]) -> [u8; 8] {
+        let mut one_time = [0; 32];
+        one_time.copy_from_slice(&self.head[..BLOCK / 2]);
+        let tag = poly1305(&one_time, payload);
+        let mut mac = [0; 8];
+        mac.copy_from_slice(&tag[..8]);
+        mac
+    }
+
+    fn xor(&self, payload: &mut [u8]) {
+        let made = &self.head[BLOCK..self.made];
+        let (first, rest) = payload.split_at_mut(made.len().min(payload.len()));
+        for (byte, stream) in first.iter_mut().zip(made) {
+            *byte ^= stream;
+        }
+        let next = (self.made / BLOCK) as u64;
+        salsa::xor::<ROUNDS>(&self.key, &self.iv, next, rest);
+    }
 }
 
 /// Seals a packet whose header is written (hops 0, MAC 0, fragmented flag as it will be sent).
@@ -83,11 +117,11 @@ pub fn seal(keys: &SessionKeys, suite: Suite, packet: &mut [u8]) {
     packet[FLAGS_AT] = (packet[FLAGS_AT] & FLAG_FRAGMENTED) | suite.flags();
     match suite {
         Suite::Poly1305 | Suite::Salsa => {
-            let (key, iv) = (keys.mangled(packet), iv(packet));
+            let stream = Stream::new(keys, packet, suite);
             if suite == Suite::Salsa {
-                salsa::xor::<ROUNDS>(&key, &iv, 1, &mut packet[VERB_AT..]);
+                stream.xor(&mut packet[VERB_AT..]);
             }
-            let mac = mac(&key, &iv, &packet[VERB_AT..]);
+            let mac = stream.mac(&packet[VERB_AT..]);
             packet[MAC_AT..VERB_AT].copy_from_slice(&mac);
         }
         Suite::AesGmacSiv => {
@@ -107,13 +141,13 @@ pub fn open(keys: &SessionKeys, packet: &mut [u8]) -> Result<Suite, Rejected> {
     let suite = Suite::from_flags(packet[FLAGS_AT]).ok_or(Rejected)?;
     match suite {
         Suite::Poly1305 | Suite::Salsa => {
-            let (key, iv) = (keys.mangled(packet), iv(packet));
-            let expected = mac(&key, &iv, &packet[VERB_AT..]);
+            let stream = Stream::new(keys, packet, suite);
+            let expected = stream.mac(&packet[VERB_AT..]);
             if !bool::from(expected.ct_eq(&packet[MAC_AT..VERB_AT])) {
                 return Err(Rejected);
             }
             if suite == Suite::Salsa {
-                salsa::xor::<ROUNDS>(&key, &iv, 1, &mut packet[VERB_AT..]);
+                stream.xor(&mut packet[VERB_AT..]);
             }
         }
         #[cfg(feature = "aes")]

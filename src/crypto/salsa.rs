@@ -1,18 +1,44 @@
 //! Salsa20 with 12 and 20 rounds (wire 5).
 //!
-//! One seam, [`xor`]; behind it eight blocks at once by AVX2, four by SSE2 where the CPU has
-//! them, and a portable form whose four lanes a compiler can put into vectors.
+//! One seam, [`xor`]; behind it eight blocks at once by AVX2, four by SSE2 or NEON where the
+//! CPU has them, and a portable form, block by block.
 
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod neon;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 const BLOCK: usize = 64;
+
+/// Most that [`batch`] answers.
+pub const BATCH_MAX: usize = BLOCK
+    * if cfg!(target_arch = "x86_64") {
+        8
+    } else if cfg!(all(target_arch = "aarch64", target_endian = "little")) {
+        4
+    } else {
+        1
+    };
+
+/// Bytes of key stream that are made at once, and so at little more than the price of a block,
+/// where `wanted` bytes are needed from the first block on.
+pub const fn batch(wanted: usize) -> usize {
+    if wanted <= BLOCK {
+        BLOCK
+    } else if wanted <= 4 * BLOCK && 4 * BLOCK < BATCH_MAX {
+        4 * BLOCK
+    } else {
+        BATCH_MAX
+    }
+}
 
 /// XORs the key stream of blocks `counter`, `counter + 1`, … into `data`.
 pub fn xor<const ROUNDS: usize>(key: &[u8; 32], iv: &[u8; 8], counter: u64, data: &mut [u8]) {
     let state = state(key, iv);
     #[cfg(target_arch = "x86_64")]
     let (counter, data) = x86::xor::<ROUNDS>(&state, counter, data);
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    let (counter, data) = neon::xor::<ROUNDS>(&state, counter, data);
     portable::<ROUNDS>(&state, counter, data);
 }
 

@@ -8,7 +8,8 @@ use zeroize::Zeroize;
 use super::{BLOCK, Engine, POLYNOMIAL, length_block, polyval_key};
 
 const ROUNDS: usize = 14;
-const POWERS: usize = 8;
+/// Blocks in flight, and powers of H.
+const LANES: usize = 8;
 
 pub(super) fn available() -> bool {
     #[cfg(any(feature = "os", test))]
@@ -30,7 +31,7 @@ type Schedule = [[u8; BLOCK]; ROUNDS + 1];
 pub(super) struct Keys {
     k0: Schedule,
     k1: Schedule,
-    powers: [u128; POWERS],
+    powers: [u128; LANES],
 }
 
 impl Drop for Keys {
@@ -50,8 +51,8 @@ impl Keys {
             let mut h = [0; BLOCK];
             encrypt(&k0, &mut h);
             let h = polyval_key(h);
-            let mut powers = [h; POWERS];
-            for i in 1..POWERS {
+            let mut powers = [h; LANES];
+            for i in 1..LANES {
                 powers[i] = dot(powers[i - 1], h);
             }
             Self { k0, k1, powers }
@@ -156,78 +157,98 @@ unsafe fn decrypt(keys: &Schedule, block: &mut [u8; BLOCK]) {
 /// The counter is the last 32 bits; its top bit is clear at the start, so it cannot overflow.
 #[target_feature(enable = "aes,sse4.1")]
 unsafe fn ctr(keys: &Schedule, first: &[u8; BLOCK], data: &mut [u8]) {
-    const LANES: usize = 8;
     let base = load(first);
     let mut counter = u32::from_be_bytes([first[12], first[13], first[14], first[15]]);
-    let mut round_keys = [_mm_setzero_si128(); ROUNDS + 1];
-    for (to, key) in round_keys.iter_mut().zip(keys) {
-        *to = load(key);
-    }
-    let mut groups = data.chunks_exact_mut(LANES * BLOCK);
     macro_rules! stream {
-        ($lanes:expr) => {{
-            let mut x = [_mm_setzero_si128(); $lanes];
+        ($lanes:literal) => {{
+            let mut x = [load(&keys[0]); $lanes];
             for x in &mut x {
                 let block = _mm_insert_epi32::<3>(base, counter.swap_bytes() as i32);
-                *x = _mm_xor_si128(block, round_keys[0]);
+                *x = _mm_xor_si128(block, *x);
                 counter = counter.wrapping_add(1);
             }
-            for key in &round_keys[1..ROUNDS] {
+            for key in &keys[1..ROUNDS] {
+                let key = load(key);
                 for x in &mut x {
-                    *x = _mm_aesenc_si128(*x, *key);
+                    *x = _mm_aesenc_si128(*x, key);
                 }
             }
-            for x in &mut x {
-                *x = _mm_aesenclast_si128(*x, round_keys[ROUNDS]);
-            }
-            x
+            let key = load(&keys[ROUNDS]);
+            x.map(|x| _mm_aesenclast_si128(x, key))
         }};
     }
-    for group in &mut groups {
-        let stream = stream!(LANES);
-        for (chunk, stream) in group.chunks_exact_mut(BLOCK).zip(stream) {
-            let pointer = chunk.as_mut_ptr().cast::<__m128i>();
-            // SAFETY: the chunk is sixteen bytes long; no alignment is needed.
-            unsafe { _mm_storeu_si128(pointer, _mm_xor_si128(_mm_loadu_si128(pointer), stream)) };
+    let (groups, rest) = data.as_chunks_mut::<{ LANES * BLOCK }>();
+    for group in groups {
+        let (blocks, _) = group.as_chunks_mut();
+        for (block, stream) in blocks.iter_mut().zip(stream!(8)) {
+            store(block, _mm_xor_si128(load(block), stream));
         }
     }
-    for chunk in groups.into_remainder().chunks_mut(BLOCK) {
+    if rest.is_empty() {
+        return;
+    }
+    // More lanes than needed cost less than lanes one by one.
+    let mut lanes = [_mm_setzero_si128(); LANES];
+    if rest.len() <= 4 * BLOCK {
+        lanes[..4].copy_from_slice(&stream!(4));
+    } else {
+        lanes = stream!(8);
+    }
+    let (blocks, tail) = rest.as_chunks_mut();
+    let whole = blocks.len();
+    for (block, stream) in blocks.iter_mut().zip(lanes) {
+        store(block, _mm_xor_si128(load(block), stream));
+    }
+    if !tail.is_empty() {
         let mut stream = [0; BLOCK];
-        store(&mut stream, stream!(1)[0]);
-        for (byte, stream) in chunk.iter_mut().zip(stream) {
+        store(&mut stream, lanes[whole]);
+        for (byte, stream) in tail.iter_mut().zip(stream) {
             *byte ^= stream;
         }
     }
 }
 
-/// A product before reduction: low, middle, high.
+/// A sum of products before reduction: low, high, and that of the sums of halves (Karatsuba).
 #[derive(Clone, Copy)]
-struct Product(__m128i, __m128i, __m128i);
-
-#[target_feature(enable = "pclmulqdq,sse4.1")]
-fn multiply(a: __m128i, b: __m128i) -> Product {
-    let cross = _mm_xor_si128(
-        _mm_clmulepi64_si128::<0x01>(a, b),
-        _mm_clmulepi64_si128::<0x10>(a, b),
-    );
-    Product(
-        _mm_clmulepi64_si128::<0x00>(a, b),
-        cross,
-        _mm_clmulepi64_si128::<0x11>(a, b),
-    )
+struct Sum {
+    low: __m128i,
+    middle: __m128i,
+    high: __m128i,
 }
 
-/// Times x^−128, modulo POLYVAL's polynomial.
-#[target_feature(enable = "pclmulqdq,sse4.1")]
-fn reduce(Product(low, middle, high): Product) -> __m128i {
-    let polynomial = _mm_set_epi64x(0, (POLYNOMIAL >> 64) as i64);
-    let mut low = _mm_xor_si128(low, _mm_slli_si128::<8>(middle));
-    let high = _mm_xor_si128(high, _mm_srli_si128::<8>(middle));
-    for _ in 0..2 {
-        let fold = _mm_clmulepi64_si128::<0x00>(low, polynomial);
-        low = _mm_xor_si128(_mm_shuffle_epi32::<0x4e>(low), fold);
+impl Sum {
+    fn zero() -> Self {
+        // SAFETY: SSE2 is part of x86-64.
+        let zero = unsafe { _mm_setzero_si128() };
+        Self {
+            low: zero,
+            middle: zero,
+            high: zero,
+        }
     }
-    _mm_xor_si128(low, high)
+
+    #[target_feature(enable = "pclmulqdq,sse4.1")]
+    fn add(&mut self, a: __m128i, b: __m128i) {
+        let halves = |x| _mm_xor_si128(x, _mm_shuffle_epi32::<0x4e>(x));
+        let middle = _mm_clmulepi64_si128::<0x00>(halves(a), halves(b));
+        self.low = _mm_xor_si128(self.low, _mm_clmulepi64_si128::<0x00>(a, b));
+        self.middle = _mm_xor_si128(self.middle, middle);
+        self.high = _mm_xor_si128(self.high, _mm_clmulepi64_si128::<0x11>(a, b));
+    }
+
+    /// Times x^−128, modulo POLYVAL's polynomial.
+    #[target_feature(enable = "pclmulqdq,sse4.1")]
+    fn reduce(self) -> __m128i {
+        let polynomial = _mm_set_epi64x(0, (POLYNOMIAL >> 64) as i64);
+        let middle = _mm_xor_si128(self.middle, _mm_xor_si128(self.low, self.high));
+        let mut low = _mm_xor_si128(self.low, _mm_slli_si128::<8>(middle));
+        let high = _mm_xor_si128(self.high, _mm_srli_si128::<8>(middle));
+        for _ in 0..2 {
+            let fold = _mm_clmulepi64_si128::<0x00>(low, polynomial);
+            low = _mm_xor_si128(_mm_shuffle_epi32::<0x4e>(low), fold);
+        }
+        _mm_xor_si128(low, high)
+    }
 }
 
 fn vector(n: u128) -> __m128i {
@@ -242,46 +263,70 @@ fn number(v: __m128i) -> u128 {
 
 #[target_feature(enable = "pclmulqdq,sse4.1")]
 unsafe fn dot(a: u128, b: u128) -> u128 {
-    number(reduce(multiply(vector(a), vector(b))))
+    let mut sum = Sum::zero();
+    sum.add(vector(a), vector(b));
+    number(sum.reduce())
 }
 
-#[target_feature(enable = "pclmulqdq,sse4.1,ssse3")]
-unsafe fn ghash(powers: &[u128; POWERS], head: &[u8; BLOCK], payload: &[u8]) -> u128 {
-    let reverse = _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    let mut h = [_mm_setzero_si128(); POWERS];
-    for (to, power) in h.iter_mut().zip(powers) {
-        *to = vector(*power);
-    }
-    let mut state = reduce(multiply(_mm_shuffle_epi8(load(head), reverse), h[0]));
-    let mut groups = payload.chunks_exact(POWERS * BLOCK);
-    for group in &mut groups {
-        let mut sum = Product(
-            _mm_setzero_si128(),
-            _mm_setzero_si128(),
-            _mm_setzero_si128(),
-        );
-        for (i, chunk) in group.chunks_exact(BLOCK).enumerate() {
-            // SAFETY: the chunk is sixteen bytes long; no alignment is needed.
-            let block = unsafe { _mm_loadu_si128(chunk.as_ptr().cast()) };
-            let mut block = _mm_shuffle_epi8(block, reverse);
-            if i == 0 {
-                block = _mm_xor_si128(block, state);
-            }
-            let part = multiply(block, h[POWERS - 1 - i]);
-            sum = Product(
-                _mm_xor_si128(sum.0, part.0),
-                _mm_xor_si128(sum.1, part.1),
-                _mm_xor_si128(sum.2, part.2),
-            );
+/// A row of blocks being hashed. Each group of [`LANES`] is multiplied by falling powers of H
+/// and reduced once; the first group may be shorter.
+struct Row<'a> {
+    powers: &'a [u128; LANES],
+    /// Blocks until the next reduction.
+    left: usize,
+    carry: __m128i,
+    sum: Sum,
+}
+
+impl Row<'_> {
+    #[target_feature(enable = "pclmulqdq,ssse3,sse4.1")]
+    fn push(&mut self, block: __m128i) {
+        let reverse = _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        let block = _mm_xor_si128(_mm_shuffle_epi8(block, reverse), self.carry);
+        self.left -= 1;
+        self.sum.add(block, vector(self.powers[self.left]));
+        self.carry = _mm_setzero_si128();
+        if self.left == 0 {
+            self.carry = self.sum.reduce();
+            self.sum = Sum::zero();
+            self.left = LANES;
         }
-        state = reduce(sum);
     }
-    for chunk in groups.remainder().chunks(BLOCK) {
+}
+
+/// The state after head, padded payload and lengths.
+#[target_feature(enable = "pclmulqdq,ssse3,sse4.1")]
+unsafe fn ghash(powers: &[u128; LANES], head: &[u8; BLOCK], payload: &[u8]) -> u128 {
+    let count = 1 + payload.len().div_ceil(BLOCK) + 1;
+    let mut row = Row {
+        powers,
+        left: (count - 1) % LANES + 1,
+        carry: _mm_setzero_si128(),
+        sum: Sum::zero(),
+    };
+    let lead = (row.left - 1).min(payload.len() / BLOCK) * BLOCK;
+    row.push(load(head));
+    let (lead, bulk) = payload.split_at(lead);
+    for block in lead.as_chunks().0 {
+        row.push(load(block));
+    }
+    let (groups, rest) = bulk.as_chunks::<{ LANES * BLOCK }>();
+    for group in groups {
+        // Known to be a whole one, so that the compiler unrolls it.
+        row.left = LANES;
+        for block in group.as_chunks().0 {
+            row.push(load(block));
+        }
+    }
+    let (blocks, tail) = rest.as_chunks();
+    for block in blocks {
+        row.push(load(block));
+    }
+    if !tail.is_empty() {
         let mut block = [0; BLOCK];
-        block[..chunk.len()].copy_from_slice(chunk);
-        let block = _mm_shuffle_epi8(load(&block), reverse);
-        state = reduce(multiply(_mm_xor_si128(state, block), h[0]));
+        block[..tail.len()].copy_from_slice(tail);
+        row.push(load(&block));
     }
-    let lengths = vector(length_block(payload.len()));
-    number(reduce(multiply(_mm_xor_si128(state, lengths), h[0])))
+    row.push(load(&length_block(payload.len()).to_be_bytes()));
+    number(row.carry)
 }
