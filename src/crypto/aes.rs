@@ -1,9 +1,10 @@
 //! AES-GMAC-SIV, suite 3 (wire 6.5).
 //!
-//! Two forms: AES and carry-less multiplication by instructions (x86-64, asked for at run time),
-//! and a portable one in constant time. A node without the instructions says protocol 11, so
-//! the portable form is for the few packets that come all the same (wire 6.8); it keeps 80
+//! Two forms: AES and carry-less multiplication by instructions (x86-64 and ARMv8, asked for at
+//! run time), and a portable one in constant time. A node without the instructions says protocol
+//! 11, so the portable form is for the few packets that come all the same (wire 6.8); it keeps 80
 //! bytes a peer and expands its keys per packet.
+#![deny(unsafe_code)]
 
 use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 use aes::{Aes256, Block};
@@ -14,8 +15,26 @@ use super::Rejected;
 use super::agree::Key48;
 use crate::wire::packet::{FLAGS_AT, HOPS_MASK, VERB_AT};
 
-#[cfg(target_arch = "x86_64")]
-mod x86;
+#[cfg(any(
+    target_arch = "x86_64",
+    all(target_arch = "aarch64", target_endian = "little")
+))]
+#[macro_use]
+mod rows;
+
+#[cfg_attr(target_arch = "x86_64", path = "aes/x86.rs")]
+#[cfg_attr(
+    all(target_arch = "aarch64", target_endian = "little"),
+    path = "aes/armv8.rs"
+)]
+#[cfg_attr(
+    not(any(
+        target_arch = "x86_64",
+        all(target_arch = "aarch64", target_endian = "little")
+    )),
+    path = "aes/none.rs"
+)]
+mod fast;
 
 const BLOCK: usize = 16;
 const MAC_AT: usize = 19;
@@ -23,10 +42,7 @@ const ADDRESSES_AT: usize = 8;
 
 /// Are there instructions for both parts?
 pub(super) fn accelerated() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return x86::available();
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
+    fast::available()
 }
 
 /// Both keys of a pair of nodes. Wiped on drop.
@@ -41,12 +57,11 @@ pub(super) struct SivKeys {
     reason = "one per peer, and a machine has one form only"
 )]
 enum Form {
-    #[cfg(target_arch = "x86_64")]
-    Fast(x86::Keys),
+    Fast(fast::Keys),
     Portable(Portable),
 }
 
-/// The two operations that differ between forms.
+/// The operations that differ between forms.
 trait Engine {
     /// GMAC with a 12-byte nonce over `head` padded to 16 bytes and `payload`.
     fn gmac(&self, nonce: &[u8; 12], head: &[u8; BLOCK], payload: &[u8]) -> [u8; BLOCK];
@@ -66,14 +81,8 @@ impl SivKeys {
             key
         };
         let (mut k0, mut k1) = (half(b'0'), half(b'1'));
-        #[cfg(target_arch = "x86_64")]
-        if x86::available() {
-            let form = Form::Fast(x86::Keys::new(&k0, &k1));
-            k0.zeroize();
-            k1.zeroize();
-            return Self { form };
-        }
-        let form = Form::Portable(Portable::new(&k0, &k1));
+        let form = fast::Keys::try_new(&k0, &k1)
+            .map_or_else(|| Form::Portable(Portable::new(&k0, &k1)), Form::Fast);
         k0.zeroize();
         k1.zeroize();
         Self { form }
@@ -81,7 +90,6 @@ impl SivKeys {
 
     pub(super) fn seal(&self, packet: &mut [u8]) {
         match &self.form {
-            #[cfg(target_arch = "x86_64")]
             Form::Fast(engine) => seal(engine, packet),
             Form::Portable(engine) => seal(engine, packet),
         }
@@ -89,7 +97,6 @@ impl SivKeys {
 
     pub(super) fn open(&self, packet: &mut [u8]) -> Result<(), Rejected> {
         match &self.form {
-            #[cfg(target_arch = "x86_64")]
             Form::Fast(engine) => open(engine, packet),
             Form::Portable(engine) => open(engine, packet),
         }
@@ -272,7 +279,7 @@ impl Engine for Portable {
     }
 }
 
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::crypto::rng::Rng;
@@ -280,10 +287,6 @@ mod tests {
 
     #[test]
     fn both_forms_agree() {
-        if !x86::available() {
-            std::eprintln!("skipped: this CPU has no AES instructions");
-            return;
-        }
         let mut rng = Rng::new([5; 32]);
         for round in 0..300usize {
             let (mut k0, mut k1, mut counter) = ([0; 32], [0; 32], [0; BLOCK]);
@@ -291,7 +294,11 @@ mod tests {
             rng.fill(&mut k1);
             rng.fill(&mut counter);
             counter[12] &= 0x7f;
-            let (fast, portable) = (x86::Keys::new(&k0, &k1), Portable::new(&k0, &k1));
+            let portable = Portable::new(&k0, &k1);
+            let Some(fast) = fast::Keys::try_new(&k0, &k1) else {
+                std::eprintln!("skipped: no AES instructions");
+                return;
+            };
             let len = if round < 200 {
                 round
             } else {

@@ -8,8 +8,6 @@ use zeroize::Zeroize;
 use super::{BLOCK, Engine, POLYNOMIAL, length_block, polyval_key};
 
 const ROUNDS: usize = 14;
-/// Blocks in flight, and powers of H.
-const LANES: usize = 8;
 
 pub(super) fn available() -> bool {
     #[cfg(any(feature = "os", test))]
@@ -26,7 +24,7 @@ pub(super) fn available() -> bool {
 
 type Schedule = [[u8; BLOCK]; ROUNDS + 1];
 
-/// Expanded keys and powers of H; made only where [`available`] says so.
+/// Expanded keys and powers of H.
 #[derive(Clone)]
 pub(super) struct Keys {
     k0: Schedule,
@@ -43,9 +41,12 @@ impl Drop for Keys {
 }
 
 impl Keys {
-    pub(super) fn new(k0: &[u8; 32], k1: &[u8; 32]) -> Self {
-        assert!(available(), "made only where the CPU has the instructions");
-        // SAFETY: the CPU has the instructions, here and in all methods of `Keys`.
+    /// `None` where the CPU lacks the instructions.
+    pub(super) fn try_new(k0: &[u8; 32], k1: &[u8; 32]) -> Option<Self> {
+        if !available() {
+            return None;
+        }
+        // SAFETY: the CPU has the instructions, here and wherever there are `Keys`.
         unsafe {
             let (k0, k1) = (expand(k0), expand(k1));
             let mut h = [0; BLOCK];
@@ -55,7 +56,7 @@ impl Keys {
             for i in 1..LANES {
                 powers[i] = dot(powers[i - 1], h);
             }
-            Self { k0, k1, powers }
+            Some(Self { k0, k1, powers })
         }
     }
 }
@@ -65,29 +66,37 @@ impl Engine for Keys {
         let mut mask = [0; BLOCK];
         mask[..12].copy_from_slice(nonce);
         mask[15] = 1;
-        // SAFETY: see `Keys::new`.
+        // SAFETY: see `Keys::try_new`.
         let state = unsafe {
             encrypt(&self.k0, &mut mask);
-            ghash(&self.powers, head, payload)
+            ghash(&self.powers, head, payload, |row, groups| {
+                row.push_groups(groups);
+            })
         };
         (state ^ u128::from_be_bytes(mask)).to_be_bytes()
     }
 
-    fn ctr(&self, counter: &[u8; BLOCK], data: &mut [u8]) {
-        // SAFETY: see `Keys::new`.
-        unsafe { ctr(&self.k1, counter, data) }
+    fn ctr(&self, first: &[u8; BLOCK], data: &mut [u8]) {
+        // SAFETY: see `Keys::try_new`.
+        unsafe {
+            ctr(&self.k1, first, data, |counter, groups| {
+                ctr_groups(&self.k1, first, counter, groups)
+            });
+        }
     }
 
     fn encrypt(&self, block: &mut [u8; BLOCK]) {
-        // SAFETY: see `Keys::new`.
+        // SAFETY: see `Keys::try_new`.
         unsafe { encrypt(&self.k1, block) }
     }
 
     fn decrypt(&self, block: &mut [u8; BLOCK]) {
-        // SAFETY: see `Keys::new`.
+        // SAFETY: see `Keys::try_new`.
         unsafe { decrypt(&self.k1, block) }
     }
 }
+
+rows!(__m128i, "aes,pclmulqdq,ssse3,sse4.1");
 
 fn load(bytes: &[u8; BLOCK]) -> __m128i {
     // SAFETY: sixteen bytes are there; the instruction needs no alignment. SSE2 is part of
@@ -100,8 +109,24 @@ fn store(bytes: &mut [u8; BLOCK], vector: __m128i) {
     unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), vector) }
 }
 
+fn zero() -> __m128i {
+    // SAFETY: SSE2 is part of x86-64.
+    unsafe { _mm_setzero_si128() }
+}
+
+fn xor(a: __m128i, b: __m128i) -> __m128i {
+    // SAFETY: as in `zero`.
+    unsafe { _mm_xor_si128(a, b) }
+}
+
+#[target_feature(enable = "ssse3")]
+fn reversed(block: __m128i) -> __m128i {
+    let order = _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    _mm_shuffle_epi8(block, order)
+}
+
 #[target_feature(enable = "aes,sse4.1")]
-unsafe fn expand(key: &[u8; 32]) -> Schedule {
+fn expand(key: &[u8; 32]) -> Schedule {
     fn spread(mut x: __m128i, assist: __m128i) -> __m128i {
         // SAFETY: SSE2 is part of x86-64.
         unsafe {
@@ -137,7 +162,7 @@ unsafe fn expand(key: &[u8; 32]) -> Schedule {
 }
 
 #[target_feature(enable = "aes")]
-unsafe fn encrypt(keys: &Schedule, block: &mut [u8; BLOCK]) {
+fn encrypt(keys: &Schedule, block: &mut [u8; BLOCK]) {
     let mut x = _mm_xor_si128(load(block), load(&keys[0]));
     for key in &keys[1..ROUNDS] {
         x = _mm_aesenc_si128(x, load(key));
@@ -146,7 +171,7 @@ unsafe fn encrypt(keys: &Schedule, block: &mut [u8; BLOCK]) {
 }
 
 #[target_feature(enable = "aes")]
-unsafe fn decrypt(keys: &Schedule, block: &mut [u8; BLOCK]) {
+fn decrypt(keys: &Schedule, block: &mut [u8; BLOCK]) {
     let mut x = _mm_xor_si128(load(block), load(&keys[ROUNDS]));
     for key in keys[1..ROUNDS].iter().rev() {
         x = _mm_aesdec_si128(x, _mm_aesimc_si128(load(key)));
@@ -154,62 +179,30 @@ unsafe fn decrypt(keys: &Schedule, block: &mut [u8; BLOCK]) {
     store(block, _mm_aesdeclast_si128(x, load(&keys[0])));
 }
 
-/// The counter is the last 32 bits; its top bit is clear at the start, so it cannot overflow.
+/// The key stream of `N` counters.
 #[target_feature(enable = "aes,sse4.1")]
-unsafe fn ctr(keys: &Schedule, first: &[u8; BLOCK], data: &mut [u8]) {
-    let base = load(first);
-    let mut counter = u32::from_be_bytes([first[12], first[13], first[14], first[15]]);
-    macro_rules! stream {
-        ($lanes:literal) => {{
-            let mut x = [load(&keys[0]); $lanes];
-            for x in &mut x {
-                let block = _mm_insert_epi32::<3>(base, counter.swap_bytes() as i32);
-                *x = _mm_xor_si128(block, *x);
-                counter = counter.wrapping_add(1);
-            }
-            for key in &keys[1..ROUNDS] {
-                let key = load(key);
-                for x in &mut x {
-                    *x = _mm_aesenc_si128(*x, key);
-                }
-            }
-            let key = load(&keys[ROUNDS]);
-            x.map(|x| _mm_aesenclast_si128(x, key))
-        }};
+fn counter_blocks<const N: usize>(
+    keys: &Schedule,
+    first: &[u8; BLOCK],
+    counter: u32,
+) -> [__m128i; N] {
+    let (first, key) = (load(first), load(&keys[0]));
+    let mut x = [key; N];
+    for (i, x) in (0..).zip(&mut x) {
+        let counter = counter.wrapping_add(i).swap_bytes();
+        *x = _mm_xor_si128(*x, _mm_insert_epi32::<3>(first, counter as i32));
     }
-    let (groups, rest) = data.as_chunks_mut::<{ LANES * BLOCK }>();
-    for group in groups {
-        let (blocks, _) = group.as_chunks_mut();
-        for (block, stream) in blocks.iter_mut().zip(stream!(8)) {
-            store(block, _mm_xor_si128(load(block), stream));
+    for key in &keys[1..ROUNDS] {
+        let key = load(key);
+        for x in &mut x {
+            *x = _mm_aesenc_si128(*x, key);
         }
     }
-    if rest.is_empty() {
-        return;
-    }
-    // More lanes than needed cost less than lanes one by one.
-    let mut lanes = [_mm_setzero_si128(); LANES];
-    if rest.len() <= 4 * BLOCK {
-        lanes[..4].copy_from_slice(&stream!(4));
-    } else {
-        lanes = stream!(8);
-    }
-    let (blocks, tail) = rest.as_chunks_mut();
-    let whole = blocks.len();
-    for (block, stream) in blocks.iter_mut().zip(lanes) {
-        store(block, _mm_xor_si128(load(block), stream));
-    }
-    if !tail.is_empty() {
-        let mut stream = [0; BLOCK];
-        store(&mut stream, lanes[whole]);
-        for (byte, stream) in tail.iter_mut().zip(stream) {
-            *byte ^= stream;
-        }
-    }
+    let key = load(&keys[ROUNDS]);
+    x.map(|x| _mm_aesenclast_si128(x, key))
 }
 
 /// A sum of products before reduction: low, high, and that of the sums of halves (Karatsuba).
-#[derive(Clone, Copy)]
 struct Sum {
     low: __m128i,
     middle: __m128i,
@@ -218,12 +211,10 @@ struct Sum {
 
 impl Sum {
     fn zero() -> Self {
-        // SAFETY: SSE2 is part of x86-64.
-        let zero = unsafe { _mm_setzero_si128() };
         Self {
-            low: zero,
-            middle: zero,
-            high: zero,
+            low: zero(),
+            middle: zero(),
+            high: zero(),
         }
     }
 
@@ -238,7 +229,7 @@ impl Sum {
 
     /// Times x^−128, modulo POLYVAL's polynomial.
     #[target_feature(enable = "pclmulqdq,sse4.1")]
-    fn reduce(self) -> __m128i {
+    fn reduce(&self) -> __m128i {
         let polynomial = _mm_set_epi64x(0, (POLYNOMIAL >> 64) as i64);
         let middle = _mm_xor_si128(self.middle, _mm_xor_si128(self.low, self.high));
         let mut low = _mm_xor_si128(self.low, _mm_slli_si128::<8>(middle));
@@ -262,71 +253,8 @@ fn number(v: __m128i) -> u128 {
 }
 
 #[target_feature(enable = "pclmulqdq,sse4.1")]
-unsafe fn dot(a: u128, b: u128) -> u128 {
+fn dot(a: u128, b: u128) -> u128 {
     let mut sum = Sum::zero();
     sum.add(vector(a), vector(b));
     number(sum.reduce())
-}
-
-/// A row of blocks being hashed. Each group of [`LANES`] is multiplied by falling powers of H
-/// and reduced once; the first group may be shorter.
-struct Row<'a> {
-    powers: &'a [u128; LANES],
-    /// Blocks until the next reduction.
-    left: usize,
-    carry: __m128i,
-    sum: Sum,
-}
-
-impl Row<'_> {
-    #[target_feature(enable = "pclmulqdq,ssse3,sse4.1")]
-    fn push(&mut self, block: __m128i) {
-        let reverse = _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-        let block = _mm_xor_si128(_mm_shuffle_epi8(block, reverse), self.carry);
-        self.left -= 1;
-        self.sum.add(block, vector(self.powers[self.left]));
-        self.carry = _mm_setzero_si128();
-        if self.left == 0 {
-            self.carry = self.sum.reduce();
-            self.sum = Sum::zero();
-            self.left = LANES;
-        }
-    }
-}
-
-/// The state after head, padded payload and lengths.
-#[target_feature(enable = "pclmulqdq,ssse3,sse4.1")]
-unsafe fn ghash(powers: &[u128; LANES], head: &[u8; BLOCK], payload: &[u8]) -> u128 {
-    let count = 1 + payload.len().div_ceil(BLOCK) + 1;
-    let mut row = Row {
-        powers,
-        left: (count - 1) % LANES + 1,
-        carry: _mm_setzero_si128(),
-        sum: Sum::zero(),
-    };
-    let lead = (row.left - 1).min(payload.len() / BLOCK) * BLOCK;
-    row.push(load(head));
-    let (lead, bulk) = payload.split_at(lead);
-    for block in lead.as_chunks().0 {
-        row.push(load(block));
-    }
-    let (groups, rest) = bulk.as_chunks::<{ LANES * BLOCK }>();
-    for group in groups {
-        // Known to be a whole one, so that the compiler unrolls it.
-        row.left = LANES;
-        for block in group.as_chunks().0 {
-            row.push(load(block));
-        }
-    }
-    let (blocks, tail) = rest.as_chunks();
-    for block in blocks {
-        row.push(load(block));
-    }
-    if !tail.is_empty() {
-        let mut block = [0; BLOCK];
-        block[..tail.len()].copy_from_slice(tail);
-        row.push(load(&block));
-    }
-    row.push(load(&length_block(payload.len()).to_be_bytes()));
-    number(row.carry)
 }
