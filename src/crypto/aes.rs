@@ -61,14 +61,16 @@ enum Form {
     Portable(Portable),
 }
 
-/// The operations that differ between forms.
+/// The operations that differ between forms. A block is a number here, its first byte the
+/// highest: what is put together in registers need not wait for memory.
 trait Engine {
-    /// GMAC with a 12-byte nonce over `head` padded to 16 bytes and `payload`.
-    fn gmac(&self, nonce: &[u8; 12], head: &[u8; BLOCK], payload: &[u8]) -> [u8; BLOCK];
-    /// XORs the CTR key stream of K1 into `data`, from this first counter block.
-    fn ctr(&self, counter: &[u8; BLOCK], data: &mut [u8]);
-    fn encrypt(&self, block: &mut [u8; BLOCK]);
-    fn decrypt(&self, block: &mut [u8; BLOCK]);
+    /// GMAC over `head` and `payload`, with the first counter block of `nonce`.
+    fn gmac(&self, nonce: u128, head: u128, payload: &[u8]) -> u128;
+    /// XORs the CTR key stream of K1 into `data`. The counter is the last 32 bits of `first`;
+    /// the top one is clear, so that it cannot overflow.
+    fn ctr(&self, first: u128, data: &mut [u8]);
+    fn encrypt(&self, block: u128) -> u128;
+    fn decrypt(&self, block: u128) -> u128;
 }
 
 impl SivKeys {
@@ -103,48 +105,44 @@ impl SivKeys {
     }
 }
 
-/// T[0..8] XOR T[8..16] of the packet's plain bytes.
-fn short_tag(engine: &impl Engine, iv: &[u8; 8], packet: &[u8]) -> [u8; 8] {
-    let mut nonce = [0; 12];
-    nonce[..8].copy_from_slice(iv);
-    let mut head = [0; BLOCK];
-    head[..11].copy_from_slice(&packet[ADDRESSES_AT..MAC_AT]);
-    head[FLAGS_AT - ADDRESSES_AT] &= !HOPS_MASK;
-    let tag = engine.gmac(&nonce, &head, &packet[VERB_AT..]);
-    let mut short = [0; 8];
-    for (i, byte) in short.iter_mut().enumerate() {
-        *byte = tag[i] ^ tag[i + 8];
-    }
-    short
+fn word(packet: &[u8], at: usize) -> u64 {
+    let bytes = packet.get(at..).and_then(|bytes| bytes.first_chunk());
+    bytes.map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-fn first_counter(tag: &[u8; BLOCK]) -> [u8; BLOCK] {
-    let mut counter = *tag;
-    counter[12] &= 0x7f;
-    counter
+/// T[0..8] XOR T[8..16] of the packet's plain bytes.
+fn short_tag(engine: &impl Engine, iv: u64, packet: &[u8]) -> u64 {
+    const AT: usize = ADDRESSES_AT;
+    const HOPS: u64 = (HOPS_MASK as u64) << (8 * (AT + 15 - FLAGS_AT));
+    const PADDING: u64 = u64::MAX >> (8 * (MAC_AT - AT - 8));
+    let head = pair(word(packet, AT), word(packet, AT + 8) & !(HOPS | PADDING));
+    let tag = engine.gmac(pair(iv, 1), head, &packet[VERB_AT..]);
+    (tag >> 64) as u64 ^ tag as u64
+}
+
+fn pair(high: u64, low: u64) -> u128 {
+    (u128::from(high) << 64) | u128::from(low)
+}
+
+fn first_counter(tag: u128) -> u128 {
+    tag & !(1 << 31)
 }
 
 fn seal(engine: &impl Engine, packet: &mut [u8]) {
-    let mut iv = [0; 8];
-    iv.copy_from_slice(&packet[..8]);
-    let mut tag = [0; BLOCK];
-    tag[..8].copy_from_slice(&iv);
-    tag[8..].copy_from_slice(&short_tag(engine, &iv, packet));
-    engine.encrypt(&mut tag);
-    engine.ctr(&first_counter(&tag), &mut packet[VERB_AT..]);
-    packet[..8].copy_from_slice(&tag[..8]);
-    packet[MAC_AT..VERB_AT].copy_from_slice(&tag[8..]);
+    let iv = word(packet, 0);
+    let tag = engine.encrypt(pair(iv, short_tag(engine, iv, packet)));
+    engine.ctr(first_counter(tag), &mut packet[VERB_AT..]);
+    let (id, mac) = ((tag >> 64) as u64, tag as u64);
+    packet[..8].copy_from_slice(&id.to_be_bytes());
+    packet[MAC_AT..VERB_AT].copy_from_slice(&mac.to_be_bytes());
 }
 
 fn open(engine: &impl Engine, packet: &mut [u8]) -> Result<(), Rejected> {
-    let mut tag = [0; BLOCK];
-    tag[..8].copy_from_slice(&packet[..8]);
-    tag[8..].copy_from_slice(&packet[MAC_AT..VERB_AT]);
-    engine.ctr(&first_counter(&tag), &mut packet[VERB_AT..]);
-    engine.decrypt(&mut tag);
-    let mut iv = [0; 8];
-    iv.copy_from_slice(&tag[..8]);
-    if bool::from(short_tag(engine, &iv, packet).ct_eq(&tag[8..])) {
+    let tag = pair(word(packet, 0), word(packet, MAC_AT));
+    engine.ctr(first_counter(tag), &mut packet[VERB_AT..]);
+    let inner = engine.decrypt(tag);
+    let (iv, expected) = ((inner >> 64) as u64, inner as u64);
+    if bool::from(short_tag(engine, iv, packet).ct_eq(&expected)) {
         Ok(())
     } else {
         Err(Rejected)
@@ -152,8 +150,7 @@ fn open(engine: &impl Engine, packet: &mut [u8]) -> Result<(), Rejected> {
 }
 
 /// H as POLYVAL has it: GHASH's bytes reversed, times x.
-fn polyval_key(h: [u8; BLOCK]) -> u128 {
-    let h = u128::from_be_bytes(h);
+fn polyval_key(h: u128) -> u128 {
     (h << 1) ^ (0u128.wrapping_sub(h >> 127) & POLYNOMIAL)
 }
 
@@ -174,15 +171,11 @@ struct Portable {
 
 impl Portable {
     fn new(k0: &[u8; 32], k1: &[u8; 32]) -> Self {
-        let mut portable = Self {
+        Self {
             k0: *k0,
             k1: *k1,
-            h: 0,
-        };
-        let mut h = Block::default();
-        Aes256::new(k0.into()).encrypt_block(&mut h);
-        portable.h = polyval_key(h.into());
-        portable
+            h: polyval_key(encrypt(k0, 0)),
+        }
     }
 }
 
@@ -231,26 +224,27 @@ fn dot(a: u128, b: u128) -> u128 {
     low ^ high
 }
 
+fn encrypt(key: &[u8; 32], block: u128) -> u128 {
+    let mut block = Block::from(block.to_be_bytes());
+    Aes256::new(key.into()).encrypt_block(&mut block);
+    u128::from_be_bytes(block.into())
+}
+
 impl Engine for Portable {
-    fn gmac(&self, nonce: &[u8; 12], head: &[u8; BLOCK], payload: &[u8]) -> [u8; BLOCK] {
-        let mut state = dot(u128::from_be_bytes(*head), self.h);
+    fn gmac(&self, nonce: u128, head: u128, payload: &[u8]) -> u128 {
+        let mut state = dot(head, self.h);
         for chunk in payload.chunks(BLOCK) {
             let mut block = [0; BLOCK];
             block[..chunk.len()].copy_from_slice(chunk);
             state = dot(state ^ u128::from_be_bytes(block), self.h);
         }
         state = dot(state ^ length_block(payload.len()), self.h);
-        let mut first = [0; BLOCK];
-        first[..12].copy_from_slice(nonce);
-        first[15] = 1;
-        let mut mask = Block::from(first);
-        Aes256::new((&self.k0).into()).encrypt_block(&mut mask);
-        (state ^ u128::from_be_bytes(mask.into())).to_be_bytes()
+        state ^ encrypt(&self.k0, nonce)
     }
 
-    fn ctr(&self, counter: &[u8; BLOCK], data: &mut [u8]) {
+    fn ctr(&self, first: u128, data: &mut [u8]) {
         let cipher = Aes256::new((&self.k1).into());
-        let mut counter = u128::from_be_bytes(*counter);
+        let mut counter = first;
         for group in data.chunks_mut(8 * BLOCK) {
             let mut stream = [Block::default(); 8];
             for block in &mut stream {
@@ -266,16 +260,14 @@ impl Engine for Portable {
         }
     }
 
-    fn encrypt(&self, block: &mut [u8; BLOCK]) {
-        let mut whole = Block::from(*block);
-        Aes256::new((&self.k1).into()).encrypt_block(&mut whole);
-        *block = whole.into();
+    fn encrypt(&self, block: u128) -> u128 {
+        encrypt(&self.k1, block)
     }
 
-    fn decrypt(&self, block: &mut [u8; BLOCK]) {
-        let mut whole = Block::from(*block);
-        Aes256::new((&self.k1).into()).decrypt_block(&mut whole);
-        *block = whole.into();
+    fn decrypt(&self, block: u128) -> u128 {
+        let mut block = Block::from(block.to_be_bytes());
+        Aes256::new((&self.k1).into()).decrypt_block(&mut block);
+        u128::from_be_bytes(block.into())
     }
 }
 
@@ -293,7 +285,6 @@ mod tests {
             rng.fill(&mut k0);
             rng.fill(&mut k1);
             rng.fill(&mut counter);
-            counter[12] &= 0x7f;
             let portable = Portable::new(&k0, &k1);
             let Some(fast) = fast::Keys::try_new(&k0, &k1) else {
                 std::eprintln!("skipped: no AES instructions");
@@ -306,23 +297,20 @@ mod tests {
             };
             let mut data = vec![0; len];
             rng.fill(&mut data);
-            let (nonce, head) = ([round as u8; 12], [round as u8 ^ 0x5a; BLOCK]);
+            let counter = first_counter(u128::from_be_bytes(counter));
+            let (nonce, head) = (counter << 1, counter.rotate_left(40));
             assert_eq!(
-                fast.gmac(&nonce, &head, &data),
-                portable.gmac(&nonce, &head, &data)
+                fast.gmac(nonce, head, &data),
+                portable.gmac(nonce, head, &data)
             );
             let mut other = data.clone();
-            fast.ctr(&counter, &mut data);
-            portable.ctr(&counter, &mut other);
+            fast.ctr(counter, &mut data);
+            portable.ctr(counter, &mut other);
             assert_eq!(data, other);
-            let mut block = counter;
-            fast.encrypt(&mut block);
-            let mut same = counter;
-            portable.encrypt(&mut same);
-            assert_eq!(block, same);
-            fast.decrypt(&mut block);
-            portable.decrypt(&mut same);
-            assert_eq!((block, same), (counter, counter));
+            let block = fast.encrypt(counter);
+            assert_eq!(block, portable.encrypt(counter));
+            assert_eq!(fast.decrypt(block), counter);
+            assert_eq!(portable.decrypt(block), counter);
         }
     }
 }

@@ -34,14 +34,23 @@ impl SessionKeys {
 
     /// The key of one packet: header and length are mixed in, hops are not (wire 6.3).
     fn mangled(&self, packet: &[u8]) -> [u8; 32] {
-        let mut key = self.salsa;
-        for (key, byte) in key.iter_mut().zip(&packet[..FLAGS_AT]) {
-            *key ^= byte;
+        let word = |bytes: &[u8], at: usize| {
+            let bytes = bytes.get(at..).and_then(|bytes| bytes.first_chunk());
+            bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+        };
+        // The last two bytes of the source, the flags, and the length behind them.
+        let flags = u64::from(!HOPS_MASK) << (8 * (FLAGS_AT - 16));
+        let length = (packet.len() as u64 & 0xffff) << (8 * (FLAGS_AT - 16 + 1));
+        let mixed = [
+            word(packet, 0),
+            word(packet, 8),
+            (word(packet, 16) & (flags | 0xffff)) | length,
+            0,
+        ];
+        let mut key = [0; 32];
+        for (n, (key, mixed)) in key.as_chunks_mut().0.iter_mut().zip(mixed).enumerate() {
+            *key = (word(&self.salsa, 8 * n) ^ mixed).to_le_bytes();
         }
-        key[18] ^= packet[FLAGS_AT] & !HOPS_MASK;
-        let [low, high, ..] = (packet.len() as u32).to_le_bytes();
-        key[19] ^= low;
-        key[20] ^= high;
         key
     }
 }

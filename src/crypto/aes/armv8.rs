@@ -46,9 +46,7 @@ impl Keys {
         // SAFETY: the CPU has the instructions, here and wherever there are `Keys`.
         unsafe {
             let (k0, k1) = (expand(k0), expand(k1));
-            let mut h = [0; BLOCK];
-            encrypt(&k0, &mut h);
-            let h = polyval_key(h);
+            let h = polyval_key(encrypt(&k0, 0));
             let mut powers = [h; LANES];
             for i in 1..LANES {
                 powers[i] = dot(powers[i - 1], h);
@@ -59,35 +57,31 @@ impl Keys {
 }
 
 impl Engine for Keys {
-    fn gmac(&self, nonce: &[u8; 12], head: &[u8; BLOCK], payload: &[u8]) -> [u8; BLOCK] {
-        let mut mask = [0; BLOCK];
-        mask[..12].copy_from_slice(nonce);
-        mask[15] = 1;
-        // SAFETY: see `Keys::try_new`.
-        let state = unsafe {
-            encrypt(&self.k0, &mut mask);
-            ghash(&self.powers, head, payload, |row, groups| {
-                row.push_groups(groups);
-            })
-        };
-        (state ^ u128::from_be_bytes(mask)).to_be_bytes()
-    }
-
-    fn ctr(&self, first: &[u8; BLOCK], data: &mut [u8]) {
+    fn gmac(&self, nonce: u128, head: u128, payload: &[u8]) -> u128 {
         // SAFETY: see `Keys::try_new`.
         unsafe {
-            ctr(&self.k1, first, data, |counter, groups| {
-                ctr_groups(&self.k1, first, counter, groups)
+            encrypt(&self.k0, nonce)
+                ^ ghash(&self.powers, head, payload, |row, groups| {
+                    row.push_groups(groups);
+                })
+        }
+    }
+
+    fn ctr(&self, first: u128, data: &mut [u8]) {
+        // SAFETY: see `Keys::try_new`.
+        unsafe {
+            ctr(&self.k1, first, data, |groups| {
+                ctr_groups(&self.k1, first, groups)
             });
         }
     }
 
-    fn encrypt(&self, block: &mut [u8; BLOCK]) {
+    fn encrypt(&self, block: u128) -> u128 {
         // SAFETY: see `Keys::try_new`.
         unsafe { encrypt(&self.k1, block) }
     }
 
-    fn decrypt(&self, block: &mut [u8; BLOCK]) {
+    fn decrypt(&self, block: u128) -> u128 {
         // SAFETY: see `Keys::try_new`.
         unsafe { decrypt(&self.k1, block) }
     }
@@ -159,35 +153,31 @@ fn expand(key: &[u8; 32]) -> Schedule {
 }
 
 #[target_feature(enable = "neon,aes")]
-fn encrypt(keys: &Schedule, block: &mut [u8; BLOCK]) {
-    let mut x = load(block);
+fn encrypt(keys: &Schedule, block: u128) -> u128 {
+    let mut x = load(&block.to_be_bytes());
     for key in &keys[..ROUNDS - 1] {
         x = vaesmcq_u8(vaeseq_u8(x, load(key)));
     }
     x = vaeseq_u8(x, load(&keys[ROUNDS - 1]));
-    store(block, xor(x, load(&keys[ROUNDS])));
+    number(reversed(xor(x, load(&keys[ROUNDS]))))
 }
 
 #[target_feature(enable = "neon,aes")]
-fn decrypt(keys: &Schedule, block: &mut [u8; BLOCK]) {
-    let mut x = vaesdq_u8(load(block), load(&keys[ROUNDS]));
+fn decrypt(keys: &Schedule, block: u128) -> u128 {
+    let mut x = vaesdq_u8(load(&block.to_be_bytes()), load(&keys[ROUNDS]));
     for key in keys[1..ROUNDS].iter().rev() {
         x = vaesdq_u8(vaesimcq_u8(x), vaesimcq_u8(load(key)));
     }
-    store(block, xor(x, load(&keys[0])));
+    number(reversed(xor(x, load(&keys[0]))))
 }
 
 /// The key stream of `N` counters.
 #[target_feature(enable = "neon,aes")]
-fn counter_blocks<const N: usize>(
-    keys: &Schedule,
-    first: &[u8; BLOCK],
-    counter: u32,
-) -> [uint8x16_t; N] {
-    let words = vreinterpretq_u32_u8(load(first));
+fn counter_blocks<const N: usize>(keys: &Schedule, first: u128) -> [uint8x16_t; N] {
+    let words = vreinterpretq_u32_u8(load(&first.to_be_bytes()));
     let mut x = [zero(); N];
     for (i, x) in (0..).zip(&mut x) {
-        let counter = counter.wrapping_add(i).swap_bytes();
+        let counter = (first as u32).wrapping_add(i).swap_bytes();
         *x = vreinterpretq_u8_u32(vsetq_lane_u32::<3>(counter, words));
     }
     for key in &keys[..ROUNDS - 1] {

@@ -2,7 +2,7 @@
 //! compiled for the instructions of the vectors it is given.
 //!
 //! The module that uses it has `load`, `store`, `xor`, `zero`, `reversed` (bytes in the order of
-//! POLYVAL), `vector` and `number`, `counter_blocks` (encrypted) and `Sum`.
+//! POLYVAL), `vector` and `number`, `counter_blocks` (encrypted counters) and `Sum`.
 
 macro_rules! rows {
     ($vector:ty, $features:literal) => {
@@ -22,8 +22,8 @@ macro_rules! rows {
 
         impl Row<'_> {
             #[target_feature(enable = $features)]
-            fn push(&mut self, block: &[u8; BLOCK]) {
-                let block = xor(reversed(load(block)), self.carry);
+            fn push(&mut self, block: $vector) {
+                let block = xor(block, self.carry);
                 self.left -= 1;
                 self.sum.add(block, vector(self.powers[self.left]));
                 self.carry = zero();
@@ -41,7 +41,7 @@ macro_rules! rows {
                     // Known here, so that the compiler unrolls it.
                     self.left = LANES;
                     for block in group.as_chunks().0 {
-                        self.push(block);
+                        self.push(reversed(load(block)));
                     }
                 }
             }
@@ -51,7 +51,7 @@ macro_rules! rows {
         #[target_feature(enable = $features)]
         fn ghash(
             powers: &[u128; LANES],
-            head: &[u8; BLOCK],
+            head: u128,
             payload: &[u8],
             bulk: impl FnOnce(&mut Row<'_>, &[[u8; GROUP]]),
         ) -> u128 {
@@ -64,48 +64,50 @@ macro_rules! rows {
             };
             // The row ends with a whole group, so whatever is left over comes first.
             let lead = (row.left - 1).min(payload.len() / BLOCK) * BLOCK;
-            row.push(head);
+            row.push(vector(head));
             let (lead, behind) = payload.split_at(lead);
             for block in lead.as_chunks().0 {
-                row.push(block);
+                row.push(reversed(load(block)));
             }
             let (groups, rest) = behind.as_chunks();
             bulk(&mut row, groups);
             let (blocks, tail) = rest.as_chunks();
             for block in blocks {
-                row.push(block);
+                row.push(reversed(load(block)));
             }
             if !tail.is_empty() {
                 let mut block = [0; BLOCK];
                 block[..tail.len()].copy_from_slice(tail);
-                row.push(&block);
+                row.push(reversed(load(&block)));
             }
-            row.push(&length_block(payload.len()).to_be_bytes());
+            row.push(vector(length_block(payload.len())));
             number(row.carry)
         }
 
-        /// The counter is the last 32 bits; its top bit is clear at the start, so it cannot
-        /// overflow. `bulk` takes the whole groups and gives the counter behind them.
+        /// `bulk` takes the whole groups and gives the counter behind them.
         #[target_feature(enable = $features)]
         fn ctr(
             keys: &Schedule,
-            first: &[u8; BLOCK],
+            first: u128,
             data: &mut [u8],
-            bulk: impl FnOnce(u32, &mut [[u8; GROUP]]) -> u32,
+            bulk: impl FnOnce(&mut [[u8; GROUP]]) -> u128,
         ) {
-            let counter = u32::from_be_bytes([first[12], first[13], first[14], first[15]]);
             let (groups, rest) = data.as_chunks_mut();
-            let counter = bulk(counter, groups);
+            let next = if groups.is_empty() {
+                first
+            } else {
+                bulk(groups)
+            };
             if rest.is_empty() {
                 return;
             }
             // More lanes than needed cost less than lanes one by one.
             let mut lanes = [zero(); LANES];
             if rest.len() <= LANES / 2 * BLOCK {
-                let half: [_; LANES / 2] = counter_blocks(keys, first, counter);
+                let half: [_; LANES / 2] = counter_blocks(keys, next);
                 lanes[..LANES / 2].copy_from_slice(&half);
             } else {
-                lanes = counter_blocks(keys, first, counter);
+                lanes = counter_blocks(keys, next);
             }
             let (blocks, tail) = rest.as_chunks_mut();
             let last = lanes[blocks.len() % LANES];
@@ -122,20 +124,16 @@ macro_rules! rows {
         }
 
         #[target_feature(enable = $features)]
-        fn ctr_groups(
-            keys: &Schedule,
-            first: &[u8; BLOCK],
-            mut counter: u32,
-            groups: &mut [[u8; GROUP]],
-        ) -> u32 {
+        fn ctr_groups(keys: &Schedule, first: u128, groups: &mut [[u8; GROUP]]) -> u128 {
+            let mut next = first;
             for group in groups {
-                let stream: [_; LANES] = counter_blocks(keys, first, counter);
+                let stream: [_; LANES] = counter_blocks(keys, next);
                 for (block, stream) in group.as_chunks_mut().0.iter_mut().zip(stream) {
                     store(block, xor(load(block), stream));
                 }
-                counter = counter.wrapping_add(LANES as u32);
+                next = next.wrapping_add(LANES as u128);
             }
-            counter
+            next
         }
     };
 }
