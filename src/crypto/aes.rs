@@ -52,7 +52,7 @@ pub(super) struct SivKeys {
 }
 
 #[derive(Clone)]
-#[expect(
+#[allow(
     clippy::large_enum_variant,
     reason = "one per peer, and a machine has one form only"
 )]

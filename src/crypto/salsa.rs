@@ -93,6 +93,7 @@ macro_rules! double_round {
         $quarter!($x, 15, 12, 13, 14);
     };
 }
+#[allow(unused_imports, reason = "not every CPU has a form by vectors")]
 use double_round;
 
 macro_rules! quarter {
