@@ -106,7 +106,7 @@ macro_rules! quarter {
 }
 
 fn portable<const ROUNDS: usize>(state: &[u32; 16], mut counter: u64, data: &mut [u8]) {
-    for chunk in data.chunks_mut(BLOCK) {
+    let mut next = || {
         let mut input = *state;
         input[8] = counter as u32;
         input[9] = (counter >> 32) as u32;
@@ -114,14 +114,24 @@ fn portable<const ROUNDS: usize>(state: &[u32; 16], mut counter: u64, data: &mut
         for _ in 0..ROUNDS / 2 {
             double_round!(quarter, x);
         }
-        let mut stream = [0; BLOCK];
-        for ((out, x), input) in stream.chunks_exact_mut(4).zip(x).zip(input) {
-            out.copy_from_slice(&x.wrapping_add(input).to_le_bytes());
-        }
-        for (byte, stream) in chunk.iter_mut().zip(stream) {
-            *byte ^= stream;
+        for (x, input) in x.iter_mut().zip(input) {
+            *x = x.wrapping_add(input);
         }
         counter = counter.wrapping_add(1);
+        x
+    };
+    let (blocks, tail) = data.as_chunks_mut::<BLOCK>();
+    for block in blocks {
+        // By words: fewer steps than by bytes.
+        for (word, stream) in block.as_chunks_mut().0.iter_mut().zip(next()) {
+            *word = (u32::from_le_bytes(*word) ^ stream).to_le_bytes();
+        }
+    }
+    if !tail.is_empty() {
+        let stream = next().map(u32::to_le_bytes);
+        for (byte, stream) in tail.iter_mut().zip(stream.as_flattened()) {
+            *byte ^= stream;
+        }
     }
 }
 
