@@ -223,7 +223,7 @@ impl Lab {
         let before = self.wire.frames;
         for n in 0..frames {
             let (from, to) = if n % 3 == 0 { (2, 1) } else { (1, 2) };
-            let len = ETHERNET_LEN + 60 + (n as usize * 397) % 2_700;
+            let len = ETHERNET_LEN + 60 + (n as usize * 397) % 2_741;
             self.frame(from, to, network, &mut slot, len);
             if n % 4 == 0 {
                 self.tick();
