@@ -81,11 +81,17 @@ fn unsafe_stands_in_os_and_in_vector_code_only() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     sources(&root, &mut files);
+    // File by file, so that a new one is looked at. The forms for ARMv8 are checked under
+    // emulation only: their speed is not measured yet.
     let allowed = [
-        root.join("os"),
-        root.join("crypto/salsa/x86.rs"),
-        root.join("crypto/aes/x86.rs"),
-    ];
+        "os",
+        "crypto/salsa/x86.rs",
+        "crypto/salsa/neon.rs",
+        "crypto/aes/x86.rs",
+        "crypto/aes/vaes.rs",
+        "crypto/aes/armv8.rs",
+    ]
+    .map(|path| root.join(path));
     for file in files {
         if allowed.iter().any(|a| file.starts_with(a)) {
             continue;
