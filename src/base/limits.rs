@@ -44,6 +44,10 @@ pub struct Limits {
     pub groups_per_network: usize,
     /// Multicast frames waiting for members.
     pub multicast_waiting: usize,
+    /// MACs behind remote bridges, all networks together.
+    pub bridge_routes: usize,
+    /// Peers told lately that they are no members.
+    pub refusals: usize,
     /// Events not yet read by the service.
     pub events: usize,
     /// Local sockets.
@@ -80,6 +84,8 @@ impl Limits {
             multicast_members_as_root: 4096,
             groups_per_network: 64,
             multicast_waiting: 4,
+            bridge_routes: 256,
+            refusals: 32,
             events: 64,
             sockets: 16,
             receive_slots: 4,
@@ -109,6 +115,8 @@ impl Limits {
             multicast_members_as_root: 65_536,
             groups_per_network: 1024,
             multicast_waiting: 32,
+            bridge_routes: 2048,
+            refusals: 256,
             events: 64,
             sockets: 256,
             receive_slots: 6,

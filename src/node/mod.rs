@@ -72,10 +72,6 @@ impl Carrier for Ctx<'_> {
         self.core.now
     }
 
-    fn me(&self) -> Address {
-        self.core.me
-    }
-
     fn rng(&mut self) -> &mut Rng {
         &mut self.core.rng
     }
@@ -98,6 +94,13 @@ impl Carrier for Ctx<'_> {
 
     fn knows(&self, peer: Address) -> bool {
         self.core.peers.get(&peer).is_some()
+    }
+
+    fn latency_ms(&self, peer: Address) -> Option<u32> {
+        let now = self.core.now.mono;
+        let peer = self.core.peers.get(&peer)?;
+        peer.best(now)?;
+        Some(peer.latency_ms(now).unwrap_or(u32::MAX))
     }
 
     fn deliver(&mut self, network: NetworkId, ethernet: &[u8]) {

@@ -6,6 +6,7 @@ use core::fmt;
 use core::fmt::Write as _;
 use core::net::{IpAddr, Ipv4Addr};
 
+use super::member::Held;
 use crate::base::{Address, NetworkId};
 use crate::wire::derive;
 
@@ -24,6 +25,12 @@ pub(crate) const FLAG_NDP: u64 = 0x04;
 pub(crate) const FLAG_UNCOMPRESSED: u64 = 0x10;
 /// Role bit of a specialist: bridges foreign MACs.
 pub(crate) const ROLE_BRIDGE: u64 = 0x0200_0000_0000;
+/// Role bit of a specialist: is asked for members of groups.
+pub(crate) const ROLE_ANCHOR: u64 = 0x0400_0000_0000;
+/// Role bit of a specialist: spreads multicast frames of others.
+pub(crate) const ROLE_REPLICATOR: u64 = 0x0800_0000_0000;
+/// Window of credentials of an ad-hoc network, which has none.
+const AD_HOC_WINDOW_MS: u64 = 7_200_000;
 
 const ADDRESS_MASK: u64 = 0xff_ffff_ffff;
 
@@ -65,9 +72,24 @@ impl fmt::Display for IpNet {
     }
 }
 
-/// What is in force.
+/// A route into a network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// Where to; host bits 0.
+    pub target: IpNet,
+    /// By whom; `None`: on-link.
+    pub via: Option<IpAddr>,
+    /// As sent; nobody gives it a meaning.
+    pub flags: u16,
+    /// As sent.
+    pub metric: u16,
+}
+
+/// What is in force. Sized by its content; who fills it checks the bounds (network 9).
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
+    /// How far times of credentials may be from that of the configuration.
+    pub(crate) window_ms: u64,
     pub(crate) revision: u64,
     pub(crate) flags: u64,
     pub(crate) mtu: u16,
@@ -76,8 +98,11 @@ pub(crate) struct Config {
     pub(crate) public: bool,
     pub(crate) name: heapless::String<NAME_MAX>,
     pub(crate) addresses: heapless::Vec<IpNet, ADDRESSES_MAX>,
+    pub(crate) routes: Vec<Route>,
     /// Base rules, binary.
     pub(crate) rules: Box<[u8]>,
+    /// Own tags, capabilities, certified addresses.
+    pub(crate) own: Held,
     /// Address in the low 40 bits, roles above.
     pub(crate) specialists: Vec<u64>,
 }
@@ -97,20 +122,47 @@ impl Config {
         self.flags & FLAG_BROADCAST != 0
     }
 
-    pub(crate) fn is_bridge(&self, address: Address) -> bool {
-        let bridge = |s: &u64| s & ROLE_BRIDGE != 0 && s & ADDRESS_MASK == address.get();
-        self.specialists.iter().any(bridge)
+    pub(crate) fn emulates_ndp(&self) -> bool {
+        self.flags & FLAG_NDP != 0
     }
 
-    /// Members that are asked for others, besides the upstreams.
+    pub(crate) fn is_bridge(&self, address: Address) -> bool {
+        self.bridges().any(|a| a == address)
+    }
+
+    pub(crate) fn is_replicator(&self, address: Address) -> bool {
+        self.replicators().any(|a| a == address)
+    }
+
+    pub(crate) fn has_replicators(&self) -> bool {
+        self.replicators().next().is_some()
+    }
+
+    /// Active bridges, in the order of the configuration.
+    pub(crate) fn bridges(&self) -> impl Iterator<Item = Address> {
+        self.with_role(ROLE_BRIDGE)
+    }
+
+    /// Members that spread multicast frames of others.
+    pub(crate) fn replicators(&self) -> impl Iterator<Item = Address> {
+        self.with_role(ROLE_REPLICATOR)
+    }
+
+    /// Members that are asked for others, besides the upstreams. The hub of an ad-hoc network is
+    /// one: differs from 1.14.1, where it has no role bit and so no use (network 1.3).
     pub(crate) fn anchors(&self) -> impl Iterator<Item = Address> {
-        self.specialists
-            .iter()
-            .filter_map(|s| Address::new(s & ADDRESS_MASK))
+        let asked = |s: &&u64| **s & (ROLE_ANCHOR | ROLE_REPLICATOR) != 0 || **s <= ADDRESS_MASK;
+        self.specialists.iter().filter(asked).filter_map(specialist)
+    }
+
+    fn with_role(&self, role: u64) -> impl Iterator<Item = Address> {
+        let has = move |s: &&u64| **s & role != 0;
+        self.specialists.iter().filter(has).filter_map(specialist)
     }
 
     fn ad_hoc(multicast_limit: u32, rules: &[u8]) -> Self {
         Self {
+            window_ms: AD_HOC_WINDOW_MS,
             revision: 1,
             flags: FLAG_NDP,
             mtu: MTU_DEFAULT,
@@ -118,10 +170,16 @@ impl Config {
             public: true,
             name: heapless::String::new(),
             addresses: heapless::Vec::new(),
+            routes: Vec::new(),
             rules: rules.into(),
+            own: Held::default(),
             specialists: Vec::new(),
         }
     }
+}
+
+fn specialist(number: &u64) -> Option<Address> {
+    Address::new(number & ADDRESS_MASK)
 }
 
 /// The configuration of an ad-hoc network, made from its id (network 1.3).

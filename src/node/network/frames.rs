@@ -1,50 +1,176 @@
-//! Frames out of the tap and into it (network 5, 6.3–6.5).
+//! Frames out of the tap and into it, one by one (network 4.3, 5.2 to 5.4).
+//!
+//! A frame for one member is turned into its packet where it lies, and a received one into the
+//! frame: no copy, no heap call.
 
-use super::config::FLAG_UNCOMPRESSED;
+use super::member::Held;
 use super::multicast::{GroupKey, shuffle};
 use super::rules::{self, Decision, Facts, Subject};
-use super::{Carrier, Network, Networks, Verdict, ndp};
+use super::{Carrier, Networks, Verdict, ndp};
 use crate::base::{Address, NetworkId, PacketId};
 use crate::node::io::DropReason;
+use crate::wire::Malformed;
 use crate::wire::control;
-use crate::wire::cursor::Writer;
+use crate::wire::cursor::{Reader, Writer};
 use crate::wire::derive;
 use crate::wire::frames::{
     ETHERNET_LEN, EXT_ACK, Ethernet, ExtFrame, Frame, HEADROOM, MTU_MAX, ethernet_in_place,
-    prepend_frame,
+    prepend_ext_frame, prepend_frame,
 };
-use crate::wire::multicast::{self as wire, Gather, Group, MulticastFrame};
+use crate::wire::multicast::Group;
 use crate::wire::packet::{HEADER_LEN, VERB_AT};
 use crate::wire::verb::{ErrorCode, Verb};
 
-/// Members asked for members in one explicit gather.
-const GATHER_FROM: usize = 16;
+/// Bridges that get a frame for a MAC nobody has shown yet.
+const BRIDGES_MAX: usize = 32;
 
-impl Network {
-    /// Copies and redirections are for networks with a controller: they are decided, not sent.
-    fn judge(&self, c: &mut dyn Carrier, subject: &Subject<'_>) -> Option<Decision> {
-        let config = self.config.as_ref()?;
-        let facts = Facts {
-            me: c.me(),
-            flags: config.flags,
-            addresses: &config.addresses,
-            own_tags: &[],
-            peer_tags: &[],
-            own_things: &[],
-            peer_things: &[],
-            member: true,
-            // Ad-hoc rules draw no lots.
-            random: 0,
-        };
-        Some(rules::decide(&config.rules, [], subject, &facts))
+/// Subtypes of an EXT_FRAME (wire 9.8).
+const TEE_OUT: u8 = 0x02;
+const REDIRECT_OUT: u8 = 0x04;
+const WATCH_OUT: u8 = 0x16;
+const TEE_IN: u8 = 0x08;
+const REDIRECT_IN: u8 = 0x0a;
+const WATCH_IN: u8 = 0x1c;
+
+/// A frame that goes to more than one member.
+#[derive(Clone, Copy)]
+pub(super) struct Cast<'a> {
+    pub(super) ethernet: Ethernet,
+    pub(super) payload: &'a [u8],
+    /// The source MAC is not ours and is sent along.
+    pub(super) foreign: bool,
+}
+
+impl<'a> Cast<'a> {
+    pub(super) fn outbound(self, me: Address, destination: Option<Address>) -> Subject<'a> {
+        self.subject(false, me, destination)
     }
 
-    fn passes(&self, c: &mut dyn Carrier, subject: &Subject<'_>) -> bool {
-        self.judge(c, subject).is_some_and(|d| d.pass)
+    pub(super) fn inbound(self, me: Address, from: Address) -> Subject<'a> {
+        self.subject(true, from, Some(me))
+    }
+
+    fn subject(self, inbound: bool, source: Address, destination: Option<Address>) -> Subject<'a> {
+        Subject {
+            inbound,
+            source,
+            destination,
+            from: self.ethernet.from,
+            to: self.ethernet.to,
+            ethertype: self.ethernet.ethertype,
+            payload: self.payload,
+        }
     }
 }
 
+/// Which pass of the rules a decision comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdicts {
+    /// The only or first one: copies are sent.
+    Whole,
+    /// That for one of several recipients: no copies, the first pass has sent them.
+    Recipient,
+}
+
 impl Networks {
+    /// Rules and capabilities about a frame.
+    pub(super) fn judge(&mut self, id: NetworkId, subject: &Subject<'_>) -> Option<Decision> {
+        let random = self.lots.draw();
+        let network = self.networks.get(&id)?;
+        let config = network.config.as_ref()?;
+        let peer = if subject.inbound {
+            Some(subject.source)
+        } else {
+            subject.destination
+        };
+        let member = peer.and_then(|peer| network.members.get(peer));
+        let held = member
+            .and_then(|m| m.held.as_deref())
+            .unwrap_or(Held::NOTHING);
+        let facts = Facts {
+            me: self.me,
+            flags: config.flags,
+            addresses: &config.addresses,
+            own_tags: &config.own.tags,
+            peer_tags: &held.tags,
+            own_things: &config.own.things,
+            peer_things: &held.things,
+            member: member.is_some(),
+            random,
+        };
+        let whose = if subject.inbound { held } else { &config.own };
+        let capabilities = whose.capabilities.iter().map(|(_, rules)| &rules[..]);
+        Some(rules::decide(&config.rules, capabilities, subject, &facts))
+    }
+
+    /// Sends the copies that the rules want, and the frame itself if it is redirected; counts a
+    /// drop. Does the frame go on its way?
+    pub(super) fn carry_out(
+        &mut self,
+        c: &mut dyn Carrier,
+        id: NetworkId,
+        subject: &Subject<'_>,
+        decision: Decision,
+        verdicts: Verdicts,
+    ) -> bool {
+        let (tee, watch, redirect, reason) = if subject.inbound {
+            (TEE_IN, WATCH_IN, REDIRECT_IN, DropReason::RulesIn)
+        } else {
+            (TEE_OUT, WATCH_OUT, REDIRECT_OUT, DropReason::RulesOut)
+        };
+        if verdicts == Verdicts::Whole {
+            let copies = [decision.capability_copy, decision.base_copy];
+            for copy in copies.into_iter().flatten() {
+                let flags = if copy.watch { watch } else { tee };
+                self.send_ext(c, id, copy.to, flags, subject, copy.len);
+            }
+        }
+        if let Some(to) = decision.redirect {
+            self.send_ext(c, id, to, redirect, subject, subject.payload.len());
+        } else if !decision.pass {
+            if subject.inbound {
+                self.count_out(c, id, reason);
+            } else {
+                self.count_in(c, id, reason);
+            }
+        }
+        decision.pass
+    }
+
+    /// An EXT_FRAME with the first `len` bytes of a frame, made in the scratch buffer.
+    fn send_ext(
+        &mut self,
+        c: &mut dyn Carrier,
+        id: NetworkId,
+        to: Address,
+        flags: u8,
+        subject: &Subject<'_>,
+        len: usize,
+    ) {
+        let ethernet = Ethernet {
+            to: subject.to,
+            from: subject.from,
+            ethertype: subject.ethertype,
+        };
+        let Some(room) = self.scratch.get_mut(HEADER_LEN..) else {
+            return;
+        };
+        let mut writer = Writer::new(room);
+        let payload = subject.payload.get(..len).unwrap_or(subject.payload);
+        let written = writer
+            .network_id(id)
+            .and_then(|()| writer.u8(flags))
+            .and_then(|()| writer.bytes(&ethernet.to_bytes()))
+            .and_then(|()| writer.bytes(payload));
+        let end = HEADER_LEN + writer.len();
+        if written.is_ok()
+            && let Some(packet) = self.scratch.get_mut(..end)
+        {
+            packet[VERB_AT] = Verb::ExtFrame as u8;
+            c.send(to, packet, false);
+        }
+    }
+
     /// An Ethernet frame of `len` bytes out of the tap, at `slot[HEADROOM..]` (network 5.2).
     pub(crate) fn handle_frame(
         &mut self,
@@ -64,67 +190,135 @@ impl Networks {
         };
         let frame = HEADROOM
             .checked_add(len)
-            .and_then(|end| slot.get(HEADROOM..end));
-        let Some(Ok((ethernet, payload))) = frame.map(Ethernet::parse) else {
+            .and_then(|end| slot.get(HEADROOM..end))
+            .unwrap_or_default();
+        let Ok((ethernet, payload)) = Ethernet::parse(frame) else {
             return network.drop_in(c, DropReason::BadFrame);
         };
         if payload.len() > MTU_MAX {
             return network.drop_in(c, DropReason::BadFrame);
         }
-        // Foreign source MACs come from behind a bridge, which needs a controller.
-        if ethernet.from != network.mac {
-            return network.drop_in(c, DropReason::BadMac);
+        let foreign = ethernet.from != network.mac;
+        if foreign {
+            // Differs from 1.14.1: a frame with the MAC of another member came over this very
+            // network, so there is a loop behind us (network 5.5).
+            if !config.is_bridge(me) || derive::address_of_mac(id, ethernet.from).is_some() {
+                return network.drop_in(c, DropReason::BadMac);
+            }
+            // If it was behind somebody else it has moved here.
+            self.routes.forget(id, ethernet.from);
         }
+        let cast = Cast {
+            ethernet,
+            payload,
+            foreign,
+        };
         if ethernet.to.is_multicast() {
-            return self.multicast_out(c, id, slot, len, ethernet);
+            return self.multicast_out(c, id, cast);
         }
         if ethernet.to == network.mac {
-            let whole = slot.get(HEADROOM..HEADROOM + len).unwrap_or_default();
-            return network.deliver(c, whole);
+            return self.deliver(c, id, frame);
         }
         let Some(to) = derive::address_of_mac(id, ethernet.to) else {
-            return network.drop_in(c, DropReason::NoBridge);
+            return self.bridge_out(c, id, slot, len);
         };
-        let subject = Subject {
-            inbound: false,
-            source: me,
-            destination: Some(to),
-            from: ethernet.from,
-            to: ethernet.to,
-            ethertype: ethernet.ethertype,
-            payload,
+        let subject = cast.outbound(me, Some(to));
+        let Some(decision) = self.judge(id, &subject) else {
+            return;
         };
-        let _ = config;
-        if !network.passes(c, &subject) {
-            return network.drop_in(c, DropReason::RulesOut);
-        }
-        match prepend_frame(slot, len, id) {
-            Ok(range) => {
-                if let Some(packet) = slot.get_mut(range) {
-                    c.send(to, packet, false);
-                }
-            }
-            Err(_) => network.drop_in(c, DropReason::BadFrame),
+        if self.carry_out(c, id, &subject, decision, Verdicts::Whole) {
+            self.send_in_place(c, id, to, slot, len, foreign);
         }
     }
 
-    fn multicast_out(
+    fn send_in_place(
         &mut self,
         c: &mut dyn Carrier,
         id: NetworkId,
+        to: Address,
         slot: &mut [u8],
         len: usize,
-        ethernet: Ethernet,
+        with_macs: bool,
     ) {
+        let range = if with_macs {
+            prepend_ext_frame(slot, len, id, 0)
+        } else {
+            prepend_frame(slot, len, id)
+        };
+        match range.ok().and_then(|range| slot.get_mut(range)) {
+            Some(packet) => c.send(to, packet, false),
+            None => self.count_in(c, id, DropReason::BadFrame),
+        }
+    }
+
+    /// To a MAC behind a remote bridge: by the one it was seen at, else by all.
+    fn bridge_out(&mut self, c: &mut dyn Carrier, id: NetworkId, slot: &mut [u8], len: usize) {
         let me = self.me;
-        let Some(network) = self.networks.get_mut(&id) else {
-            return;
-        };
-        let Some(config) = &network.config else {
-            return;
-        };
         let frame = slot.get(HEADROOM..HEADROOM + len).unwrap_or_default();
-        let payload = frame.get(ETHERNET_LEN..).unwrap_or_default();
+        let Ok((ethernet, payload)) = Ethernet::parse(frame) else {
+            return;
+        };
+        let cast = Cast {
+            ethernet,
+            payload,
+            foreign: true,
+        };
+        let subject = cast.outbound(me, None);
+        let Some(decision) = self.judge(id, &subject) else {
+            return;
+        };
+        if !self.carry_out(c, id, &subject, decision, Verdicts::Whole) {
+            return;
+        }
+        let mut recipients = core::mem::take(&mut self.recipients);
+        recipients.clear();
+        let behind = self.routes.find(id, ethernet.to, c.now().mono);
+        if let Some(config) = self.config(id) {
+            match behind.filter(|a| *a != me && config.is_bridge(*a)) {
+                Some(bridge) => recipients.push(bridge),
+                // Differs from 1.14.1: never ourselves (network 5.2).
+                None => recipients.extend(config.bridges().filter(|a| *a != me)),
+            }
+        }
+        if recipients.len() > BRIDGES_MAX {
+            shuffle(c.rng(), &mut recipients);
+            recipients.truncate(BRIDGES_MAX);
+        }
+        if recipients.is_empty() {
+            self.count_in(c, id, DropReason::NoBridge);
+        }
+        for (n, to) in recipients.iter().enumerate() {
+            let frame = slot.get(HEADROOM..HEADROOM + len).unwrap_or_default();
+            let payload = frame.get(ETHERNET_LEN..).unwrap_or_default();
+            let cast = Cast {
+                ethernet,
+                payload,
+                foreign: true,
+            };
+            let subject = cast.outbound(me, Some(*to));
+            let Some(decision) = self.judge(id, &subject) else {
+                continue;
+            };
+            if !self.carry_out(c, id, &subject, decision, Verdicts::Recipient) {
+                continue;
+            }
+            if n + 1 == recipients.len() {
+                self.send_in_place(c, id, *to, slot, len, true);
+            } else {
+                self.send_ext(c, id, *to, 0, &subject, payload.len());
+            }
+        }
+        self.recipients = recipients;
+    }
+
+    fn multicast_out(&mut self, c: &mut dyn Carrier, id: NetworkId, cast: Cast<'_>) {
+        let me = self.me;
+        let Some(config) = self.config(id) else {
+            return;
+        };
+        let Cast {
+            ethernet, payload, ..
+        } = cast;
         let mut group = Group {
             mac: ethernet.to,
             adi: 0,
@@ -133,166 +327,26 @@ impl Networks {
             match derive::arp_group(ethernet.ethertype, payload) {
                 Some(arp) => group = arp,
                 None if config.broadcast() => {}
-                None => return network.drop_in(c, DropReason::MulticastOff),
+                None => return self.count_in(c, id, DropReason::MulticastOff),
             }
-        } else if config.flags & super::config::FLAG_NDP != 0
+        } else if config.emulates_ndp()
             && let Some(answer) = ndp::answer(id, me, &config.addresses, &ethernet, payload)
         {
-            return network.deliver(c, &answer);
+            return self.deliver(c, id, &answer);
         }
         if config.multicast_limit == 0 {
-            return network.drop_in(c, DropReason::MulticastOff);
+            return self.count_in(c, id, DropReason::MulticastOff);
         }
-        let subject = Subject {
-            inbound: false,
-            source: me,
-            destination: None,
-            from: ethernet.from,
-            to: ethernet.to,
-            ethertype: ethernet.ethertype,
-            payload,
-        };
-        if !network.passes(c, &subject) {
-            return network.drop_in(c, DropReason::RulesOut);
+        let key = GroupKey { network: id, group };
+        if cast.foreign && self.behind.used(key, c.now().mono) {
+            self.groups_changed(c, id);
         }
-        self.spread(c, GroupKey { network: id, group }, frame);
-    }
-
-    /// To all known listeners up to the limit; the rest is gathered (network 6.3).
-    fn spread(&mut self, c: &mut dyn Carrier, key: GroupKey, frame: &[u8]) {
-        let now = c.now().mono;
-        let me = self.me;
-        let Some(network) = self.networks.get(&key.network) else {
+        let subject = cast.outbound(me, None);
+        let Some(decision) = self.judge(id, &subject) else {
             return;
         };
-        let Some(config) = &network.config else {
-            return;
-        };
-        let limit = config.multicast_limit as usize;
-        self.recipients.clear();
-        self.recipients
-            .extend(self.listeners.of(key, now).filter(|a| *a != me).take(limit));
-        let known = self.recipients.len();
-        let wanted = if known >= limit { 1 } else { limit - known + 1 };
-        if known < limit && self.listeners.gather(key, known > 0, now) {
-            self.ask_for_members(c, key, wanted);
-        }
-        let mut recipients = core::mem::take(&mut self.recipients);
-        shuffle(c.rng(), &mut recipients);
-        for to in &recipients {
-            self.send_multicast(c, key, frame, *to, wanted);
-        }
-        if known < limit && self.waiting.push(key, frame, &recipients, limit, now) {
-            c.drop(DropReason::MulticastFull);
-        }
-        self.recipients = recipients;
-    }
-
-    /// Asks for members again for frames that nobody has got.
-    pub(super) fn gather(&mut self, c: &mut dyn Carrier, key: GroupKey, known: usize) {
-        let Some(config) = self
-            .networks
-            .get(&key.network)
-            .and_then(|n| n.config.as_ref())
-        else {
-            return;
-        };
-        let wanted = (config.multicast_limit as usize).saturating_sub(known) + 1;
-        if self.listeners.gather(key, known > 0, c.now().mono) {
-            self.ask_for_members(c, key, wanted);
-        }
-    }
-
-    fn ask_for_members(&mut self, c: &mut dyn Carrier, key: GroupKey, wanted: usize) {
-        let mut whom: heapless::Vec<Address, GATHER_FROM> = heapless::Vec::new();
-        let _ = c.upstream(0).map(|a| whom.push(a));
-        if let Some(config) = self
-            .networks
-            .get(&key.network)
-            .and_then(|n| n.config.as_ref())
-        {
-            for anchor in config.anchors().chain(key.network.controller()) {
-                if anchor != self.me && !whom.contains(&anchor) {
-                    let _ = whom.push(anchor);
-                }
-            }
-        }
-        for to in whom {
-            let mut packet = [0; HEADER_LEN + 23];
-            packet[VERB_AT] = Verb::MulticastGather as u8;
-            let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
-            let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-            if wire::write_gather(&mut writer, key.network, key.group, wanted).is_ok() {
-                c.send(to, &mut packet, false);
-            }
-        }
-    }
-
-    /// One sealed copy to one recipient, if the rules let it.
-    fn send_multicast(
-        &mut self,
-        c: &mut dyn Carrier,
-        key: GroupKey,
-        frame: &[u8],
-        to: Address,
-        wanted: usize,
-    ) {
-        let Some(network) = self.networks.get_mut(&key.network) else {
-            return;
-        };
-        let Some(config) = &network.config else {
-            return;
-        };
-        let compress = config.flags & FLAG_UNCOMPRESSED == 0;
-        let Ok((ethernet, payload)) = Ethernet::parse(frame) else {
-            return;
-        };
-        let subject = Subject {
-            inbound: false,
-            source: self.me,
-            destination: Some(to),
-            from: ethernet.from,
-            to: ethernet.to,
-            ethertype: ethernet.ethertype,
-            payload,
-        };
-        if !network.passes(c, &subject) {
-            return network.drop_in(c, DropReason::RulesOut);
-        }
-        let message = MulticastFrame {
-            network: key.network,
-            flags: 0,
-            com: None,
-            gather_limit: u32::try_from(wanted).unwrap_or(u32::MAX),
-            from: None,
-            group: key.group,
-            ethertype: ethernet.ethertype,
-            payload,
-        };
-        let Some(room) = self.scratch.get_mut(HEADER_LEN..) else {
-            return;
-        };
-        let mut writer = Writer::new(room);
-        if message.write(&mut writer).is_err() {
-            return c.drop(DropReason::BadFrame);
-        }
-        let end = HEADER_LEN + writer.len();
-        if let Some(packet) = self.scratch.get_mut(..end) {
-            packet[VERB_AT] = Verb::MulticastFrame as u8;
-            c.send(to, packet, compress);
-        }
-    }
-
-    /// `member` listens to a group: it gets the frames that wait for somebody like it.
-    fn listener(&mut self, c: &mut dyn Carrier, key: GroupKey, member: Address) {
-        if member == self.me {
-            return;
-        }
-        self.listeners.add(key, member, c.now().mono);
-        while let Some(mut waiting) = self.waiting.take(key, member) {
-            waiting.sent.push(member);
-            self.send_multicast(c, key, &waiting.frame, member, 1);
-            self.waiting.put_back(waiting);
+        if self.carry_out(c, id, &subject, decision, Verdicts::Whole) {
+            self.multicast(c, key, cast);
         }
     }
 
@@ -311,10 +365,7 @@ impl Networks {
             Verb::MulticastFrame => self.multicast_in(c, from, id, packet),
             Verb::MulticastLike => self.like_in(c, from, packet),
             Verb::MulticastGather => self.gather_in(c, from, id, packet),
-            Verb::NetworkConfigRequest => {
-                self.config_request_in(c, from, id, packet);
-                Ok(false)
-            }
+            Verb::NetworkConfigRequest => self.config_request_in(c, from, id, packet),
             // Credentials and configurations belong to networks with a controller.
             _ => {
                 c.drop(DropReason::Ignored);
@@ -330,8 +381,9 @@ impl Networks {
         }
     }
 
-    /// The gate before everything that members do; refused with ERROR 6.
-    fn gate(
+    /// The gate before everything that members do; refused with ERROR 6, but not more than once
+    /// per second.
+    pub(super) fn gate(
         &mut self,
         c: &mut dyn Carrier,
         id: NetworkId,
@@ -346,109 +398,95 @@ impl Networks {
             network.drop_out(c, DropReason::NoConfig);
             return false;
         }
-        if !network.admits(from) {
-            network.drop_out(c, DropReason::NotMember);
-            if let Some((verb, packet)) = refuse {
-                let code = ErrorCode::NeedMembershipCertificate;
-                error(c, from, verb, packet, code, id);
-            }
-            return false;
+        if network.is_member(from) {
+            self.met(c, id, from);
+            return true;
         }
-        self.met(c, id, from);
-        true
+        network.drop_out(c, DropReason::NotMember);
+        if let Some((verb, packet)) = refuse
+            && self.refusals.pass(id, from, c.now().mono)
+        {
+            let code = ErrorCode::NeedMembershipCertificate;
+            error(c, from, verb, packet, code, id);
+        }
+        false
     }
 
+    /// FRAME (network 5.3).
     fn frame_in(
         &mut self,
         c: &mut dyn Carrier,
         from: Address,
         id: PacketId,
         packet: &mut [u8],
-    ) -> Result<bool, crate::wire::Malformed> {
+    ) -> Result<bool, Malformed> {
         let frame = Frame::parse(packet.get(HEADER_LEN..).unwrap_or_default())?;
-        let nwid = frame.network;
-        if !self.gate(c, nwid, from, Some((Verb::Frame, id))) {
+        let network = frame.network;
+        if !self.gate(c, network, from, Some((Verb::Frame, id))) {
             return Ok(false);
         }
-        let Some(network) = self.networks.get_mut(&nwid) else {
-            return Ok(false);
-        };
         if frame.payload.is_empty() {
             return Ok(true);
         }
         let ethernet = Ethernet {
-            to: network.mac,
-            from: derive::mac(nwid, from),
+            to: derive::mac(network, self.me),
+            from: derive::mac(network, from),
             ethertype: frame.ethertype,
         };
-        let subject = Subject {
-            inbound: true,
-            source: from,
-            destination: Some(self.me),
-            from: ethernet.from,
-            to: ethernet.to,
-            ethertype: frame.ethertype,
+        let cast = Cast {
+            ethernet,
             payload: frame.payload,
+            foreign: false,
         };
-        if !network.passes(c, &subject) {
-            network.drop_out(c, DropReason::RulesIn);
-            return Ok(true);
-        }
-        let payload_at = packet.len().saturating_sub(frame.payload.len());
-        let range = ethernet_in_place(packet, payload_at, ethernet)?;
-        if let Some(ethernet) = packet.get(range) {
-            network.deliver(c, ethernet);
+        let subject = cast.inbound(self.me, from);
+        if let Some(decision) = self.judge(network, &subject)
+            && self.carry_out(c, network, &subject, decision, Verdicts::Whole)
+        {
+            let payload_at = packet.len().saturating_sub(frame.payload.len());
+            let range = ethernet_in_place(packet, payload_at, ethernet)?;
+            self.deliver(c, network, packet.get(range).unwrap_or_default());
         }
         Ok(true)
     }
 
+    /// EXT_FRAME (network 5.4).
     fn ext_frame_in(
         &mut self,
         c: &mut dyn Carrier,
         from: Address,
         id: PacketId,
         packet: &mut [u8],
-    ) -> Result<bool, crate::wire::Malformed> {
+    ) -> Result<bool, Malformed> {
         let frame = ExtFrame::parse(packet.get(HEADER_LEN..).unwrap_or_default())?;
-        let nwid = frame.network;
-        if !self.gate(c, nwid, from, Some((Verb::ExtFrame, id))) {
+        let network = frame.network;
+        if !self.gate(c, network, from, Some((Verb::ExtFrame, id))) {
             return Ok(false);
         }
-        let me = self.me;
-        let Some(network) = self.networks.get_mut(&nwid) else {
-            return Ok(false);
-        };
         let ethernet = frame.ethernet;
+        let cast = Cast {
+            ethernet,
+            payload: frame.payload,
+            foreign: false,
+        };
         if !frame.payload.is_empty() {
-            if ethernet.from.is_zero() || ethernet.from == network.mac {
-                network.drop_out(c, DropReason::BadMac);
+            if ethernet.from.is_zero() || ethernet.from == derive::mac(network, self.me) {
+                self.count_out(c, network, DropReason::BadMac);
                 return Ok(true);
             }
-            let subject = Subject {
-                inbound: true,
-                source: from,
-                destination: Some(me),
-                from: ethernet.from,
-                to: ethernet.to,
-                ethertype: ethernet.ethertype,
-                payload: frame.payload,
+            let subject = cast.inbound(self.me, from);
+            let Some(decision) = self.judge(network, &subject) else {
+                return Ok(true);
             };
-            let decision = network.judge(c, &subject).filter(|d| d.pass);
-            let multicast = network
-                .config
-                .as_ref()
-                .is_some_and(|c| c.multicast_limit > 0);
-            let fits = ethernet.from == derive::mac(nwid, from)
-                && (ethernet.to == network.mac || (ethernet.to.is_multicast() && multicast));
-            match decision {
-                Some(decision) if decision.sup || fits => {
-                    deliver_ext(network, c, packet, frame.payload.len());
-                }
-                Some(_) => {
-                    network.drop_out(c, DropReason::BadMac);
+            if self.carry_out(c, network, &subject, decision, Verdicts::Whole) {
+                if !decision.sup && !self.macs_allowed(c, network, from, ethernet) {
+                    self.count_out(c, network, DropReason::BadMac);
                     return Ok(true);
                 }
-                None => network.drop_out(c, DropReason::RulesIn),
+                // The Ethernet header lies before the payload already.
+                let start = packet
+                    .len()
+                    .saturating_sub(frame.payload.len() + ETHERNET_LEN);
+                self.deliver(c, network, packet.get(start..).unwrap_or_default());
             }
         }
         if frame.flags & EXT_ACK != 0 {
@@ -456,260 +494,57 @@ impl Networks {
             reply[VERB_AT] = Verb::Ok as u8;
             let mut writer = Writer::new(&mut reply[HEADER_LEN..]);
             control::write_ok_head(&mut writer, Verb::ExtFrame, id)?;
-            writer.network_id(nwid)?;
+            writer.network_id(network)?;
             c.send(from, &mut reply, false);
         }
         Ok(true)
     }
 
-    fn multicast_in(
+    /// May an EXT_FRAME of `from` bear these MACs? What a bridge shows is learned.
+    fn macs_allowed(
         &mut self,
         c: &mut dyn Carrier,
+        id: NetworkId,
         from: Address,
-        id: PacketId,
-        packet: &mut [u8],
-    ) -> Result<bool, crate::wire::Malformed> {
-        let message = MulticastFrame::parse(packet.get(HEADER_LEN..).unwrap_or_default())?;
-        let (nwid, group, wanted) = (message.network, message.group, message.gather_limit);
-        if !self.gate(c, nwid, from, Some((Verb::MulticastFrame, id))) {
-            return Ok(false);
-        }
+        ethernet: Ethernet,
+    ) -> bool {
         let me = self.me;
-        let Some(network) = self.networks.get_mut(&nwid) else {
-            return Ok(false);
+        let Some(config) = self.config(id) else {
+            return false;
         };
-        if network
-            .config
-            .as_ref()
-            .is_none_or(|c| c.multicast_limit == 0)
-        {
-            network.drop_out(c, DropReason::MulticastOff);
-            return Ok(true);
+        let (multicast, bridge) = (config.multicast_limit > 0, config.is_bridge(me));
+        if ethernet.from != derive::mac(id, from) {
+            if !config.is_bridge(from) {
+                return false;
+            }
+            self.routes.learn(id, ethernet.from, from, c.now().mono);
+            // Differs from 1.14.1, which takes any destination here (network 8, 21).
+            return ethernet.to.is_multicast() || ethernet.to == derive::mac(id, me) || bridge;
         }
-        let source = message.from.unwrap_or_else(|| derive::mac(nwid, from));
-        let len = message.payload.len();
-        if (1..=MTU_MAX).contains(&len) {
-            let fits = group.mac.is_multicast()
-                && !source.is_zero()
-                && !source.is_multicast()
-                && source != network.mac;
-            if !fits {
-                network.drop_out(c, DropReason::BadMac);
-                return Ok(true);
-            }
-            let subject = Subject {
-                inbound: true,
-                source: from,
-                destination: Some(me),
-                from: source,
-                to: group.mac,
-                ethertype: message.ethertype,
-                payload: message.payload,
-            };
-            if source != derive::mac(nwid, from) {
-                // Bridges need a controller.
-                network.drop_out(c, DropReason::BadMac);
-            } else if network.passes(c, &subject) {
-                let ethernet = Ethernet {
-                    to: group.mac,
-                    from: source,
-                    ethertype: message.ethertype,
-                };
-                let payload_at = packet.len().saturating_sub(len);
-                let range = ethernet_in_place(packet, payload_at, ethernet)?;
-                if let Some(ethernet) = packet.get(range) {
-                    network.deliver(c, ethernet);
-                }
-            } else {
-                network.drop_out(c, DropReason::RulesIn);
-            }
+        if ethernet.to.is_multicast() {
+            multicast
         } else {
-            network.drop_out(c, DropReason::BadFrame);
+            bridge || ethernet.to == derive::mac(id, me)
         }
-        if wanted > 0 {
-            self.tell_members(
-                c,
-                from,
-                Verb::MulticastFrame,
-                id,
-                GroupKey {
-                    network: nwid,
-                    group,
-                },
-                wanted,
-            )?;
-        }
-        Ok(true)
     }
 
-    fn like_in(
-        &mut self,
-        c: &mut dyn Carrier,
-        from: Address,
-        packet: &mut [u8],
-    ) -> Result<bool, crate::wire::Malformed> {
-        let mut member = false;
-        let mut judged: Option<(NetworkId, bool)> = None;
-        for (network, group) in wire::likes(packet.get(HEADER_LEN..).unwrap_or_default())? {
-            let passes = match judged {
-                Some((id, passes)) if id == network => passes,
-                _ => {
-                    let joined = self.networks.get(&network).is_some();
-                    let passes = joined && self.gate(c, network, from, None);
-                    member |= passes;
-                    passes || c.am_upstream()
-                }
-            };
-            judged = Some((network, passes));
-            if passes && group.mac.is_multicast() {
-                self.listener(c, GroupKey { network, group }, from);
-            } else {
-                c.drop(DropReason::Ignored);
-            }
-        }
-        Ok(member)
-    }
-
-    fn gather_in(
-        &mut self,
-        c: &mut dyn Carrier,
-        from: Address,
-        id: PacketId,
-        packet: &mut [u8],
-    ) -> Result<bool, crate::wire::Malformed> {
-        let gather = Gather::parse(packet.get(HEADER_LEN..).unwrap_or_default())?;
-        let joined = self.networks.get(&gather.network).is_some();
-        let member = joined && self.gate(c, gather.network, from, None);
-        if gather.limit > 0 && (member || c.am_upstream()) {
-            let key = GroupKey {
-                network: gather.network,
-                group: gather.group,
-            };
-            self.tell_members(c, from, Verb::MulticastGather, id, key, gather.limit)?;
-        }
-        Ok(member)
-    }
-
-    /// OK with the members of a group that we know, ourselves first; nobody: no answer.
-    fn tell_members(
-        &mut self,
-        c: &mut dyn Carrier,
-        to: Address,
-        verb: Verb,
-        id: PacketId,
-        key: GroupKey,
-        limit: u32,
-    ) -> Result<(), crate::wire::Malformed> {
-        let now = c.now().mono;
-        let listening = self
-            .networks
-            .get(&key.network)
-            .is_some_and(|n| n.groups.binary_search(&key.group).is_ok());
-        self.recipients.clear();
-        self.recipients
-            .extend(self.listeners.of(key, now).filter(|a| *a != to));
-        let mut members = core::mem::take(&mut self.recipients);
-        shuffle(c.rng(), &mut members);
-        if listening {
-            members.insert(0, self.me);
-        }
-        let known = self.listeners.of(key, now).count() + usize::from(listening);
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        // One datagram: the asker may be old.
-        let mut reply = [0; 1400];
-        reply[VERB_AT] = Verb::Ok as u8;
-        let mut writer = Writer::new(&mut reply[HEADER_LEN..]);
-        control::write_ok_head(&mut writer, verb, id)?;
-        wire::write_answer_head(&mut writer, key.network, key.group)?;
-        if verb == Verb::MulticastFrame {
-            writer.u8(MulticastFrame::GATHER)?;
-        }
-        let total = u32::try_from(known).unwrap_or(u32::MAX);
-        let told = wire::write_result(&mut writer, total, members.iter().copied().take(limit))?;
-        self.recipients = members;
-        let end = HEADER_LEN + writer.len();
-        if told > 0
-            && let Some(reply) = reply.get_mut(..end)
-        {
-            c.send(to, reply, false);
-        }
-        Ok(())
-    }
-
-    /// We are no controller.
+    /// We are no controller; requests for networks of others get no answer.
     fn config_request_in(
         &mut self,
         c: &mut dyn Carrier,
         from: Address,
         id: PacketId,
         packet: &mut [u8],
-    ) {
+    ) -> Result<bool, Malformed> {
         let payload = packet.get(HEADER_LEN..).unwrap_or_default();
-        match crate::wire::cursor::Reader::new(payload).network_id() {
-            Ok(network) => {
-                let code = ErrorCode::UnsupportedOperation;
-                error(c, from, Verb::NetworkConfigRequest, id, code, network);
-            }
-            Err(_) => c.drop(DropReason::Malformed),
+        let network = Reader::new(payload).network_id()?;
+        if network.controller() == Some(self.me) {
+            let code = ErrorCode::UnsupportedOperation;
+            error(c, from, Verb::NetworkConfigRequest, id, code, network);
+        } else {
+            c.drop(DropReason::Ignored);
         }
-    }
-
-    /// OK to a request of ours.
-    pub(crate) fn inbound_ok(
-        &mut self,
-        c: &mut dyn Carrier,
-        _from: Address,
-        in_re: Verb,
-        _id: PacketId,
-        body: &[u8],
-    ) {
-        let parsed = match in_re {
-            Verb::MulticastGather => {
-                wire::parse_ok_gather(body).map(|(network, group, r)| (network, group, Some(r)))
-            }
-            Verb::MulticastFrame => wire::parse_ok_frame(body),
-            _ => return c.drop(DropReason::Ignored),
-        };
-        match parsed {
-            Ok((network, group, Some(result))) => {
-                if self.networks.get(&network).is_none() {
-                    return c.drop(DropReason::UnknownNetwork);
-                }
-                for member in result.members() {
-                    self.listener(c, GroupKey { network, group }, member);
-                }
-            }
-            Ok((_, _, None)) => {}
-            Err(_) => c.drop(DropReason::Malformed),
-        }
-    }
-
-    /// ERROR to a packet of ours.
-    pub(crate) fn inbound_error(
-        &mut self,
-        c: &mut dyn Carrier,
-        from: Address,
-        _in_re: Verb,
-        code: u8,
-        body: &[u8],
-    ) {
-        let mut reader = crate::wire::cursor::Reader::new(body);
-        if code == ErrorCode::UnwantedMulticast as u8
-            && let (Ok(network), Ok(mac), Ok(adi)) =
-                (reader.network_id(), reader.mac(), reader.u32())
-        {
-            let group = Group { mac, adi };
-            return self.listeners.remove(GroupKey { network, group }, from);
-        }
-        c.drop(DropReason::Ignored);
-    }
-}
-
-/// In an EXT_FRAME the Ethernet header lies before the payload already.
-fn deliver_ext(network: &mut Network, c: &mut dyn Carrier, packet: &[u8], payload: usize) {
-    let start = packet.len().saturating_sub(payload + ETHERNET_LEN);
-    if let Some(ethernet) = packet.get(start..) {
-        network.deliver(c, ethernet);
+        Ok(false)
     }
 }
 

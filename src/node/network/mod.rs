@@ -1,20 +1,30 @@
 //! Networks: which we are on, and what becomes of their frames (network 1, 5, 6).
 //!
 //! Ad-hoc networks are whole. A network with a controller is joined and waits for its
-//! configuration.
+//! configuration; whatever a configuration may say about frames is obeyed.
+//!
+//! Bounds: `Limits::networks`; the tables of each network and of all together state theirs.
 
+mod bridge;
 mod config;
 mod frames;
+mod listeners;
+mod member;
 mod multicast;
 mod ndp;
 pub mod rules;
+mod spread;
+#[cfg(test)]
+mod tests;
 
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use self::config::IpNet;
+use self::bridge::Routes;
 use self::config::{AdHoc, Config};
-use self::multicast::{Listeners, Queue};
+pub use self::config::{IpNet, Route};
+use self::member::{Members, Refusals};
+use self::multicast::{Behind, Gathers, Listeners, Queue};
 use super::Full;
 use super::io::{DropReason, Event};
 use crate::base::{Address, Limits, Mac, Mono, NetworkId, Now, Table};
@@ -34,8 +44,6 @@ const LIKES_MAX: usize = 64;
 pub(crate) trait Carrier {
     /// Both clocks.
     fn now(&self) -> Now;
-    /// Our address.
-    fn me(&self) -> Address;
     /// All randomness.
     fn rng(&mut self) -> &mut Rng;
     /// Sends a plain packet: verb at byte 27, payload behind it. Sealed in place, or kept as a
@@ -47,6 +55,8 @@ pub(crate) trait Carrier {
     fn am_upstream(&self) -> bool;
     /// Is the identity of `peer` known?
     fn knows(&self, peer: Address) -> bool;
+    /// Latency of a peer with a direct path; unmeasured: large. `None`: no path.
+    fn latency_ms(&self, peer: Address) -> Option<u32>;
     /// An Ethernet frame for a tap.
     fn deliver(&mut self, network: NetworkId, ethernet: &[u8]);
     /// Counts a drop.
@@ -101,6 +111,35 @@ pub struct Counters {
     pub dropped_in: u64,
     /// Frames from members that were not delivered.
     pub dropped_out: u64,
+    reasons: [u64; Self::REASONS.len()],
+}
+
+impl Counters {
+    /// Why frames of a network may go no further.
+    pub const REASONS: [DropReason; 9] = [
+        DropReason::NoConfig,
+        DropReason::NotMember,
+        DropReason::RulesOut,
+        DropReason::RulesIn,
+        DropReason::BadMac,
+        DropReason::BadFrame,
+        DropReason::MulticastOff,
+        DropReason::MulticastFull,
+        DropReason::NoBridge,
+    ];
+
+    /// Drops for one of [`Self::REASONS`]; 0 for others.
+    pub fn drops(&self, reason: DropReason) -> u64 {
+        let mut all = Self::REASONS.iter().zip(self.reasons);
+        all.find(|(r, _)| **r == reason).map_or(0, |(_, n)| n)
+    }
+
+    fn count(&mut self, reason: DropReason) {
+        let mut all = Self::REASONS.iter().zip(&mut self.reasons);
+        if let Some((_, n)) = all.find(|(r, _)| **r == reason) {
+            *n = n.wrapping_add(1);
+        }
+    }
 }
 
 /// What the owner may see of a network.
@@ -126,6 +165,8 @@ pub struct NetworkView<'a> {
     pub revision: u64,
     /// Managed addresses.
     pub addresses: &'a [IpNet],
+    /// Routes into the network.
+    pub routes: &'a [Route],
     /// Groups we listen to.
     pub groups: &'a [Group],
     /// Most recipients of a multicast frame; 0: off.
@@ -134,12 +175,6 @@ pub struct NetworkView<'a> {
     pub members: usize,
     /// Counters.
     pub counters: Counters,
-}
-
-/// A member we have met.
-struct Member {
-    heard: Mono,
-    announced: Option<Mono>,
 }
 
 struct Network {
@@ -151,8 +186,9 @@ struct Network {
     tap_groups: Vec<Group>,
     /// All groups we listen to, sorted.
     groups: Vec<Group>,
-    members: Table<Address, Member>,
+    members: Members,
     counters: Counters,
+    /// Our groups are announced to all again; `None`: multicast is off.
     announce: Option<Mono>,
 }
 
@@ -163,13 +199,22 @@ pub(crate) struct Verdict {
     pub(crate) member: bool,
 }
 
+/// All networks of a node.
 pub(crate) struct Networks {
     me: Address,
     limits: Limits,
     networks: Table<NetworkId, Network>,
     listeners: Listeners,
+    gathers: Gathers,
     waiting: Queue,
+    behind: Behind,
+    routes: Routes,
+    refusals: Refusals,
+    /// For rules that let only some frames pass.
+    lots: rules::Lots,
+    /// Used again for each list of recipients.
     recipients: Vec<Address>,
+    /// One packet.
     scratch: Vec<u8>,
     seed: u64,
 }
@@ -186,44 +231,67 @@ impl Networks {
             limits: *limits,
             networks: Table::new(limits.networks, seed),
             listeners: Listeners::new(listeners, seed),
+            gathers: Gathers::new(limits.multicast_waiting, seed),
             waiting: Queue::new(limits.multicast_waiting),
+            behind: Behind::new(limits.groups_per_network, seed),
+            routes: Routes::new(limits.bridge_routes, seed),
+            refusals: Refusals::new(limits.refusals, seed),
+            lots: rules::Lots::new(seed),
             recipients: Vec::new(),
             scratch: alloc::vec![0; PACKET_MAX],
             seed,
         }
     }
 
+    /// Becomes a member, or waits to become one.
     pub(crate) fn join(&mut self, c: &mut dyn Carrier, id: NetworkId) -> Result<(), Full> {
-        if self.networks.get(&id).is_some() {
+        if self.is_joined(id) {
             return Ok(());
         }
-        let (status, config) = match config::ad_hoc(id, self.me) {
-            AdHoc::Yes(config) => (NetworkStatus::Ok, Some(config)),
-            AdHoc::Invalid => (NetworkStatus::NotFound, None),
-            AdHoc::No => (NetworkStatus::RequestingConfiguration, None),
+        let made = config::ad_hoc(id, self.me);
+        let status = match made {
+            AdHoc::Invalid => NetworkStatus::NotFound,
+            AdHoc::Yes(_) | AdHoc::No => NetworkStatus::RequestingConfiguration,
         };
         let network = Network {
             id,
             status,
             mac: derive::mac(id, self.me),
-            config,
+            config: None,
             tap_groups: Vec::new(),
             groups: Vec::new(),
-            members: Table::new(self.limits.members_per_network, self.seed),
+            members: Members::new(self.limits.members_per_network, self.seed),
             counters: Counters::default(),
             announce: None,
         };
         self.networks.insert(id, network).map_err(|_| Full)?;
-        c.event(Event::Network(id));
-        self.groups_changed(c, id);
+        // Nothing in it depends on the time, so it is made once and not every minute.
+        match made {
+            AdHoc::Yes(config) => self.install(c, id, config),
+            AdHoc::Invalid | AdHoc::No => c.event(Event::Network(id)),
+        }
         Ok(())
     }
 
+    /// Puts a configuration into force.
+    fn install(&mut self, c: &mut dyn Carrier, id: NetworkId, config: Config) {
+        if let Some(network) = self.networks.get_mut(&id) {
+            network.status = NetworkStatus::Ok;
+            network.config = Some(config);
+            c.event(Event::Network(id));
+            self.groups_changed(c, id);
+        }
+    }
+
+    /// Forgets a network. `false`: was not on it.
     pub(crate) fn leave(&mut self, c: &mut dyn Carrier, id: NetworkId) -> bool {
         if self.networks.remove(&id).is_none() {
             return false;
         }
         self.waiting.forget_network(id);
+        self.gathers.forget_network(id);
+        self.behind.forget_network(id);
+        self.routes.forget_network(id);
         if !c.am_upstream() {
             self.listeners.forget_network(id);
         }
@@ -241,7 +309,7 @@ impl Networks {
         }
     }
 
-    /// Makes the list of groups anew and announces what is new in it.
+    /// Makes the list of groups anew and announces what is new in it (network 6.1, 6.2).
     fn groups_changed(&mut self, c: &mut dyn Carrier, id: NetworkId) {
         let Some(network) = self.networks.get_mut(&id) else {
             return;
@@ -251,72 +319,61 @@ impl Networks {
         };
         let mut groups = network.tap_groups.clone();
         groups.extend(config.addresses.iter().map(|a| derive::group_of_ip(a.ip)));
+        groups.extend(self.behind.of(id));
         if config.broadcast() {
             groups.push(Group::BROADCAST);
         }
         groups.sort_unstable();
         groups.dedup();
-        if groups == network.groups {
-            return;
-        }
-        let before = core::mem::replace(&mut network.groups, groups);
+        let mut before = core::mem::replace(&mut network.groups, groups);
         if config.multicast_limit == 0 {
+            network.announce = None;
             return;
         }
-        let new: Vec<Group> = network
-            .groups
-            .iter()
-            .filter(|g| before.binary_search(g).is_err())
-            .copied()
-            .collect();
-        network
-            .announce
-            .get_or_insert(c.now().mono.after(ANNOUNCE_MS));
-        self.audience(c, id);
-        let audience = core::mem::take(&mut self.recipients);
-        for to in &audience {
-            self.like(c, *to, id, &new);
+        if network.announce.is_none() {
+            // Nobody has been told of any.
+            before.clear();
+            network.announce = Some(c.now().mono.after(ANNOUNCE_MS));
         }
-        self.recipients = audience;
+        let is_new = |g: &&Group| before.binary_search(g).is_err();
+        let new: Vec<Group> = network.groups.iter().filter(is_new).copied().collect();
+        if !new.is_empty() {
+            self.announce(c, id, Some(&new));
+        }
     }
 
-    /// Who must know our groups, into `self.recipients`: upstreams, anchors, members.
-    fn audience(&mut self, c: &mut dyn Carrier, id: NetworkId) {
-        self.recipients.clear();
-        let upstreams = (0..).map_while(|n| c.upstream(n));
-        self.recipients.extend(upstreams);
+    /// Tells the new groups, or all of them, to whoever must know: upstreams, controller, anchors
+    /// and replicators, members.
+    fn announce(&mut self, c: &mut dyn Carrier, id: NetworkId, new: Option<&[Group]>) {
+        let now = c.now().mono;
         let Some(network) = self.networks.get_mut(&id) else {
             return;
         };
+        // Whoever is told all need not be told again when met.
+        let whole = new.is_none_or(|new| new.len() == network.groups.len());
+        let audience = &mut self.recipients;
+        audience.clear();
+        audience.extend((0..).map_while(|n| c.upstream(n)));
+        audience.extend(id.controller());
         if let Some(config) = &network.config {
-            self.recipients
-                .extend(config.anchors().filter(|a| *a != self.me));
+            audience.extend(config.anchors().chain(config.replicators()));
         }
-        let now = c.now().mono;
-        for (address, member) in network.members.iter_mut() {
-            if c.knows(*address) {
-                member.announced = Some(now);
-                self.recipients.push(*address);
-            }
-        }
-        self.recipients.sort_unstable();
-        self.recipients.dedup();
-    }
-
-    fn like(&mut self, c: &mut dyn Carrier, to: Address, id: NetworkId, groups: &[Group]) {
-        for part in groups.chunks(LIKES_MAX) {
-            let mut packet = [0; HEADER_LEN + LIKES_MAX * wire::LIKE_LEN];
-            packet[VERB_AT] = Verb::MulticastLike as u8;
-            let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
-            for group in part {
-                if wire::write_like(&mut writer, id, *group).is_err() {
-                    return;
+        let Network {
+            config, members, ..
+        } = network;
+        for (address, member) in members.iter_mut() {
+            if c.knows(address) && is_member(config.as_ref(), address) {
+                if whole {
+                    member.announced = Some(now);
                 }
+                audience.push(address);
             }
-            let end = HEADER_LEN + writer.len();
-            if let Some(packet) = packet.get_mut(..end) {
-                c.send(to, packet, true);
-            }
+        }
+        audience.sort_unstable();
+        audience.dedup();
+        audience.retain(|a| *a != self.me);
+        for to in audience {
+            like(c, *to, id, new.unwrap_or(&network.groups));
         }
     }
 
@@ -327,67 +384,33 @@ impl Networks {
         let Some(network) = self.networks.get_mut(&id) else {
             return;
         };
-        let members = &mut network.members;
-        if members.get(&peer).is_none() {
-            if members.is_full()
-                && let Some(stalest) = members.iter().min_by_key(|(_, m)| m.heard).map(|(a, _)| *a)
-            {
-                members.remove(&stalest);
-            }
-            let _ = members.insert(
-                peer,
-                Member {
-                    heard: now,
-                    announced: None,
-                },
-            );
-        }
-        let Some(member) = members.get_mut(&peer) else {
+        let Some(member) = network.members.meet(peer, now) else {
             return;
         };
-        member.heard = now;
-        let multicast = network
-            .config
-            .as_ref()
-            .is_some_and(|c| c.multicast_limit > 0);
-        if !multicast
-            || member
-                .announced
-                .is_some_and(|at| now.since(at) < ANNOUNCE_MS)
-        {
-            return;
-        }
-        member.announced = Some(now);
-        let groups = core::mem::take(&mut network.groups);
-        self.like(c, peer, id, &groups);
-        if let Some(network) = self.networks.get_mut(&id) {
-            network.groups = groups;
+        let told = |at| now.since(at) < ANNOUNCE_MS;
+        if network.announce.is_some() && !member.announced.is_some_and(told) {
+            member.announced = Some(now);
+            like(c, peer, id, &network.groups);
         }
     }
 
-    /// Our upstreams can be reached (again): they learn our groups now.
+    /// One of our upstreams can be reached (again): it learns our groups now, and is asked for
+    /// the members that frames wait for.
     pub(crate) fn upstream_up(&mut self, c: &mut dyn Carrier, upstream: Address) {
-        let mut at = 0;
-        while let Some((slot, &id, _)) = self.networks.next_from(at) {
-            at = slot.index() + 1;
-            let Some(network) = self.networks.get_mut(&id) else {
-                continue;
-            };
+        for (id, network) in self.networks.iter() {
             if network.announce.is_some() {
-                let groups = core::mem::take(&mut network.groups);
-                self.like(c, upstream, id, &groups);
-                if let Some(network) = self.networks.get_mut(&id) {
-                    network.groups = groups;
-                }
+                like(c, upstream, *id, &network.groups);
             }
         }
+        self.ask_upstream(c, upstream);
     }
 
+    /// When [`Self::handle_timeout`] wants to be called.
     pub(crate) fn next_deadline(&self) -> Option<Mono> {
         let announce = self.networks.iter().filter_map(|(_, n)| n.announce).min();
         let gather = (0..)
             .map_while(|n| self.waiting.hungry(n))
-            .filter_map(|key| self.listeners.gather_at(key))
+            .filter_map(|key| self.gathers.again(key))
             .min();
         [announce, gather, self.waiting.deadline()]
             .into_iter()
@@ -395,15 +418,14 @@ impl Networks {
             .min()
     }
 
+    /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, c: &mut dyn Carrier) {
         let now = c.now().mono;
         self.waiting.expire(now);
         let mut n = 0;
         while let Some(key) = self.waiting.hungry(n) {
             n += 1;
-            if self.listeners.gather_at(key).is_some_and(|at| at <= now) {
-                self.gather(c, key, 0);
-            }
+            self.gather_again(c, key);
         }
         let mut at = 0;
         while let Some((slot, &id, network)) = self.networks.next_from(at) {
@@ -411,31 +433,87 @@ impl Networks {
             if network.announce.is_none_or(|due| due > now) {
                 continue;
             }
-            self.audience(c, id);
-            let audience = core::mem::take(&mut self.recipients);
-            let Some(network) = self.networks.get_mut(&id) else {
-                continue;
-            };
-            network.announce = Some(now.after(ANNOUNCE_MS));
-            let groups = core::mem::take(&mut network.groups);
-            for to in &audience {
-                self.like(c, *to, id, &groups);
-            }
+            self.behind.expire(now);
             if let Some(network) = self.networks.get_mut(&id) {
-                network.groups = groups;
+                network.announce = Some(now.after(ANNOUNCE_MS));
+                network.members.expire(now);
             }
-            self.recipients = audience;
+            self.groups_changed(c, id);
+            self.announce(c, id, None);
         }
     }
 
+    /// All networks, by slot.
     pub(crate) fn iter(&self) -> impl Iterator<Item = NetworkView<'_>> {
         self.networks
             .iter()
             .map(|(_, network)| network.view(self.me))
     }
 
+    /// A network.
     pub(crate) fn get(&self, id: NetworkId) -> Option<NetworkView<'_>> {
         self.networks.get(&id).map(|network| network.view(self.me))
+    }
+}
+
+/// What the other files of this module need of a network.
+impl Networks {
+    fn is_joined(&self, id: NetworkId) -> bool {
+        self.networks.find(&id).is_some()
+    }
+
+    /// What is in force.
+    fn config(&self, id: NetworkId) -> Option<&Config> {
+        self.networks.get(&id)?.config.as_ref()
+    }
+
+    /// A frame of the tap goes no further.
+    fn count_in(&mut self, c: &mut dyn Carrier, id: NetworkId, reason: DropReason) {
+        match self.networks.get_mut(&id) {
+            Some(network) => network.drop_in(c, reason),
+            None => c.drop(reason),
+        }
+    }
+
+    /// A frame of a member goes no further.
+    fn count_out(&mut self, c: &mut dyn Carrier, id: NetworkId, reason: DropReason) {
+        match self.networks.get_mut(&id) {
+            Some(network) => network.drop_out(c, reason),
+            None => c.drop(reason),
+        }
+    }
+
+    /// A frame for the tap.
+    fn deliver(&mut self, c: &mut dyn Carrier, id: NetworkId, ethernet: &[u8]) {
+        if let Some(network) = self.networks.get_mut(&id) {
+            let counters = &mut network.counters;
+            counters.frames_out = counters.frames_out.wrapping_add(1);
+            counters.bytes_out = counters.bytes_out.wrapping_add(ethernet.len() as u64);
+            c.deliver(id, ethernet);
+        }
+    }
+}
+
+/// One of the networks: may `peer` take part in what `config` governs? Without a certificate on
+/// public networks alone.
+fn is_member(config: Option<&Config>, _peer: Address) -> bool {
+    config.is_some_and(|c| c.public)
+}
+
+fn like(c: &mut dyn Carrier, to: Address, id: NetworkId, groups: &[Group]) {
+    for part in groups.chunks(LIKES_MAX) {
+        let mut packet = [0; HEADER_LEN + LIKES_MAX * wire::LIKE_LEN];
+        packet[VERB_AT] = Verb::MulticastLike as u8;
+        let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
+        for group in part {
+            if wire::write_like(&mut writer, id, *group).is_err() {
+                return;
+            }
+        }
+        let end = HEADER_LEN + writer.len();
+        if let Some(packet) = packet.get_mut(..end) {
+            c.send(to, packet, true);
+        }
     }
 }
 
@@ -453,6 +531,7 @@ impl Network {
             bridge: config.is_some_and(|c| c.is_bridge(me)),
             revision: config.map_or(0, |c| c.revision),
             addresses: config.map_or(&[], |c| &c.addresses),
+            routes: config.map_or(&[], |c| &c.routes),
             groups: &self.groups,
             multicast_limit: config.map_or(0, |c| c.multicast_limit),
             members: self.members.len(),
@@ -460,25 +539,21 @@ impl Network {
         }
     }
 
-    /// May `peer` take part? Certificates are for networks with a controller.
-    fn admits(&self, _peer: Address) -> bool {
-        self.config.as_ref().is_some_and(|c| c.public)
+    /// The gate (network 3.3).
+    fn is_member(&self, peer: Address) -> bool {
+        is_member(self.config.as_ref(), peer)
     }
 
     fn drop_in(&mut self, c: &mut dyn Carrier, reason: DropReason) {
         self.counters.dropped_in = self.counters.dropped_in.wrapping_add(1);
+        self.counters.count(reason);
         c.drop(reason);
     }
 
     fn drop_out(&mut self, c: &mut dyn Carrier, reason: DropReason) {
         self.counters.dropped_out = self.counters.dropped_out.wrapping_add(1);
+        self.counters.count(reason);
         c.drop(reason);
-    }
-
-    fn deliver(&mut self, c: &mut dyn Carrier, ethernet: &[u8]) {
-        self.counters.frames_out = self.counters.frames_out.wrapping_add(1);
-        self.counters.bytes_out = self.counters.bytes_out.wrapping_add(ethernet.len() as u64);
-        c.deliver(self.id, ethernet);
     }
 }
 
@@ -495,8 +570,14 @@ pub struct AdHocView {
     pub multicast_limit: u32,
     /// Flags of the configuration.
     pub flags: u64,
+    /// Anybody may take part.
+    pub public: bool,
+    /// Window of credentials.
+    pub window_ms: u64,
     /// Revision of the configuration.
     pub revision: u64,
+    /// Routes into the network.
+    pub routes: Vec<Route>,
     /// Binary rules.
     pub rules: Vec<u8>,
     /// Managed addresses.
@@ -513,7 +594,10 @@ pub fn ad_hoc_view(id: NetworkId, me: Address) -> AdHocView {
         mtu: config::MTU_DEFAULT,
         multicast_limit: 0,
         flags: 0,
+        public: false,
+        window_ms: 0,
         revision: 0,
+        routes: Vec::new(),
         rules: Vec::new(),
         addresses: Vec::new(),
         specialists: Vec::new(),
@@ -527,6 +611,9 @@ pub fn ad_hoc_view(id: NetworkId, me: Address) -> AdHocView {
             view.mtu = config.mtu;
             view.multicast_limit = config.multicast_limit;
             view.flags = config.flags;
+            view.public = config.public;
+            view.window_ms = config.window_ms;
+            view.routes = config.routes;
             view.revision = config.revision;
             view.rules = config.rules.into();
             view.addresses = config.addresses.as_slice().into();

@@ -1,194 +1,129 @@
-//! Who listens to which group, and frames that wait for listeners (network 6).
+//! What sending a multicast frame leaves behind: questions for members, frames that wait for
+//! them, groups of hosts behind our bridge (network 6.2, 6.3).
 
 use alloc::vec::Vec;
 
-use crate::base::{Address, Mono, NetworkId, Table, table};
+pub(crate) use super::listeners::{GroupKey, Listeners};
+use crate::base::{Address, Mono, NetworkId, Table};
 use crate::crypto::rng::Rng;
 use crate::wire::multicast::Group;
 
-/// A LIKE is good for so long.
-const LIKE_MS: u64 = 600_000;
 /// A frame waits for members so long.
 const WAIT_MS: u64 = 5_000;
-/// Pauses between explicit gathers while nobody is known and frames wait.
+/// Pauses between explicit gathers while nobody is known and frames wait. Real nodes ask once
+/// and wait for the next frame, so that a node whose group was not announced in time is found
+/// a second later at best.
 const GATHER_MS: [u64; 4] = [250, 1_000, 2_000, 5_000];
 /// Pause between explicit gathers for a group with members.
-pub(crate) const GATHER_FULL_MS: u64 = 60_000;
-/// Most members of one group that are kept.
-const GROUP_MAX: usize = 512;
+const GATHER_FULL_MS: u64 = 60_000;
+/// A group of hosts behind us is announced so long after its last use.
+const BEHIND_MS: u64 = 1_200_000;
 
-/// A group of a network.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct GroupKey {
-    pub(crate) network: NetworkId,
-    pub(crate) group: Group,
-}
-
-impl table::Key for GroupKey {
-    fn mix(&self) -> u64 {
-        (self.network, (self.group.mac, self.group.adi)).mix()
-    }
-}
-
-#[derive(Default)]
-struct Members {
-    /// In order of the last LIKE.
-    list: Vec<(Address, Mono)>,
-    /// Last explicit gather.
-    gathered: Option<Mono>,
+#[derive(Clone, Copy)]
+struct Asked {
+    at: Mono,
+    /// Since members were known or nobody asked for a while.
     attempts: u8,
 }
 
-/// Who listens, as told by LIKEs and gathers.
-///
-/// Cap: so many (network, group, member) triples and a sixteenth as many groups; of a full table the group with the most
-/// members loses its stalest one. Members fill it; at a root anybody does.
-pub(crate) struct Listeners {
-    groups: Table<GroupKey, Members>,
-    cap: usize,
-    total: usize,
+impl Asked {
+    /// When to ask again while nobody is known.
+    fn again(self) -> Mono {
+        let n = usize::from(self.attempts).saturating_sub(1);
+        let last = GATHER_MS.len() - 1;
+        self.at.after(GATHER_MS[n.min(last)])
+    }
 }
 
-impl Listeners {
-    pub(crate) fn new(cap: usize, seed: u64) -> Self {
+/// When which group was gathered for.
+///
+/// Cap: four groups per waiting frame; only our own taps fill it; the oldest goes, which may be
+/// asked for again at once then.
+pub(crate) struct Gathers {
+    table: Table<GroupKey, Asked>,
+}
+
+impl Gathers {
+    pub(crate) fn new(frames: usize, seed: u64) -> Self {
         Self {
-            groups: Table::new((cap / 16).max(64), seed),
-            cap: cap.max(1),
-            total: 0,
+            table: Table::new(frames.saturating_mul(4).max(16), seed),
         }
-    }
-
-    /// `member` said it listens, or somebody said so of it.
-    pub(crate) fn add(&mut self, key: GroupKey, member: Address, now: Mono) {
-        if let Some(members) = self.groups.get_mut(&key) {
-            let known = members.list.iter().position(|m| m.0 == member);
-            let full = members.list.len() >= GROUP_MAX;
-            if known.is_some() || full {
-                members.list.remove(known.unwrap_or(0));
-                members.list.push((member, now));
-                return;
-            }
-        }
-        let room = self.groups.get(&key).is_some() || !self.groups.is_full();
-        if self.total >= self.cap || !room {
-            self.evict(now);
-        }
-        if self.groups.get(&key).is_none() && self.groups.insert(key, Members::default()).is_err() {
-            return;
-        }
-        if let Some(members) = self.groups.get_mut(&key) {
-            members.list.push((member, now));
-            self.total += 1;
-        }
-    }
-
-    fn evict(&mut self, now: Mono) {
-        let before = self.total;
-        self.expire(now);
-        if self.total < before {
-            return;
-        }
-        let fullest = self
-            .groups
-            .iter()
-            .max_by_key(|(_, m)| m.list.len())
-            .map(|(k, _)| *k);
-        if let Some(members) = fullest.and_then(|key| self.groups.get_mut(&key))
-            && !members.list.is_empty()
-        {
-            members.list.remove(0);
-            self.total -= 1;
-        }
-    }
-
-    fn expire(&mut self, now: Mono) {
-        let mut total = 0;
-        self.groups.retain(|_, members| {
-            members.list.retain(|m| now.since(m.1) < LIKE_MS);
-            total += members.list.len();
-            !members.list.is_empty() || members.gathered.is_some_and(|g| now.since(g) < LIKE_MS)
-        });
-        self.total = total;
-    }
-
-    pub(crate) fn remove(&mut self, key: GroupKey, member: Address) {
-        if let Some(members) = self.groups.get_mut(&key) {
-            let before = members.list.len();
-            members.list.retain(|m| m.0 != member);
-            self.total -= before - members.list.len();
-        }
-    }
-
-    pub(crate) fn forget_network(&mut self, network: NetworkId) {
-        self.groups.retain(|key, _| key.network != network);
-        self.total = self.groups.iter().map(|(_, m)| m.list.len()).sum();
-    }
-
-    /// Fresh members, the newest first.
-    pub(crate) fn of(&self, key: GroupKey, now: Mono) -> impl Iterator<Item = Address> {
-        let list = self.groups.get(&key).map_or(&[][..], |m| &m.list);
-        list.iter()
-            .rev()
-            .filter(move |m| now.since(m.1) < LIKE_MS)
-            .map(|m| m.0)
     }
 
     /// May the group be gathered for now? Remembers that it was. `any`: members are known.
-    pub(crate) fn gather(&mut self, key: GroupKey, any: bool, now: Mono) -> bool {
-        if self.groups.get(&key).is_none() && self.groups.insert(key, Members::default()).is_err() {
+    pub(crate) fn pass(&mut self, key: GroupKey, any: bool, now: Mono) -> bool {
+        let before = self.table.get(&key).copied();
+        let due = before.is_none_or(|asked| {
+            let due = if any {
+                asked.at.after(GATHER_FULL_MS)
+            } else {
+                asked.again()
+            };
+            due <= now
+        });
+        if !due {
             return false;
         }
-        let Some(members) = self.groups.get_mut(&key) else {
-            return false;
-        };
-        let last = *GATHER_MS.last().unwrap_or(&WAIT_MS);
-        let pause = if any {
-            GATHER_FULL_MS
-        } else {
-            match members.attempts.checked_sub(1) {
-                None => 0,
-                Some(n) => GATHER_MS.get(usize::from(n)).copied().unwrap_or(last),
+        if before.is_none() && self.table.is_full() {
+            let oldest = self.table.iter().min_by_key(|(_, asked)| asked.at);
+            if let Some(oldest) = oldest.map(|(key, _)| *key) {
+                self.table.remove(&oldest);
             }
-        };
-        if members.gathered.is_some_and(|at| now.since(at) < pause) {
-            return false;
         }
-        members.gathered = Some(now);
-        members.attempts = if any {
-            0
-        } else {
-            members.attempts.saturating_add(1)
+        let attempts = match before {
+            Some(asked) if !any && now.since(asked.at) < GATHER_FULL_MS => {
+                asked.attempts.saturating_add(1)
+            }
+            _ => 1,
         };
+        let _ = self.table.insert(key, Asked { at: now, attempts });
         true
     }
 
     /// When a group without members may be gathered for again.
-    pub(crate) fn gather_at(&self, key: GroupKey) -> Option<Mono> {
-        let members = self.groups.get(&key)?;
-        let n = usize::from(members.attempts.checked_sub(1)?);
-        let pause = GATHER_MS.get(n).or(GATHER_MS.last())?;
-        members.gathered.map(|at| at.after(*pause))
+    pub(crate) fn again(&self, key: GroupKey) -> Option<Mono> {
+        self.table.get(&key).map(|asked| asked.again())
+    }
+
+    pub(crate) fn forget_network(&mut self, network: NetworkId) {
+        self.table.retain(|key, _| key.network != network);
     }
 }
 
 /// A frame that more members are to get when they become known.
 pub(crate) struct Waiting {
     pub(crate) key: GroupKey,
-    pub(crate) until: Mono,
+    until: Mono,
     /// Who has it already.
     pub(crate) sent: Vec<Address>,
     /// Most recipients.
-    pub(crate) limit: usize,
+    limit: usize,
+    /// Nobody listened when it came.
+    hungry: bool,
+    /// The source MAC is sent along.
+    pub(crate) foreign: bool,
     /// The Ethernet frame.
     pub(crate) frame: Vec<u8>,
 }
 
-/// Cap: `Limits::multicast_waiting` frames; the oldest goes. Only our own taps fill it. Buffers
-/// are kept and used again.
+/// Frames that wait.
+///
+/// Cap: `Limits::multicast_waiting` frames; the oldest goes
+/// ([`MulticastFull`](crate::node::io::DropReason::MulticastFull)). Our own taps fill it, and
+/// members that ask a replicator. Buffers are kept and used again.
 pub(crate) struct Queue {
     frames: Vec<Waiting>,
     spare: Vec<(Vec<u8>, Vec<Address>)>,
     cap: usize,
+}
+
+/// What a frame waits for.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) key: GroupKey,
+    pub(crate) limit: usize,
+    pub(crate) hungry: bool,
+    pub(crate) foreign: bool,
 }
 
 impl Queue {
@@ -200,43 +135,55 @@ impl Queue {
         }
     }
 
-    /// Keeps a copy; `true` if the oldest had to go for it.
+    /// Keeps a copy; the network whose oldest frame had to go for it, if one had to.
     pub(crate) fn push(
         &mut self,
-        key: GroupKey,
-        frame: &[u8],
+        wanted: Wanted,
+        frame: [&[u8]; 2],
         sent: &[Address],
-        limit: usize,
         now: Mono,
-    ) -> bool {
-        let evicted = self.frames.len() >= self.cap;
-        if evicted {
+    ) -> Option<NetworkId> {
+        let mut evicted = None;
+        if self.frames.len() >= self.cap {
             let oldest = self.frames.remove(0);
+            evicted = Some(oldest.key.network);
             self.spare.push((oldest.frame, oldest.sent));
         }
         let (mut copy, mut list) = self.spare.pop().unwrap_or_default();
         copy.clear();
-        copy.extend_from_slice(frame);
+        for part in frame {
+            copy.extend_from_slice(part);
+        }
         list.clear();
         list.extend_from_slice(sent);
+        let Wanted {
+            key,
+            limit,
+            hungry,
+            foreign,
+        } = wanted;
         self.frames.push(Waiting {
             key,
             until: now.after(WAIT_MS),
             sent: list,
             limit,
+            hungry,
+            foreign,
             frame: copy,
         });
         evicted
     }
 
-    /// Takes out the frames of a group that `member` has not got yet, one by one; the caller
-    /// puts each back.
+    /// Takes out the oldest frame of a group that `member` has not got yet, and counts it among
+    /// those who have; the caller puts it back.
     pub(crate) fn take(&mut self, key: GroupKey, member: Address) -> Option<Waiting> {
-        let at = self
-            .frames
-            .iter()
-            .position(|w| w.key == key && w.sent.len() < w.limit && !w.sent.contains(&member))?;
-        Some(self.frames.remove(at))
+        let wants =
+            |w: &Waiting| w.key == key && w.sent.len() < w.limit && !w.sent.contains(&member);
+        let at = self.frames.iter().position(wants)?;
+        let mut waiting = self.frames.remove(at);
+        waiting.sent.push(member);
+        waiting.hungry = false;
+        Some(waiting)
     }
 
     pub(crate) fn put_back(&mut self, waiting: Waiting) {
@@ -245,34 +192,205 @@ impl Queue {
     }
 
     pub(crate) fn expire(&mut self, now: Mono) {
-        while let Some(at) = self.frames.iter().position(|w| w.until <= now) {
+        self.drop_if(|w| w.until <= now);
+    }
+
+    pub(crate) fn forget_network(&mut self, network: NetworkId) {
+        self.drop_if(|w| w.key.network == network);
+    }
+
+    fn drop_if(&mut self, mut gone: impl FnMut(&Waiting) -> bool) {
+        while let Some(at) = self.frames.iter().position(&mut gone) {
             let gone = self.frames.remove(at);
             self.spare.push((gone.frame, gone.sent));
         }
     }
 
-    pub(crate) fn forget_network(&mut self, network: NetworkId) {
-        self.frames.retain(|w| w.key.network != network);
-    }
-
-    /// Group number `n` for which frames wait that nobody has got.
+    /// Group number `n` for which frames wait that found no listener.
     pub(crate) fn hungry(&self, n: usize) -> Option<GroupKey> {
-        self.frames
-            .iter()
-            .filter(|w| w.sent.is_empty())
-            .map(|w| w.key)
-            .nth(n)
+        let mut hungry = self.frames.iter().filter(|w| w.hungry);
+        hungry.nth(n).map(|w| w.key)
     }
 
     pub(crate) fn deadline(&self) -> Option<Mono> {
-        self.frames.iter().map(|w| w.until).min()
+        self.frames.first().map(|w| w.until)
+    }
+}
+
+/// Groups of hosts behind us, announced as if they were ours.
+///
+/// Cap: `Limits::groups_per_network` for all networks together; hosts behind our bridge fill
+/// it; the longest unused goes.
+pub(crate) struct Behind {
+    table: Option<Table<GroupKey, Mono>>,
+    cap: usize,
+    seed: u64,
+}
+
+impl Behind {
+    pub(crate) fn new(cap: usize, seed: u64) -> Self {
+        Self {
+            table: None,
+            cap,
+            seed,
+        }
+    }
+
+    /// A host sent to the group, so it may listen to it. Is that new?
+    pub(crate) fn used(&mut self, key: GroupKey, now: Mono) -> bool {
+        let (cap, seed) = (self.cap, self.seed);
+        let table = self.table.get_or_insert_with(|| Table::new(cap, seed));
+        if let Some(at) = table.get_mut(&key) {
+            *at = now;
+            return false;
+        }
+        if table.is_full() {
+            let stalest = table.iter().min_by_key(|(_, at)| **at);
+            if let Some(stalest) = stalest.map(|(key, _)| *key) {
+                table.remove(&stalest);
+            }
+        }
+        table.insert(key, now).is_ok()
+    }
+
+    pub(crate) fn of(&self, network: NetworkId) -> impl Iterator<Item = Group> {
+        let all = self.table.iter().flat_map(Table::iter);
+        all.filter(move |(key, _)| key.network == network)
+            .map(|(key, _)| key.group)
+    }
+
+    pub(crate) fn expire(&mut self, now: Mono) {
+        if let Some(table) = &mut self.table {
+            table.retain(|_, at| now.since(*at) < BEHIND_MS);
+        }
+    }
+
+    pub(crate) fn forget_network(&mut self, network: NetworkId) {
+        if let Some(table) = &mut self.table {
+            table.retain(|key, _| key.network != network);
+        }
     }
 }
 
 /// Shuffles in place.
 pub(crate) fn shuffle(rng: &mut Rng, list: &mut [Address]) {
     for i in (1..list.len()).rev() {
-        let j = rng.below(i as u32 + 1) as usize;
-        list.swap(i, j);
+        let j = rng.below(u32::try_from(i).unwrap_or(u32::MAX).saturating_add(1));
+        list.swap(i, j as usize);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Mac;
+
+    fn key(n: u8) -> GroupKey {
+        GroupKey {
+            network: NetworkId::new(0xff0a_0000_0000_0001).unwrap(),
+            group: Group {
+                mac: Mac::new([1, 0, 0x5e, 0, 0, n]),
+                adi: 0,
+            },
+        }
+    }
+
+    fn wanted(n: u8) -> Wanted {
+        Wanted {
+            key: key(n),
+            limit: 2,
+            hungry: true,
+            foreign: false,
+        }
+    }
+
+    fn address(n: u64) -> Address {
+        Address::new(n).unwrap()
+    }
+
+    #[test]
+    fn pauses_between_gathers_grow_and_start_anew_after_a_minute() {
+        let mut gathers = Gathers::new(4, 1);
+        let start = Mono::from_ms(1 << 40);
+        let mut now = start;
+        assert!(gathers.pass(key(1), false, now));
+        for pause in [250, 1_000, 2_000, 5_000, 5_000] {
+            assert_eq!(gathers.again(key(1)), Some(now.after(pause)));
+            assert!(!gathers.pass(key(1), false, now.after(pause - 1)));
+            now = now.after(pause);
+            assert!(gathers.pass(key(1), false, now));
+        }
+        // Members are known: once per minute.
+        assert!(!gathers.pass(key(1), true, now.after(59_999)));
+        assert!(gathers.pass(key(1), true, now.after(60_000)));
+        now = now.after(160_000);
+        assert!(gathers.pass(key(1), false, now));
+        assert_eq!(gathers.again(key(1)), Some(now.after(250)));
+    }
+
+    #[test]
+    fn of_too_many_gathers_the_oldest_is_forgotten() {
+        let mut gathers = Gathers::new(4, 1);
+        let now = Mono::from_ms(1 << 40);
+        for n in 0..17 {
+            assert!(gathers.pass(key(n), false, now.after(u64::from(n))));
+        }
+        let now = now.after(20);
+        assert!(!gathers.pass(key(1), false, now));
+        assert!(gathers.pass(key(0), false, now));
+    }
+
+    #[test]
+    fn a_waiting_frame_goes_to_each_once_up_to_its_limit() {
+        let mut queue = Queue::new(2);
+        let now = Mono::from_ms(1 << 40);
+        assert_eq!(queue.push(wanted(1), [b"a", b"b"], &[], now), None);
+        assert_eq!(queue.hungry(0), Some(key(1)));
+        let waiting = queue.take(key(1), address(1)).unwrap();
+        assert_eq!(waiting.frame, b"ab");
+        queue.put_back(waiting);
+        assert_eq!(queue.hungry(0), None);
+        assert!(queue.take(key(1), address(1)).is_none());
+        assert!(queue.take(key(2), address(2)).is_none());
+        let waiting = queue.take(key(1), address(2)).unwrap();
+        queue.put_back(waiting);
+        assert!(queue.take(key(1), address(3)).is_none());
+        assert_eq!(queue.deadline(), Some(now.after(WAIT_MS)));
+        queue.expire(now.after(WAIT_MS));
+        assert_eq!(queue.deadline(), None);
+    }
+
+    #[test]
+    fn the_oldest_waiting_frame_makes_room_and_order_survives() {
+        let mut queue = Queue::new(2);
+        let now = Mono::from_ms(1 << 40);
+        queue.push(wanted(1), [b"a", b""], &[], now);
+        queue.push(wanted(1), [b"b", b""], &[], now.after(1));
+        let evicted = queue.push(wanted(1), [b"c", b""], &[], now.after(2));
+        assert_eq!(evicted, Some(key(1).network));
+        let first = queue.take(key(1), address(1)).unwrap();
+        assert_eq!(first.frame, b"b");
+        queue.put_back(first);
+        assert_eq!(queue.deadline(), Some(now.after(1 + WAIT_MS)));
+        queue.forget_network(key(1).network);
+        assert_eq!(queue.deadline(), None);
+    }
+
+    #[test]
+    fn groups_of_hosts_behind_us_are_bounded_and_age() {
+        let mut behind = Behind::new(2, 1);
+        let now = Mono::from_ms(1 << 40);
+        assert!(behind.used(key(1), now));
+        assert!(!behind.used(key(1), now.after(5)));
+        assert!(behind.used(key(2), now.after(6)));
+        assert!(behind.used(key(3), now.after(7)));
+        let network = key(1).network;
+        let mut left: std::vec::Vec<Group> = behind.of(network).collect();
+        left.sort_unstable();
+        assert_eq!(left, [key(2).group, key(3).group]);
+        behind.expire(now.after(6 + BEHIND_MS));
+        assert_eq!(behind.of(network).count(), 1);
+        behind.forget_network(network);
+        assert_eq!(behind.of(network).count(), 0);
     }
 }

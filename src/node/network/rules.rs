@@ -67,7 +67,7 @@ pub struct Facts<'a> {
     pub peer_things: &'a [Thing],
     /// The peer has an entry in the membership table.
     pub member: bool,
-    /// For the match "random".
+    /// For the first match "random"; later ones go on from it.
     pub random: u32,
 }
 
@@ -106,6 +106,32 @@ pub struct Pass {
     pub copy: Option<CopyTo>,
 }
 
+/// Numbers for the match "random", one per frame. Not for secrets, and much cheaper than those.
+#[derive(Debug)]
+pub(crate) struct Lots(u64);
+
+impl Lots {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    /// The high half of an xorshift generator's state.
+    pub(crate) fn draw(&mut self) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 32) as u32
+    }
+}
+
+/// Another lot after `lot`: each match draws its own.
+fn next_lot(lot: u32) -> u32 {
+    let lot = lot.wrapping_add(0x9e37_79b9);
+    let lot = (lot ^ (lot >> 16)).wrapping_mul(0x85eb_ca6b);
+    let lot = (lot ^ (lot >> 13)).wrapping_mul(0xc2b2_ae35);
+    lot ^ (lot >> 16)
+}
+
 /// A match: plain answers are turned round by NOT, hard ones are not.
 enum Match {
     Plain(bool),
@@ -113,18 +139,34 @@ enum Match {
 }
 
 struct State {
+    /// All matches of the set so far.
     set: bool,
+    /// The next DROP that would fire does not: the receiver decides.
     skip: bool,
+    /// We are whom a copy or redirection of this frame is for.
     sup: bool,
+    /// For the next match "random".
+    lot: u32,
 }
 
 /// Runs one list of rules over a frame.
 pub fn evaluate(rules: &[u8], subject: &Subject<'_>, facts: &Facts<'_>) -> Pass {
+    run(rules, subject, facts, &mut { facts.random })
+}
+
+fn run(rules: &[u8], subject: &Subject<'_>, facts: &Facts<'_>, lot: &mut u32) -> Pass {
     let mut state = State {
         set: true,
         skip: false,
         sup: false,
+        lot: *lot,
     };
+    let pass = run_with(rules, subject, facts, &mut state);
+    *lot = state.lot;
+    pass
+}
+
+fn run_with(rules: &[u8], subject: &Subject<'_>, facts: &Facts<'_>, state: &mut State) -> Pass {
     let mut copy = None;
     let mut reader = Reader::new(rules);
     let done = |outcome, copy| Pass { outcome, copy };
@@ -137,7 +179,7 @@ pub fn evaluate(rules: &[u8], subject: &Subject<'_>, facts: &Facts<'_>) -> Pass 
             if !state.set && kind & OR == 0 {
                 continue;
             }
-            let answer = match matches(number, value, subject, facts, &mut state) {
+            let answer = match matches(number, value, subject, facts, state) {
                 Ok(Match::Hard(answer)) => answer,
                 Ok(Match::Plain(answer)) => answer ^ (kind & NOT != 0),
                 Err(_) => false,
@@ -151,8 +193,8 @@ pub fn evaluate(rules: &[u8], subject: &Subject<'_>, facts: &Facts<'_>) -> Pass 
         }
         let mut value = Reader::new(value);
         if !state.set {
-            if subject.inbound && (2..=4).contains(&number) && target(&mut value) == Some(facts.me)
-            {
+            let copies = (2..=4).contains(&number);
+            if subject.inbound && copies && target(&mut value) == facts.me.get() {
                 state.sup = true;
             }
             state.set = true;
@@ -165,17 +207,22 @@ pub fn evaluate(rules: &[u8], subject: &Subject<'_>, facts: &Facts<'_>) -> Pass 
             1 | 6 => return done(Outcome::Accept, copy),
             5 => return done(Outcome::NoMatch, copy),
             2..=4 => {
-                let to = target(&mut value);
-                if to == Some(subject.source) {
+                let target = target(&mut value);
+                let to = Address::new(target);
+                if target == subject.source.get() {
                     // It has seen the frame already.
-                } else if to == Some(facts.me) {
+                } else if target == facts.me.get() {
                     if subject.inbound {
                         return done(Outcome::Super, copy);
                     }
-                } else if to == subject.destination {
+                } else if target == number_of(subject.destination) {
                     // It gets the frame anyway.
                 } else if number == 4 {
-                    return done(Outcome::Redirect(to), copy);
+                    return match to {
+                        // A reserved address: nobody will ever get it.
+                        None if target != 0 => done(Outcome::Drop, copy),
+                        _ => done(Outcome::Redirect(to), copy),
+                    };
                 } else {
                     let most = value.u32().and_then(|_| value.u16()).map_or(0, usize::from);
                     let all = subject.payload.len();
@@ -223,12 +270,13 @@ pub fn decide<'r>(
         capability_copy: None,
         redirect: None,
     };
-    let first = evaluate(base, subject, facts);
+    let mut lot = facts.random;
+    let first = run(base, subject, facts, &mut lot);
     let (outcome, capability_copy) = match first.outcome {
         Outcome::NoMatch => {
             let passed = capabilities
                 .into_iter()
-                .map(|rules| evaluate(rules, subject, facts))
+                .map(|rules| run(rules, subject, facts, &mut lot))
                 .find(|pass| !matches!(pass.outcome, Outcome::NoMatch | Outcome::Drop));
             match passed {
                 Some(pass) => (pass.outcome, pass.copy),
@@ -252,11 +300,13 @@ pub fn decide<'r>(
     }
 }
 
-fn target(value: &mut Reader<'_>) -> Option<Address> {
-    value
-        .u64()
-        .ok()
-        .and_then(|n| Address::new(n & 0xff_ffff_ffff))
+/// Whom an action names: any 40 bits, 0 for nobody.
+fn target(value: &mut Reader<'_>) -> u64 {
+    value.u64().unwrap_or(0) & 0xff_ffff_ffff
+}
+
+fn number_of(address: Option<Address>) -> u64 {
+    address.map_or(0, Address::get)
 }
 
 /// A frame's bytes; 0 behind the end.
@@ -316,8 +366,8 @@ fn matches(
     let mut v = Reader::new(value);
     let frame = s.payload;
     Ok(match number {
-        24 => Plain(Address::from_bytes(v.array()?) == Some(s.source)),
-        25 => Plain(Address::from_bytes(v.array()?) == s.destination),
+        24 => Plain(v.array()? == s.source.to_bytes()),
+        25 => Plain(v.array()? == s.destination.map_or([0; Address::LEN], Address::to_bytes)),
         // Tags are not parsed: the VLAN of every frame is 0.
         26 => Plain(v.u16()? == 0),
         27 | 28 => Plain(v.u8()? == 0),
@@ -420,7 +470,11 @@ fn matches(
             let (from, to) = (usize::from(v.u16()?), usize::from(v.u16()?));
             Plain((from..=to).contains(&frame.len()))
         }
-        43 => Plain(facts.random <= v.u32()?),
+        43 => {
+            let lot = state.lot;
+            state.lot = next_lot(lot);
+            Plain(lot <= v.u32()?)
+        }
         44..=48 => {
             let (id, limit) = (v.u32()?, v.u32()?);
             let Some(own) = tag(facts.own_tags, id) else {
