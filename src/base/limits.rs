@@ -48,6 +48,20 @@ pub struct Limits {
     pub bridge_routes: usize,
     /// Peers told lately that they are no members.
     pub refusals: usize,
+    /// Bytes of a configuration, less one.
+    pub config_total: usize,
+    /// Our capabilities in one network.
+    pub own_capabilities: usize,
+    /// Our tags in one network.
+    pub own_tags: usize,
+    /// Capabilities of one member in one network.
+    pub peer_capabilities: usize,
+    /// Tags of one member in one network.
+    pub peer_tags: usize,
+    /// Packets waiting for the certificate of their sender.
+    pub pending_credentials: usize,
+    /// Revocations held.
+    pub revocations: usize,
     /// Events not yet read by the service.
     pub events: usize,
     /// Local sockets.
@@ -86,6 +100,13 @@ impl Limits {
             multicast_waiting: 4,
             bridge_routes: 256,
             refusals: 32,
+            config_total: 64 << 10,
+            own_capabilities: 16,
+            own_tags: 32,
+            peer_capabilities: 8,
+            peer_tags: 32,
+            pending_credentials: 8,
+            revocations: 64,
             events: 64,
             sockets: 16,
             receive_slots: 4,
@@ -117,6 +138,13 @@ impl Limits {
             multicast_waiting: 32,
             bridge_routes: 2048,
             refusals: 256,
+            config_total: 256 << 10,
+            own_capabilities: 128,
+            own_tags: 128,
+            peer_capabilities: 32,
+            peer_tags: 128,
+            pending_credentials: 16,
+            revocations: 512,
             events: 64,
             sockets: 256,
             receive_slots: 6,

@@ -300,7 +300,7 @@ impl Node {
                     out,
                 };
                 self.networks
-                    .inbound_ok(&mut ctx, origin.peer, verb, ok.id, ok.body);
+                    .inbound_ok(&mut ctx, origin.peer, verb, ok.body);
             }
         }
     }

@@ -94,6 +94,8 @@ pub enum Event {
     },
     /// Status, addresses or settings of a network changed.
     Network(NetworkId),
+    /// A network was given the same configuration with new credentials.
+    Refreshed(NetworkId),
     /// The planet was replaced: store it.
     Planet,
     /// A moon was taken or replaced: store it.
@@ -209,6 +211,8 @@ drop_reasons! {
     BadSurface = "bad-surface",
     /// World definition refused.
     BadWorld = "bad-world",
+    /// Configuration, piece of one or credential refused; the network says why.
+    Refused = "refused",
 }
 
 /// Counters of the whole node. They wrap.

@@ -92,8 +92,19 @@ impl Carrier for Ctx<'_> {
         self.core.topology.am_upstream()
     }
 
-    fn knows(&self, peer: Address) -> bool {
-        self.core.peers.get(&peer).is_some()
+    fn identity(&self, peer: Address) -> Option<Identity> {
+        self.core.peers.get(&peer).map(|p| p.identity.clone())
+    }
+
+    fn seek(&mut self, peer: Address) {
+        let now = self.core.now.mono;
+        if self.core.peers.find(&peer).is_none() && self.core.whois.want(peer, now) == Want::Ask {
+            self.core.send_whois(self.out, peer, 0);
+        }
+    }
+
+    fn protocol(&self) -> u8 {
+        hello::own_version(self.core.aes).protocol
     }
 
     fn latency_ms(&self, peer: Address) -> Option<u32> {
@@ -231,15 +242,45 @@ impl Node {
 
     /// Becomes a member of a network, or asks to.
     pub fn join(&mut self, now: Now, id: NetworkId, out: &mut dyn Outbox) -> Result<(), Full> {
+        self.join_with(now, id, None, out)
+    }
+
+    /// [`Self::join`] with the configuration that was in force before, a dictionary of either era
+    /// (network 2.8). What cannot be used of it is ignored.
+    pub fn join_with(
+        &mut self,
+        now: Now,
+        id: NetworkId,
+        stored: Option<&[u8]>,
+        out: &mut dyn Outbox,
+    ) -> Result<(), Full> {
         self.enter(now, out);
         let mut ctx = Ctx {
             core: &mut self.core,
             out,
         };
-        let joined = self.networks.join(&mut ctx, id);
+        let joined = self.networks.join(&mut ctx, id, stored);
         self.core.managed_stale = true;
         self.leave_call(out);
         joined
+    }
+
+    /// Asks the controller of a network again, as soon as it may answer. `false`: not on it.
+    pub fn refresh(&mut self, now: Now, id: NetworkId, out: &mut dyn Outbox) -> bool {
+        self.enter(now, out);
+        let ctx = Ctx {
+            core: &mut self.core,
+            out,
+        };
+        let known = self.networks.hurry(&ctx, id);
+        self.leave_call(out);
+        known
+    }
+
+    /// The configuration of a network as it is to be stored. `None`: there is none, or it needs
+    /// none.
+    pub fn stored_config(&self, id: NetworkId) -> Option<Vec<u8>> {
+        self.networks.stored(id)
     }
 
     /// Leaves a network. `false`: was not on it.
@@ -324,12 +365,12 @@ impl Node {
 
     /// Networks joined.
     pub fn networks(&self) -> impl Iterator<Item = NetworkView<'_>> {
-        self.networks.iter()
+        self.networks.iter(self.core.now)
     }
 
     /// A network joined.
     pub fn network(&self, id: NetworkId) -> Option<NetworkView<'_>> {
-        self.networks.get(id)
+        self.networks.get(id, self.core.now)
     }
 
     /// Our addresses as others see them.
@@ -354,7 +395,7 @@ impl Node {
         if self.core.managed_stale {
             self.core.managed_stale = false;
             self.core.managed.clear();
-            for network in self.networks.iter() {
+            for network in self.networks.iter(self.core.now) {
                 self.core.managed.extend_from_slice(network.addresses);
             }
         }

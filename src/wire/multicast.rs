@@ -93,17 +93,19 @@ impl<'a> Gather<'a> {
     }
 }
 
-/// Writes a MULTICAST_GATHER without certificate.
+/// Writes a MULTICAST_GATHER, with a binary certificate of membership if there is one.
 pub fn write_gather(
     writer: &mut Writer<'_>,
     network: NetworkId,
     group: Group,
     limit: u32,
+    com: Option<&[u8]>,
 ) -> Result<(), Malformed> {
     writer.network_id(network)?;
-    writer.u8(0)?;
+    writer.u8(u8::from(com.is_some()))?;
     group.write(writer)?;
-    writer.u32(limit)
+    writer.u32(limit)?;
+    com.map_or(Ok(()), |com| writer.bytes(com))
 }
 
 /// Members of a group as told by somebody.

@@ -1,6 +1,7 @@
 //! A network's configuration in force, and those that need no controller (network 1.3, 2.2).
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::fmt::Write as _;
@@ -16,6 +17,14 @@ pub(crate) const ADDRESSES_MAX: usize = 32;
 pub(crate) const NAME_MAX: usize = 127;
 /// MTU where the configuration says nothing.
 pub(crate) const MTU_DEFAULT: u16 = 2800;
+
+/// Bounds of the MTU that a configuration may ask for (network 2.2).
+pub(crate) const MTU_MIN: u16 = 1280;
+pub(crate) const MTU_MAX: u16 = 10_000;
+/// DNS servers of a network (network 2.4).
+pub(crate) const DNS_SERVERS: usize = 4;
+/// Longest DNS domain of a network.
+pub(crate) const DOMAIN_MAX: usize = 127;
 
 /// Flag: broadcasts pass.
 pub(crate) const FLAG_BROADCAST: u64 = 0x02;
@@ -85,9 +94,62 @@ pub struct Route {
     pub metric: u16,
 }
 
+/// Who answers names of a network.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Dns {
+    /// Names below this domain; as sent, so it may hold anything.
+    pub domain: String,
+    /// Who knows them.
+    pub servers: heapless::Vec<IpAddr, DNS_SERVERS>,
+}
+
+/// Credentials of one kind, back to back as they came.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) count: u16,
+    pub(crate) bytes: Box<[u8]>,
+}
+
+/// Own credentials in the form in which they are shown to others.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Papers {
+    /// Certificate of membership; empty: none.
+    pub(crate) com: Box<[u8]>,
+    pub(crate) capabilities: Batch,
+    pub(crate) tags: Batch,
+    pub(crate) ownerships: Batch,
+}
+
+/// What a network says about signing on (network 2.2).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SignOn {
+    /// Members must sign on now and then.
+    pub enabled: bool,
+    /// 0 or 1.
+    pub flavour: u64,
+    /// Where to sign on.
+    pub url: String,
+    /// Until when that holds, ms since 1970.
+    pub expiry: u64,
+    /// Issuer of tokens.
+    pub issuer: String,
+    /// Where tokens are made.
+    pub endpoint: String,
+    /// For the request for a token.
+    pub nonce: String,
+    /// For the request for a token.
+    pub state: String,
+    /// For the request for a token.
+    pub client_id: String,
+    /// Who provides it.
+    pub provider: String,
+}
+
 /// What is in force. Sized by its content; who fills it checks the bounds (network 9).
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Config {
+    /// When it was issued, ms since 1970 by the controller's clock.
+    pub(crate) timestamp: u64,
     /// How far times of credentials may be from that of the configuration.
     pub(crate) window_ms: u64,
     pub(crate) revision: u64,
@@ -96,6 +158,7 @@ pub(crate) struct Config {
     /// 0: multicast off.
     pub(crate) multicast_limit: u32,
     pub(crate) public: bool,
+    /// As sent, so it may hold anything.
     pub(crate) name: heapless::String<NAME_MAX>,
     pub(crate) addresses: heapless::Vec<IpNet, ADDRESSES_MAX>,
     pub(crate) routes: Vec<Route>,
@@ -103,8 +166,14 @@ pub(crate) struct Config {
     pub(crate) rules: Box<[u8]>,
     /// Own tags, capabilities, certified addresses.
     pub(crate) own: Held,
+    /// The same for others.
+    pub(crate) papers: Papers,
     /// Address in the low 40 bits, roles above.
     pub(crate) specialists: Vec<u64>,
+    pub(crate) dns: Dns,
+    /// Who wants traces and how many; nobody gets any.
+    pub(crate) trace: (u64, u64),
+    pub(crate) sign_on: Option<Box<SignOn>>,
 }
 
 /// What an ad-hoc id comes to.
@@ -118,6 +187,44 @@ pub(crate) enum AdHoc {
 }
 
 impl Config {
+    /// The same but for what changes with every refresh: times and own credentials.
+    pub(crate) fn differs_in_substance(&self, other: &Self) -> bool {
+        let Self {
+            timestamp: _,
+            papers: _,
+            window_ms,
+            revision,
+            flags,
+            mtu,
+            multicast_limit,
+            public,
+            name,
+            addresses,
+            routes,
+            rules,
+            own,
+            specialists,
+            dns,
+            trace,
+            sign_on,
+        } = self;
+        *window_ms != other.window_ms
+            || *revision != other.revision
+            || *flags != other.flags
+            || *mtu != other.mtu
+            || *multicast_limit != other.multicast_limit
+            || *public != other.public
+            || *name != other.name
+            || *addresses != other.addresses
+            || *routes != other.routes
+            || *rules != other.rules
+            || *own != other.own
+            || *specialists != other.specialists
+            || *dns != other.dns
+            || *trace != other.trace
+            || *sign_on != other.sign_on
+    }
+
     pub(crate) fn broadcast(&self) -> bool {
         self.flags & FLAG_BROADCAST != 0
     }
@@ -162,6 +269,7 @@ impl Config {
 
     fn ad_hoc(multicast_limit: u32, rules: &[u8]) -> Self {
         Self {
+            timestamp: 0,
             window_ms: AD_HOC_WINDOW_MS,
             revision: 1,
             flags: FLAG_NDP,
@@ -173,7 +281,11 @@ impl Config {
             routes: Vec::new(),
             rules: rules.into(),
             own: Held::default(),
+            papers: Papers::default(),
             specialists: Vec::new(),
+            dns: Dns::default(),
+            trace: (0, 0),
+            sign_on: None,
         }
     }
 }

@@ -3,14 +3,17 @@
 //! A frame for one member is turned into its packet where it lies, and a received one into the
 //! frame: no copy, no heap call.
 
+use super::credentials::Occasion;
 use super::member::Held;
 use super::multicast::{GroupKey, shuffle};
+use super::refusal::Refusal;
 use super::rules::{self, Decision, Facts, Subject};
 use super::{Carrier, Networks, Verdict, ndp};
 use crate::base::{Address, NetworkId, PacketId};
 use crate::node::io::DropReason;
 use crate::wire::Malformed;
 use crate::wire::control;
+use crate::wire::credential::Com;
 use crate::wire::cursor::{Reader, Writer};
 use crate::wire::derive;
 use crate::wire::frames::{
@@ -227,6 +230,7 @@ impl Networks {
             return;
         };
         if self.carry_out(c, id, &subject, decision, Verdicts::Whole) {
+            self.push(c, id, to, Occasion::Frame);
             self.send_in_place(c, id, to, slot, len, foreign);
         }
     }
@@ -302,6 +306,8 @@ impl Networks {
             if !self.carry_out(c, id, &subject, decision, Verdicts::Recipient) {
                 continue;
             }
+            // Differs from 1.14.1, whose first frame to a bridge is refused (network 8, 19).
+            self.push(c, id, *to, Occasion::Frame);
             if n + 1 == recipients.len() {
                 self.send_in_place(c, id, *to, slot, len, true);
             } else {
@@ -366,7 +372,12 @@ impl Networks {
             Verb::MulticastLike => self.like_in(c, from, packet),
             Verb::MulticastGather => self.gather_in(c, from, id, packet),
             Verb::NetworkConfigRequest => self.config_request_in(c, from, id, packet),
-            // Credentials and configurations belong to networks with a controller.
+            Verb::NetworkCredentials => {
+                self.credentials_in(c, from, packet.get(HEADER_LEN..).unwrap_or_default())
+            }
+            Verb::NetworkConfig => {
+                self.config_in(c, from, id, packet.get(HEADER_LEN..).unwrap_or_default())
+            }
             _ => {
                 c.drop(DropReason::Ignored);
                 Ok(false)
@@ -381,14 +392,15 @@ impl Networks {
         }
     }
 
-    /// The gate before everything that members do; refused with ERROR 6, but not more than once
-    /// per second.
+    /// The gate before everything that members do. A frame of whom it does not let pass is
+    /// refused with ERROR 6, but not more than once per second, and kept until the certificate
+    /// comes, but not for long.
     pub(super) fn gate(
         &mut self,
         c: &mut dyn Carrier,
         id: NetworkId,
         from: Address,
-        refuse: Option<(Verb, PacketId)>,
+        frame: Option<(Verb, PacketId, &[u8])>,
     ) -> bool {
         let Some(network) = self.networks.get_mut(&id) else {
             c.drop(DropReason::UnknownNetwork);
@@ -398,16 +410,18 @@ impl Networks {
             network.drop_out(c, DropReason::NoConfig);
             return false;
         }
-        if network.is_member(from) {
+        if network.admits(c, from) {
             self.met(c, id, from);
             return true;
         }
         network.drop_out(c, DropReason::NotMember);
-        if let Some((verb, packet)) = refuse
-            && self.refusals.pass(id, from, c.now().mono)
-        {
-            let code = ErrorCode::NeedMembershipCertificate;
-            error(c, from, verb, packet, code, id);
+        if let Some((verb, packet_id, packet)) = frame {
+            let now = c.now().mono;
+            self.pendings.push(id, from, verb, packet_id, packet, now);
+            if self.refusals.pass(id, from, now) {
+                let code = ErrorCode::NeedMembershipCertificate;
+                error(c, from, verb, packet_id, code, id);
+            }
         }
         false
     }
@@ -422,7 +436,7 @@ impl Networks {
     ) -> Result<bool, Malformed> {
         let frame = Frame::parse(packet.get(HEADER_LEN..).unwrap_or_default())?;
         let network = frame.network;
-        if !self.gate(c, network, from, Some((Verb::Frame, id))) {
+        if !self.gate(c, network, from, Some((Verb::Frame, id, packet))) {
             return Ok(false);
         }
         if frame.payload.is_empty() {
@@ -459,7 +473,10 @@ impl Networks {
     ) -> Result<bool, Malformed> {
         let frame = ExtFrame::parse(packet.get(HEADER_LEN..).unwrap_or_default())?;
         let network = frame.network;
-        if !self.gate(c, network, from, Some((Verb::ExtFrame, id))) {
+        if let Some(com) = &frame.com {
+            self.attached(c, network, com);
+        }
+        if !self.gate(c, network, from, Some((Verb::ExtFrame, id, packet))) {
             return Ok(false);
         }
         let ethernet = frame.ethernet;
@@ -525,6 +542,20 @@ impl Networks {
             multicast
         } else {
             bridge || ethernet.to == derive::mac(id, me)
+        }
+    }
+
+    /// A certificate that came with a frame (1.0.x to 1.1.x).
+    pub(super) fn attached(&mut self, c: &mut dyn Carrier, id: NetworkId, com: &Com<'_>) {
+        if !self.is_joined(id) {
+            return;
+        }
+        let filed = match com.network() {
+            Some(of) if of == id => self.file_com(c, com).map(|_| ()),
+            _ => Err(Refusal::OtherNetwork),
+        };
+        if let Err(why) = filed {
+            self.refuse(c, id, why);
         }
     }
 

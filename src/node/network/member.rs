@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 
 use super::rules::Thing;
 use crate::base::{Address, Mono, NetworkId, Table};
+use crate::wire::credential::Com;
+use crate::wire::cursor::Reader;
 
 /// Kept so long after the last frame, LIKE or gather of it.
 const KEPT_MS: u64 = 3_600_000;
@@ -12,7 +14,7 @@ const KEPT_MS: u64 = 3_600_000;
 const REFUSAL_MS: u64 = 1_000;
 
 /// What a node may do and is shown to own: input of the rules.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Held {
     /// Tags: id, value.
     pub(crate) tags: Vec<(u32, u32)>,
@@ -30,18 +32,103 @@ impl Held {
     };
 }
 
+/// A credential on file: its id, when it was issued, and what it says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Filed<T> {
+    pub(crate) id: u32,
+    pub(crate) timestamp: u64,
+    pub(crate) what: T,
+}
+
+/// Credentials of a member as they were verified, beside its certificate.
+///
+/// Caps: `Limits::peer_tags`, `Limits::peer_capabilities`, four certificates of ownership. Only
+/// what the controller signed enters it; what is beyond the cap is refused.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct File {
+    pub(crate) tags: Vec<Filed<u32>>,
+    pub(crate) capabilities: Vec<Filed<Box<[u8]>>>,
+    pub(crate) ownerships: Vec<Filed<Vec<Thing>>>,
+}
+
+/// Does our certificate agree with that of the member?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Agreement {
+    /// Not looked at since one of them changed.
+    Open,
+    Yes,
+    No,
+}
+
+/// Our credentials as shown to a member.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Push {
+    pub(crate) at: Mono,
+    /// The next packet of them.
+    pub(crate) part: u8,
+}
+
 pub(crate) struct Member {
     pub(crate) heard: Mono,
     /// Our groups were told to it.
     pub(crate) announced: Option<Mono>,
-    /// Valid credentials on file, beside the certificate.
+    /// Our credentials were shown to it.
+    pub(crate) pushed: Option<Push>,
+    /// Its certificate of membership, verified, without signature.
+    pub(crate) com: Option<Box<[u8]>>,
+    pub(crate) agreement: Agreement,
+    /// Verified credentials beside the certificate.
+    pub(crate) file: Option<Box<File>>,
+    /// Those of them that are valid now.
     pub(crate) held: Option<Box<Held>>,
+}
+
+impl Member {
+    fn new(now: Mono) -> Self {
+        Self {
+            heard: now,
+            announced: None,
+            pushed: None,
+            com: None,
+            agreement: Agreement::No,
+            file: None,
+            held: None,
+        }
+    }
+
+    /// The certificate on file.
+    pub(crate) fn com(&self) -> Option<Com<'_>> {
+        Com::read(&mut Reader::new(self.com.as_deref()?)).ok()
+    }
+
+    /// Works out what is valid while a configuration of `timestamp` is in force (network 3.3).
+    pub(crate) fn weigh(&mut self, timestamp: u64, window_ms: u64) {
+        let Some(file) = &self.file else {
+            self.held = None;
+            return;
+        };
+        let valid = |at: u64| at.abs_diff(timestamp) <= window_ms;
+        let held = self.held.get_or_insert_default();
+        held.tags.clear();
+        let tags = file.tags.iter().filter(|t| valid(t.timestamp));
+        held.tags.extend(tags.map(|t| (t.id, t.what)));
+        held.things.clear();
+        let ownerships = file.ownerships.iter().filter(|o| valid(o.timestamp));
+        held.things.extend(ownerships.flat_map(|o| o.what.iter()));
+        held.capabilities.clear();
+        let capabilities = file.capabilities.iter().filter(|c| valid(c.timestamp));
+        held.capabilities
+            .extend(capabilities.map(|c| (c.id, c.what.clone())));
+        // Differs from 1.14.1, where the order is that of a hash table (network 4.3).
+        held.capabilities.sort_unstable_by_key(|c| c.0);
+    }
 }
 
 /// Members by address.
 ///
-/// Cap: `Limits::members_per_network`, 48 bytes each. Whoever passes the gate enters it, on a
-/// public network anybody; the longest silent goes.
+/// Cap: `Limits::members_per_network`, about 90 bytes each and 230 with a certificate. Whoever
+/// passes the gate enters it, on a public network anybody, and whom we send frames to; the
+/// longest silent goes.
 pub(crate) struct Members {
     table: Table<Address, Member>,
 }
@@ -61,13 +148,19 @@ impl Members {
         self.table.get(&address)
     }
 
-    #[cfg(test)]
     pub(crate) fn get_mut(&mut self, address: Address) -> Option<&mut Member> {
         self.table.get_mut(&address)
     }
 
     /// `address` has passed the gate.
     pub(crate) fn meet(&mut self, address: Address, now: Mono) -> Option<&mut Member> {
+        let member = self.entry(address, now)?;
+        member.heard = now;
+        Some(member)
+    }
+
+    /// That of `address`, a new one if there is none.
+    pub(crate) fn entry(&mut self, address: Address, now: Mono) -> Option<&mut Member> {
         let slot = match self.table.find(&address) {
             Some(slot) => slot,
             None => {
@@ -77,17 +170,14 @@ impl Members {
                         self.table.remove(&stalest);
                     }
                 }
-                let member = Member {
-                    heard: now,
-                    announced: None,
-                    held: None,
-                };
-                self.table.insert(address, member).ok()?
+                self.table.insert(address, Member::new(now)).ok()?
             }
         };
-        let member = self.table.at_mut(slot)?;
-        member.heard = now;
-        Some(member)
+        self.table.at_mut(slot)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Address, &Member)> {
+        self.table.iter().map(|(a, m)| (*a, m))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Address, &mut Member)> {

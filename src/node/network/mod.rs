@@ -1,42 +1,60 @@
 //! Networks: which we are on, and what becomes of their frames (network 1, 5, 6).
 //!
-//! Ad-hoc networks are whole. A network with a controller is joined and waits for its
-//! configuration; whatever a configuration may say about frames is obeyed.
+//! Ad-hoc networks make their own configuration; others ask their controller and keep what it
+//! said last.
 //!
 //! Bounds: `Limits::networks`; the tables of each network and of all together state theirs.
 
 mod bridge;
 mod config;
+mod controller;
+mod credentials;
+mod decode;
 mod frames;
 mod listeners;
 mod member;
 mod multicast;
 mod ndp;
+mod pending;
+mod refusal;
 pub mod rules;
 mod spread;
 #[cfg(test)]
 mod tests;
+mod update;
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
 use self::bridge::Routes;
 use self::config::{AdHoc, Config};
-pub use self::config::{IpNet, Route};
-use self::member::{Members, Refusals};
+pub use self::config::{Dns, IpNet, Route, SignOn};
+use self::controller::{Ask, Failure};
+use self::credentials::{Occasion, Revocations, Shown};
+use self::member::{Agreement, Member, Members, Refusals};
 use self::multicast::{Behind, Gathers, Listeners, Queue};
+use self::pending::Pendings;
+pub use self::refusal::Refusal;
+use self::update::Update;
 use super::Full;
 use super::io::{DropReason, Event};
+use crate::base::gate::Bucket;
 use crate::base::{Address, Limits, Mac, Mono, NetworkId, Now, Table};
 use crate::crypto::rng::Rng;
 use crate::wire::cursor::Writer;
 use crate::wire::derive;
+use crate::wire::identity::Identity;
 use crate::wire::multicast::{self as wire, Group};
 use crate::wire::packet::{HEADER_LEN, PACKET_MAX, VERB_AT};
 use crate::wire::verb::Verb;
 
 /// All our groups are announced so often to whoever must know.
 const ANNOUNCE_MS: u64 = 60_000;
+/// Signatures checked in a burst, and how often one more: each takes milliseconds on a router.
+const CHECKS: (u32, u32) = (256, 10);
+/// A stored configuration older than its window by so much is shown as stale.
+const STALE_MS: u64 = 86_400_000;
 /// Records in one MULTICAST_LIKE: fits a datagram.
 const LIKES_MAX: usize = 64;
 
@@ -53,8 +71,12 @@ pub(crate) trait Carrier {
     fn upstream(&self, n: usize) -> Option<Address>;
     /// Are we one?
     fn am_upstream(&self) -> bool;
-    /// Is the identity of `peer` known?
-    fn knows(&self, peer: Address) -> bool;
+    /// The identity of `peer`, if it is known.
+    fn identity(&self, peer: Address) -> Option<Identity>;
+    /// Asks for the identity of `peer`.
+    fn seek(&mut self, peer: Address);
+    /// Our protocol version.
+    fn protocol(&self) -> u8;
     /// Latency of a peer with a direct path; unmeasured: large. `None`: no path.
     fn latency_ms(&self, peer: Address) -> Option<u32>;
     /// An Ethernet frame for a tap.
@@ -76,6 +98,8 @@ pub enum NetworkStatus {
     AccessDenied,
     /// There is no such network.
     NotFound,
+    /// The controller wants us to sign on first.
+    AuthenticationRequired,
 }
 
 impl NetworkStatus {
@@ -86,6 +110,7 @@ impl NetworkStatus {
             Self::Ok => "OK",
             Self::AccessDenied => "ACCESS_DENIED",
             Self::NotFound => "NOT_FOUND",
+            Self::AuthenticationRequired => "AUTHENTICATION_REQUIRED",
         }
     }
 }
@@ -173,15 +198,66 @@ pub struct NetworkView<'a> {
     pub multicast_limit: u32,
     /// Members met.
     pub members: usize,
+    /// Those of them whose certificate agrees with ours.
+    pub authorized: usize,
+    /// Who answers names.
+    pub dns: Option<&'a Dns>,
+    /// Signing on, as the configuration has it.
+    pub sign_on: Option<&'a SignOn>,
+    /// Where to sign on if the controller wants that first.
+    pub url: &'a str,
+    /// A configuration is in force, whatever the status says.
+    pub configured: bool,
+    /// The controller sent what is in force since the start; else it comes from a file.
+    pub confirmed: bool,
+    /// What is in force comes from a file and is older than its credentials are good for.
+    pub stale: bool,
+    /// When what is in force was issued, ms since 1970 by the controller's clock.
+    pub timestamp: u64,
+    /// How far times of credentials may be apart, ms.
+    pub window_ms: u64,
+    /// Changes with everything but times and certificates.
+    pub generation: u32,
+    /// Base rules, binary.
+    pub rules: &'a [u8],
+    /// Our tags: id, value.
+    pub tags: &'a [(u32, u32)],
+    /// Our capabilities.
+    pub capabilities: usize,
+    /// Active bridges.
+    pub bridges: usize,
+    /// What was not taken last and when.
+    pub last_refusal: Option<(Refusal, Mono)>,
     /// Counters.
     pub counters: Counters,
+    refused: [u32; Refusal::KINDS],
+}
+
+impl NetworkView<'_> {
+    /// Configurations, pieces and credentials that were not taken, by reason.
+    pub fn refused(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        Refusal::NAMES.into_iter().zip(self.refused)
+    }
 }
 
 struct Network {
     id: NetworkId,
-    status: NetworkStatus,
     mac: Mac,
+    /// What is in force.
     config: Option<Config>,
+    /// Since when.
+    installed: Option<Mono>,
+    /// The controller has sent it; else it comes from a file.
+    confirmed: bool,
+    generation: u32,
+    /// The controller's last word, if it was a refusal. What is in force stays so.
+    failure: Option<Failure>,
+    /// Where to sign on.
+    url: String,
+    ask: Ask,
+    update: Option<Update>,
+    refused: [u32; Refusal::KINDS],
+    last_refusal: Option<(Refusal, Mono)>,
     /// Groups of the tap.
     tap_groups: Vec<Group>,
     /// All groups we listen to, sorted.
@@ -210,6 +286,11 @@ pub(crate) struct Networks {
     behind: Behind,
     routes: Routes,
     refusals: Refusals,
+    pendings: Pendings,
+    revocations: Revocations,
+    shown: Shown,
+    /// Checks of signatures.
+    checks: Bucket,
     /// For rules that let only some frames pass.
     lots: rules::Lots,
     /// Used again for each list of recipients.
@@ -236,6 +317,10 @@ impl Networks {
             behind: Behind::new(limits.groups_per_network, seed),
             routes: Routes::new(limits.bridge_routes, seed),
             refusals: Refusals::new(limits.refusals, seed),
+            pendings: Pendings::new(limits.pending_credentials),
+            revocations: Revocations::new(limits.revocations, seed),
+            shown: Shown::new(limits.refusals, seed),
+            checks: Bucket::new(CHECKS.0, CHECKS.1),
             lots: rules::Lots::new(seed),
             recipients: Vec::new(),
             scratch: alloc::vec![0; PACKET_MAX],
@@ -243,21 +328,40 @@ impl Networks {
         }
     }
 
-    /// Becomes a member, or waits to become one.
-    pub(crate) fn join(&mut self, c: &mut dyn Carrier, id: NetworkId) -> Result<(), Full> {
+    /// Becomes a member, or asks to. `stored`: the configuration that was in force before, as
+    /// [`Self::stored`] gave it; what cannot be used of it is ignored.
+    pub(crate) fn join(
+        &mut self,
+        c: &mut dyn Carrier,
+        id: NetworkId,
+        stored: Option<&[u8]>,
+    ) -> Result<(), Full> {
         if self.is_joined(id) {
             return Ok(());
         }
+        let now = c.now().mono;
         let made = config::ad_hoc(id, self.me);
-        let status = match made {
-            AdHoc::Invalid => NetworkStatus::NotFound,
-            AdHoc::Yes(_) | AdHoc::No => NetworkStatus::RequestingConfiguration,
+        let own = id.controller() == Some(self.me);
+        let failure = match made {
+            AdHoc::Invalid => Some(Failure::NotFound),
+            // We are no controller.
+            AdHoc::No if own => Some(Failure::NotFound),
+            AdHoc::Yes(_) | AdHoc::No => None,
         };
+        let asked = matches!(made, AdHoc::No) && id.controller().is_some() && !own;
         let network = Network {
             id,
-            status,
             mac: derive::mac(id, self.me),
             config: None,
+            installed: None,
+            confirmed: false,
+            generation: 0,
+            failure,
+            url: String::new(),
+            ask: Ask::new(asked.then_some(now), now),
+            update: None,
+            refused: [0; Refusal::KINDS],
+            last_refusal: None,
             tap_groups: Vec::new(),
             groups: Vec::new(),
             members: Members::new(self.limits.members_per_network, self.seed),
@@ -267,19 +371,67 @@ impl Networks {
         self.networks.insert(id, network).map_err(|_| Full)?;
         // Nothing in it depends on the time, so it is made once and not every minute.
         match made {
-            AdHoc::Yes(config) => self.install(c, id, config),
-            AdHoc::Invalid | AdHoc::No => c.event(Event::Network(id)),
+            AdHoc::Yes(config) => {
+                if let Some(network) = self.networks.get_mut(&id) {
+                    network.confirmed = true;
+                }
+                self.install(c, id, config);
+            }
+            AdHoc::Invalid => c.event(Event::Network(id)),
+            AdHoc::No => {
+                let stored = stored.filter(|text| text.len() > 1);
+                match stored.map(|text| decode::read(text, id, self.me, &self.limits)) {
+                    Some(Ok(config)) if asked => self.install(c, id, config),
+                    Some(Err(why)) => {
+                        self.refuse(c, id, why);
+                        c.event(Event::Network(id));
+                    }
+                    _ => c.event(Event::Network(id)),
+                }
+                self.ask_controllers(c);
+            }
         }
         Ok(())
     }
 
+    /// The configuration in force in the form that [`Self::join`] takes; of ad-hoc networks and
+    /// before there is one nothing.
+    pub(crate) fn stored(&self, id: NetworkId) -> Option<Vec<u8>> {
+        let network = self.networks.get(&id)?;
+        network.ask.next?;
+        decode::write(network.config.as_ref()?, id, self.me)
+    }
+
     /// Puts a configuration into force.
     fn install(&mut self, c: &mut dyn Carrier, id: NetworkId, config: Config) {
-        if let Some(network) = self.networks.get_mut(&id) {
-            network.status = NetworkStatus::Ok;
-            network.config = Some(config);
+        let now = c.now().mono;
+        let Some(network) = self.networks.get_mut(&id) else {
+            return;
+        };
+        let before = network.status();
+        let held = network.config.as_ref();
+        let differs = held.is_none_or(|held| held.differs_in_substance(&config));
+        let papers = held.is_some_and(|held| held.own != config.own);
+        for (_, member) in network.members.iter_mut() {
+            member.weigh(config.timestamp, config.window_ms);
+            if member.com.is_some() {
+                member.agreement = Agreement::Open;
+            }
+        }
+        network.failure = None;
+        network.url.clear();
+        network.config = Some(config);
+        network.installed = Some(now);
+        let news = differs || before != NetworkStatus::Ok;
+        if news {
+            network.generation = network.generation.wrapping_add(1);
             c.event(Event::Network(id));
-            self.groups_changed(c, id);
+        } else {
+            c.event(Event::Refreshed(id));
+        }
+        self.groups_changed(c, id);
+        if papers {
+            self.push_to_recent(c, id);
         }
     }
 
@@ -292,6 +444,8 @@ impl Networks {
         self.gathers.forget_network(id);
         self.behind.forget_network(id);
         self.routes.forget_network(id);
+        self.pendings.forget_network(id);
+        self.revocations.forget_network(id);
         if !c.am_upstream() {
             self.listeners.forget_network(id);
         }
@@ -351,30 +505,41 @@ impl Networks {
         };
         // Whoever is told all need not be told again when met.
         let whole = new.is_none_or(|new| new.len() == network.groups.len());
-        let audience = &mut self.recipients;
+        let mut audience = core::mem::take(&mut self.recipients);
         audience.clear();
         audience.extend((0..).map_while(|n| c.upstream(n)));
         audience.extend(id.controller());
-        if let Some(config) = &network.config {
-            audience.extend(config.anchors().chain(config.replicators()));
-        }
+        // Those above take our word; who is a member wants to see our certificate first.
+        let above = audience.len();
         let Network {
             config, members, ..
         } = network;
-        for (address, member) in members.iter_mut() {
-            if c.knows(address) && is_member(config.as_ref(), address) {
-                if whole {
-                    member.announced = Some(now);
+        if let Some(config) = config {
+            audience.extend(config.anchors().chain(config.replicators()));
+            for (address, member) in members.iter_mut() {
+                let known = c.identity(address).is_some();
+                if known && admits(c, config, address, Some(member)) {
+                    if whole {
+                        member.announced = Some(now);
+                    }
+                    audience.push(address);
                 }
-                audience.push(address);
             }
         }
-        audience.sort_unstable();
-        audience.dedup();
-        audience.retain(|a| *a != self.me);
-        for to in audience {
-            like(c, *to, id, new.unwrap_or(&network.groups));
+        let mut seen: Vec<Address> = Vec::with_capacity(audience.len());
+        for (n, to) in audience.iter().enumerate() {
+            if *to == self.me || seen.contains(to) {
+                continue;
+            }
+            seen.push(*to);
+            if n >= above {
+                self.push(c, id, *to, Occasion::Like);
+            }
+            if let Some(network) = self.networks.get(&id) {
+                like(c, *to, id, new.unwrap_or(&network.groups));
+            }
         }
+        self.recipients = audience;
     }
 
     /// `peer` has passed the gate of a network: it is in the membership table, and is told our
@@ -390,7 +555,10 @@ impl Networks {
         let told = |at| now.since(at) < ANNOUNCE_MS;
         if network.announce.is_some() && !member.announced.is_some_and(told) {
             member.announced = Some(now);
-            like(c, peer, id, &network.groups);
+            self.push(c, id, peer, Occasion::Like);
+            if let Some(network) = self.networks.get(&id) {
+                like(c, peer, id, &network.groups);
+            }
         }
     }
 
@@ -402,17 +570,19 @@ impl Networks {
                 like(c, upstream, *id, &network.groups);
             }
         }
+        self.hurry_unanswered(c.now().mono);
         self.ask_upstream(c, upstream);
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub(crate) fn next_deadline(&self) -> Option<Mono> {
         let announce = self.networks.iter().filter_map(|(_, n)| n.announce).min();
+        let ask = self.networks.iter().filter_map(|(_, n)| n.ask.next).min();
         let gather = (0..)
             .map_while(|n| self.waiting.hungry(n))
             .filter_map(|key| self.gathers.again(key))
             .min();
-        [announce, gather, self.waiting.deadline()]
+        [announce, ask, gather, self.waiting.deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -422,6 +592,7 @@ impl Networks {
     pub(crate) fn handle_timeout(&mut self, c: &mut dyn Carrier) {
         let now = c.now().mono;
         self.waiting.expire(now);
+        self.ask_controllers(c);
         let mut n = 0;
         while let Some(key) = self.waiting.hungry(n) {
             n += 1;
@@ -444,15 +615,16 @@ impl Networks {
     }
 
     /// All networks, by slot.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = NetworkView<'_>> {
+    pub(crate) fn iter(&self, now: Now) -> impl Iterator<Item = NetworkView<'_>> {
         self.networks
             .iter()
-            .map(|(_, network)| network.view(self.me))
+            .map(move |(_, network)| network.view(self.me, now))
     }
 
     /// A network.
-    pub(crate) fn get(&self, id: NetworkId) -> Option<NetworkView<'_>> {
-        self.networks.get(&id).map(|network| network.view(self.me))
+    pub(crate) fn get(&self, id: NetworkId, now: Now) -> Option<NetworkView<'_>> {
+        let network = self.networks.get(&id)?;
+        Some(network.view(self.me, now))
     }
 }
 
@@ -494,10 +666,14 @@ impl Networks {
     }
 }
 
-/// One of the networks: may `peer` take part in what `config` governs? Without a certificate on
-/// public networks alone.
-fn is_member(config: Option<&Config>, _peer: Address) -> bool {
-    config.is_some_and(|c| c.public)
+/// May `peer` take part in what `config` governs (network 3.3)? `member`: what we know of it.
+fn admits(
+    c: &dyn Carrier,
+    config: &Config,
+    peer: Address,
+    member: Option<&mut Member>,
+) -> bool {
+    config.public || member.is_some_and(|m| credentials::agrees(c, config, peer, m))
 }
 
 fn like(c: &mut dyn Carrier, to: Address, id: NetworkId, groups: &[Group]) {
@@ -518,11 +694,16 @@ fn like(c: &mut dyn Carrier, to: Address, id: NetworkId, groups: &[Group]) {
 }
 
 impl Network {
-    fn view(&self, me: Address) -> NetworkView<'_> {
+    fn view(&self, me: Address, now: Now) -> NetworkView<'_> {
         let config = self.config.as_ref();
+        let old = |c: &Config| {
+            let good_until = c.timestamp.saturating_add(c.window_ms).saturating_add(STALE_MS);
+            now.wall_ok && now.wall.as_ms() > good_until
+        };
+        let agrees = |m: &Member| m.agreement == Agreement::Yes;
         NetworkView {
             id: self.id,
-            status: self.status,
+            status: self.status(),
             mac: self.mac,
             name: config.map_or("", |c| c.name.as_str()),
             public: config.is_some_and(|c| c.public),
@@ -535,13 +716,34 @@ impl Network {
             groups: &self.groups,
             multicast_limit: config.map_or(0, |c| c.multicast_limit),
             members: self.members.len(),
+            authorized: self.members.iter().filter(|(_, m)| agrees(m)).count(),
+            dns: config.map(|c| &c.dns).filter(|d| **d != Dns::default()),
+            sign_on: config.and_then(|c| c.sign_on.as_deref()),
+            url: &self.url,
+            configured: config.is_some(),
+            confirmed: self.confirmed,
+            stale: !self.confirmed && config.is_some_and(old),
+            timestamp: config.map_or(0, |c| c.timestamp),
+            window_ms: config.map_or(0, |c| c.window_ms),
+            generation: self.generation,
+            rules: config.map_or(&[], |c| &c.rules),
+            tags: config.map_or(&[], |c| &c.own.tags),
+            capabilities: config.map_or(0, |c| c.own.capabilities.len()),
+            bridges: config.map_or(0, |c| c.bridges().count()),
+            last_refusal: self.last_refusal,
             counters: self.counters,
+            refused: self.refused,
         }
     }
 
     /// The gate (network 3.3).
-    fn is_member(&self, peer: Address) -> bool {
-        is_member(self.config.as_ref(), peer)
+    fn admits(&mut self, c: &dyn Carrier, peer: Address) -> bool {
+        let Self {
+            config, members, ..
+        } = self;
+        config
+            .as_ref()
+            .is_some_and(|config| admits(c, config, peer, members.get_mut(peer)))
     }
 
     fn drop_in(&mut self, c: &mut dyn Carrier, reason: DropReason) {

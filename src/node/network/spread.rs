@@ -2,6 +2,8 @@
 //! (network 6.3 to 6.5).
 
 use super::config::{Config, FLAG_UNCOMPRESSED};
+use super::controller::Source;
+use super::credentials::Occasion;
 use super::frames::{Cast, Verdicts};
 use super::multicast::{GroupKey, Wanted, shuffle};
 use super::{Carrier, Networks};
@@ -18,6 +20,8 @@ use crate::wire::verb::{ErrorCode, Verb};
 
 /// Members asked for members in one explicit gather.
 const GATHER_FROM: usize = 16;
+/// Longest certificate of membership.
+const COM_MAX: usize = 8 + 8 * 24 + 96;
 
 impl Networks {
     /// A frame for a group: to a replicator, or to all known listeners up to the limit while the
@@ -137,7 +141,7 @@ impl Networks {
         shuffle(c.rng(), whom.get_mut(given..).unwrap_or_default());
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
         for to in whom {
-            ask(c, to, key, wanted);
+            self.ask(c, to, key, wanted);
         }
     }
 
@@ -147,7 +151,23 @@ impl Networks {
         while let Some(key) = self.waiting.hungry(n) {
             n += 1;
             let limit = self.config(key.network).map_or(0, |c| c.multicast_limit);
-            ask(c, to, key, limit.saturating_add(1));
+            self.ask(c, to, key, limit.saturating_add(1));
+        }
+    }
+
+    /// MULTICAST_GATHER, with our certificate on private networks: anchors may not have it.
+    fn ask(&self, c: &mut dyn Carrier, to: Address, key: GroupKey, wanted: u32) {
+        let config = self.config(key.network).filter(|config| !config.public);
+        let com = config.map_or(&[][..], |config| &config.papers.com);
+        let mut packet = [0; HEADER_LEN + 23 + COM_MAX];
+        packet[VERB_AT] = Verb::MulticastGather as u8;
+        let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
+        let com = Some(com).filter(|com| !com.is_empty() && com.len() <= COM_MAX);
+        if wire::write_gather(&mut writer, key.network, key.group, wanted, com).is_ok() {
+            let end = HEADER_LEN + writer.len();
+            if let Some(packet) = packet.get_mut(..end) {
+                c.send(to, packet, false);
+            }
         }
     }
 
@@ -180,6 +200,7 @@ impl Networks {
             ethertype: cast.ethernet.ethertype,
             payload: cast.payload,
         };
+        self.push(c, key.network, to, Occasion::Frame);
         self.send_message(c, to, &message, compress);
     }
 
@@ -234,7 +255,10 @@ impl Networks {
         let message = MulticastFrame::parse(packet.get(HEADER_LEN..).unwrap_or_default())?;
         let (network, group, wanted) = (message.network, message.group, message.gather_limit);
         let key = GroupKey { network, group };
-        if !self.gate(c, network, from, Some((Verb::MulticastFrame, id))) {
+        if let Some(com) = &message.com {
+            self.attached(c, network, com);
+        }
+        if !self.gate(c, network, from, Some((Verb::MulticastFrame, id, packet))) {
             return Ok(false);
         }
         let Some(config) = self.config(network).filter(|c| c.multicast_limit > 0) else {
@@ -331,6 +355,9 @@ impl Networks {
     ) -> Result<bool, Malformed> {
         let gather = Gather::parse(packet.get(HEADER_LEN..).unwrap_or_default())?;
         let network = gather.network;
+        if let Some(com) = &gather.com {
+            self.attached(c, network, com);
+        }
         let member = self.is_joined(network) && self.gate(c, network, from, None);
         if gather.limit > 0 && (member || c.am_upstream()) {
             let group = gather.group;
@@ -388,11 +415,16 @@ impl Networks {
     pub(crate) fn inbound_ok(
         &mut self,
         c: &mut dyn Carrier,
-        _from: Address,
+        from: Address,
         in_re: Verb,
-        _id: PacketId,
         body: &[u8],
     ) {
+        if in_re == Verb::NetworkConfigRequest {
+            if self.chunk_in(c, from, Source::Answer, body).is_err() {
+                c.drop(DropReason::Malformed);
+            }
+            return;
+        }
         let parsed = match in_re {
             Verb::MulticastGather => {
                 wire::parse_ok_gather(body).map(|(network, group, r)| (network, group, Some(r)))
@@ -417,10 +449,22 @@ impl Networks {
         &mut self,
         c: &mut dyn Carrier,
         from: Address,
-        _in_re: Verb,
+        in_re: Verb,
         code: u8,
         body: &[u8],
     ) {
+        if in_re == Verb::NetworkConfigRequest {
+            if self.failed(c, from, code, body).is_err() {
+                c.drop(DropReason::Malformed);
+            }
+            return;
+        }
+        let mut reader = Reader::new(body);
+        if code == ErrorCode::NeedMembershipCertificate as u8
+            && let Ok(network) = reader.network_id()
+        {
+            return self.push(c, network, from, Occasion::Asked);
+        }
         let mut reader = Reader::new(body);
         if code == ErrorCode::UnwantedMulticast as u8
             && let (Ok(network), Ok(mac), Ok(adi)) =
@@ -433,11 +477,3 @@ impl Networks {
     }
 }
 
-fn ask(c: &mut dyn Carrier, to: Address, key: GroupKey, wanted: u32) {
-    let mut packet = [0; HEADER_LEN + 23];
-    packet[VERB_AT] = Verb::MulticastGather as u8;
-    let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
-    if wire::write_gather(&mut writer, key.network, key.group, wanted).is_ok() {
-        c.send(to, &mut packet, false);
-    }
-}

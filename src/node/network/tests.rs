@@ -94,8 +94,15 @@ impl Carrier for Fake {
     fn am_upstream(&self) -> bool {
         self.am_upstream
     }
-    fn knows(&self, peer: Address) -> bool {
-        peer != address(0x404)
+    fn identity(&self, peer: Address) -> Option<Identity> {
+        (peer != address(0x404)).then(|| Identity {
+            address: peer,
+            public: [7; 64],
+        })
+    }
+    fn seek(&mut self, _peer: Address) {}
+    fn protocol(&self) -> u8 {
+        12
     }
     fn latency_ms(&self, peer: Address) -> Option<u32> {
         self.paths.iter().find(|p| p.0 == peer).map(|p| p.1)
@@ -128,7 +135,7 @@ impl Bench {
 
     fn join(&mut self, id: u64) -> NetworkId {
         let id = NetworkId::new(id).unwrap();
-        self.networks.join(&mut self.c, id).unwrap();
+        self.networks.join(&mut self.c, id, None).unwrap();
         id
     }
 

@@ -1,0 +1,701 @@
+//! Credentials: verified, filed, shown to others, taken back (network 3).
+//!
+//! Everything is filed under the member that it names, whoever brings it, and only what the
+//! network's controller signed. What is equal to what is on file costs no check of a signature.
+
+use alloc::vec::Vec;
+
+use super::config::{Batch, Config, Papers};
+use super::member::{Agreement, Filed, Member, Push};
+use super::refusal::Refusal;
+use super::{Carrier, Network, Networks};
+use crate::base::{Address, Mono, NetworkId, Table};
+use crate::crypto::sign;
+use crate::node::io::DropReason;
+use crate::wire::Malformed;
+use crate::wire::credential::{
+    self, Bundle, Capability, Com, Credential, Credentials, Ownership, Records, Revocation, Tag,
+};
+use crate::wire::cursor::{Reader, Writer};
+use crate::wire::packet::{HEADER_LEN, PACKET_MAX, VERB_AT};
+use crate::wire::verb::Verb;
+
+/// Our credentials are shown to a member so often while we send to it…
+const PUSH_MS: u64 = 500_000;
+/// …and receivers take one packet of them in this time.
+const GATE_MS: u64 = 1_000;
+/// Pause between the packets of a set that does not fit one.
+const NEXT_MS: u64 = 1_100;
+/// Whoever was heard so lately learns of new tags and capabilities at once.
+const RECENT_MS: u64 = 60_000;
+/// Room for credentials in a packet: what is around them and some reserve.
+const PUSH_MAX: usize = PACKET_MAX - HEADER_LEN - 64;
+/// A revocation is passed on to so many members.
+const FORWARD_MAX: usize = 64;
+/// Certificates of ownership of one member.
+const OWNERSHIPS_MAX: usize = 4;
+/// Room for what is signed of a credential: a capability of 64 rules is the longest.
+const SIGNED_MAX: usize = 2_048;
+/// Binary certificate without signature: eight qualifiers at most.
+const COM_MAX: usize = 8 + 8 * 24;
+
+/// Why our credentials might be shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Occasion {
+    /// A frame is about to go there.
+    Frame,
+    /// Our groups are.
+    Like,
+    /// The other has refused a frame.
+    Asked,
+}
+
+/// What filing a credential came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Filing {
+    New,
+    Redundant,
+}
+
+/// From when on credentials count: those issued before were revoked (network 3.4).
+///
+/// Cap: `Limits::revocations`. Only controllers of our networks fill it; of a full table the
+/// oldest threshold goes, which no certificate of today reaches.
+pub(crate) struct Revocations {
+    table: Table<(NetworkId, (Address, u64)), u64>,
+}
+
+/// Kind and number of a credential in one number.
+fn thing(kind: u8, id: u32) -> u64 {
+    u64::from(kind) << 32 | u64::from(id)
+}
+
+impl Revocations {
+    pub(crate) fn new(cap: usize, seed: u64) -> Self {
+        Self {
+            table: Table::new(cap, seed),
+        }
+    }
+
+    pub(crate) fn threshold(&self, network: NetworkId, of: Address, kind: u8, id: u32) -> u64 {
+        let key = (network, (of, thing(kind, id)));
+        self.table.get(&key).copied().unwrap_or(0)
+    }
+
+    /// `false`: nothing new.
+    fn raise(&mut self, network: NetworkId, of: Address, kind: u8, id: u32, to: u64) -> bool {
+        let key = (network, (of, thing(kind, id)));
+        if let Some(threshold) = self.table.get_mut(&key) {
+            let raised = *threshold < to;
+            *threshold = to.max(*threshold);
+            return raised;
+        }
+        if self.table.is_full() {
+            let oldest = self.table.iter().min_by_key(|(_, threshold)| **threshold);
+            if let Some(oldest) = oldest.map(|(key, _)| *key) {
+                self.table.remove(&oldest);
+            }
+        }
+        self.table.insert(key, to).is_ok()
+    }
+
+    pub(crate) fn forget_network(&mut self, network: NetworkId) {
+        self.table.retain(|key, _| key.0 != network);
+    }
+}
+
+/// Who has shown us credentials lately.
+///
+/// Cap: `Limits::refusals`; anybody fills it; the oldest goes.
+pub(crate) struct Shown {
+    table: Table<Address, Mono>,
+}
+
+impl Shown {
+    pub(crate) fn new(cap: usize, seed: u64) -> Self {
+        Self {
+            table: Table::new(cap, seed),
+        }
+    }
+
+    fn pass(&mut self, from: Address, now: Mono) -> bool {
+        if let Some(at) = self.table.get_mut(&from) {
+            let due = now.since(*at) >= GATE_MS;
+            if due {
+                *at = now;
+            }
+            return due;
+        }
+        if self.table.is_full() {
+            let oldest = self.table.iter().min_by_key(|(_, at)| **at);
+            if let Some(oldest) = oldest.map(|(from, _)| *from) {
+                self.table.remove(&oldest);
+            }
+        }
+        self.table.insert(from, now).is_ok()
+    }
+}
+
+/// Does a member that shows `com` take part (network 3.1)? Worked out once per certificate of
+/// either side.
+pub(super) fn agrees(
+    c: &dyn Carrier,
+    config: &Config,
+    address: Address,
+    member: &mut Member,
+) -> bool {
+    if member.agreement == Agreement::Open {
+        let own = Com::read(&mut Reader::new(&config.papers.com));
+        let agreement = match (own, member.com(), c.identity(address)) {
+            (Ok(own), Some(com), Some(identity)) => {
+                own.agrees_with(&com, &sign::fingerprint(&identity))
+            }
+            // Without an identity we cannot know yet.
+            (Ok(_), Some(_), None) => return false,
+            _ => false,
+        };
+        member.agreement = if agreement {
+            Agreement::Yes
+        } else {
+            Agreement::No
+        };
+    }
+    member.agreement == Agreement::Yes
+}
+
+impl Networks {
+    /// NETWORK_CREDENTIALS (wire 9.11).
+    pub(super) fn credentials_in(
+        &mut self,
+        c: &mut dyn Carrier,
+        from: Address,
+        payload: &[u8],
+    ) -> Result<bool, Malformed> {
+        if !self.shown.pass(from, c.now().mono) {
+            c.drop(DropReason::CredentialsGate);
+            return Ok(false);
+        }
+        let mut proved = false;
+        for credential in Credentials::new(payload) {
+            let credential = credential?;
+            let (network, filed) = match &credential {
+                Credential::Com(com) => (com.network(), self.file_com(c, com)),
+                Credential::Tag(tag) => (Some(tag.network), self.file_tag(c, tag)),
+                Credential::Capability(capability) => (
+                    Some(capability.network),
+                    self.file_capability(c, from, capability),
+                ),
+                Credential::Ownership(ownership) => {
+                    (Some(ownership.network), self.file_ownership(c, ownership))
+                }
+                Credential::Revocation(revocation) => (
+                    Some(revocation.network),
+                    self.file_revocation(c, from, revocation),
+                ),
+            };
+            match (filed, network) {
+                (Ok(_), Some(_)) => proved |= matches!(credential, Credential::Com(_)),
+                (Err(why), Some(network)) => self.refuse(c, network, why),
+                (_, None) => c.drop(DropReason::Refused),
+            }
+        }
+        Ok(proved)
+    }
+
+    /// The controller's signature over `parts`, if there is time to look.
+    fn check(
+        &mut self,
+        c: &mut dyn Carrier,
+        network: NetworkId,
+        signer: Address,
+        message: &[u8],
+        signature: Option<&[u8; 96]>,
+    ) -> Result<(), Refusal> {
+        let controller = network.controller().ok_or(Refusal::OtherNetwork)?;
+        if signer != controller {
+            return Err(Refusal::Signature);
+        }
+        let signature = signature.ok_or(Refusal::Unsigned)?;
+        let Some(identity) = c.identity(controller) else {
+            c.seek(controller);
+            return Err(Refusal::UnknownController);
+        };
+        if !self.checks.pass(c.now().mono) {
+            return Err(Refusal::Busy);
+        }
+        sign::verify(&identity.public, &[message], signature).map_err(|_| Refusal::Signature)
+    }
+
+    /// The membership table of a network that has a configuration.
+    fn joined(&mut self, id: NetworkId) -> Result<&mut Network, Refusal> {
+        self.networks
+            .get_mut(&id)
+            .filter(|n| n.config.is_some())
+            .ok_or(Refusal::OtherNetwork)
+    }
+
+    /// A certificate of membership, alone or attached to a packet.
+    pub(super) fn file_com(
+        &mut self,
+        c: &mut dyn Carrier,
+        com: &Com<'_>,
+    ) -> Result<Filing, Refusal> {
+        let fields = (com.network(), com.issued_to(), com.timestamp());
+        let (Some(id), Some(holder), Some(timestamp)) = fields else {
+            return Err(Refusal::Form);
+        };
+        if holder == self.me {
+            return Ok(Filing::Redundant);
+        }
+        if timestamp <= self.revocations.threshold(id, holder, Revocation::COM, 0) {
+            return Err(Refusal::Revoked);
+        }
+        let network = self.joined(id)?;
+        let held = network.members.get(holder).and_then(Member::com);
+        if let Some(held) = held {
+            if held.signed_message() == com.signed_message() {
+                return Ok(Filing::Redundant);
+            }
+            if held.timestamp().is_some_and(|t| t > timestamp) {
+                return Err(Refusal::Older);
+            }
+        }
+        let (signer, signature) = com.signed.ok_or(Refusal::Unsigned)?;
+        self.check(c, id, signer, com.signed_message(), Some(signature))?;
+        let mut room = [0; COM_MAX];
+        let mut writer = Writer::new(&mut room);
+        let fields: heapless::Vec<_, 8> = com.qualifiers().collect();
+        credential::write_com(&mut writer, &fields, None).map_err(|_| Refusal::Form)?;
+        let now = c.now().mono;
+        if let Some(member) = self.joined(id)?.members.entry(holder, now) {
+            let bytes = writer.written();
+            match &mut member.com {
+                // The usual case: a new one of the same length once per minute.
+                Some(old) if old.len() == bytes.len() => old.copy_from_slice(bytes),
+                old => *old = Some(bytes.into()),
+            }
+            member.agreement = Agreement::Open;
+        }
+        self.release(c, id, holder);
+        Ok(Filing::New)
+    }
+
+    fn file_tag(&mut self, c: &mut dyn Carrier, tag: &Tag<'_>) -> Result<Filing, Refusal> {
+        let threshold =
+            self.revocations
+                .threshold(tag.network, tag.issued_to, Revocation::TAG, tag.id);
+        if tag.timestamp <= threshold {
+            return Err(Refusal::Revoked);
+        }
+        let most = self.limits.peer_tags;
+        let filed = Filed {
+            id: tag.id,
+            timestamp: tag.timestamp,
+            what: tag.value,
+        };
+        let network = self.joined(tag.network)?;
+        let file = network.members.get(tag.issued_to).and_then(|m| m.file.as_ref());
+        let known = file.map_or(&[][..], |f| &f.tags);
+        if place(known, &filed, most)? {
+            return Ok(Filing::Redundant);
+        }
+        let mut room = [0; SIGNED_MAX];
+        let len = tag.signed_message(&mut room).map_err(|_| Refusal::Form)?;
+        let message = room.get(..len).unwrap_or_default();
+        self.check(c, tag.network, tag.signer, message, tag.signature)?;
+        self.store(c, tag.network, tag.issued_to, |file| {
+            replace(&mut file.tags, filed);
+        })
+    }
+
+    /// Differs from 1.14.1: one link, and the one whom it names brings it. The address in it is
+    /// not signed (network 3.6).
+    fn file_capability(
+        &mut self,
+        c: &mut dyn Carrier,
+        from: Address,
+        capability: &Capability<'_>,
+    ) -> Result<Filing, Refusal> {
+        let mut links = capability.links();
+        let (Some(link), None) = (links.next(), links.next()) else {
+            return Err(Refusal::Form);
+        };
+        if link.to != from {
+            return Err(Refusal::Form);
+        }
+        let id = capability.network;
+        let kind = Revocation::CAPABILITY;
+        let threshold = self.revocations.threshold(id, from, kind, capability.id);
+        if capability.timestamp <= threshold {
+            return Err(Refusal::Revoked);
+        }
+        let most = self.limits.peer_capabilities;
+        let mut room = [0; SIGNED_MAX];
+        let mut writer = Writer::new(&mut room);
+        capability
+            .rules
+            .write(&mut writer)
+            .map_err(|_| Refusal::Form)?;
+        let filed = Filed {
+            id: capability.id,
+            timestamp: capability.timestamp,
+            what: writer.written().into(),
+        };
+        let network = self.joined(id)?;
+        let file = network.members.get(from).and_then(|m| m.file.as_ref());
+        let known = file.map_or(&[][..], |f| &f.capabilities);
+        if place(known, &filed, most)? {
+            return Ok(Filing::Redundant);
+        }
+        let len = capability
+            .signed_message(&mut room)
+            .map_err(|_| Refusal::Form)?;
+        let message = room.get(..len).unwrap_or_default();
+        self.check(c, id, link.from, message, link.signature)?;
+        self.store(c, id, from, |file| replace(&mut file.capabilities, filed))
+    }
+
+    fn file_ownership(
+        &mut self,
+        c: &mut dyn Carrier,
+        ownership: &Ownership<'_>,
+    ) -> Result<Filing, Refusal> {
+        let (id, holder) = (ownership.network, ownership.issued_to);
+        let kind = Revocation::OWNERSHIP;
+        let threshold = self.revocations.threshold(id, holder, kind, ownership.id);
+        if ownership.timestamp <= threshold {
+            return Err(Refusal::Revoked);
+        }
+        let filed = Filed {
+            id: ownership.id,
+            timestamp: ownership.timestamp,
+            what: ownership.things().map(|t| (t.kind, t.value)).collect::<Vec<_>>(),
+        };
+        let network = self.joined(id)?;
+        let file = network.members.get(holder).and_then(|m| m.file.as_ref());
+        let known = file.map_or(&[][..], |f| &f.ownerships);
+        if place(known, &filed, OWNERSHIPS_MAX)? {
+            return Ok(Filing::Redundant);
+        }
+        let mut room = [0; SIGNED_MAX];
+        let len = ownership
+            .signed_message(&mut room)
+            .map_err(|_| Refusal::Form)?;
+        let message = room.get(..len).unwrap_or_default();
+        self.check(c, id, ownership.signer, message, ownership.signature)?;
+        self.store(c, id, holder, |file| replace(&mut file.ownerships, filed))
+    }
+
+    fn store(
+        &mut self,
+        c: &mut dyn Carrier,
+        id: NetworkId,
+        holder: Address,
+        put: impl FnOnce(&mut super::member::File),
+    ) -> Result<Filing, Refusal> {
+        let now = c.now().mono;
+        let network = self.joined(id)?;
+        let Network {
+            members, config, ..
+        } = network;
+        if let (Some(member), Some(config)) = (members.entry(holder, now), config) {
+            put(member.file.get_or_insert_default());
+            member.weigh(config.timestamp, config.window_ms);
+        }
+        Ok(Filing::New)
+    }
+
+    /// Differs from 1.14.1, where revoking a tag moves the threshold of the certificate too
+    /// (network 8, 7).
+    fn file_revocation(
+        &mut self,
+        c: &mut dyn Carrier,
+        from: Address,
+        revocation: &Revocation<'_>,
+    ) -> Result<Filing, Refusal> {
+        let Revocation {
+            network: id,
+            target,
+            kind,
+            credential_id,
+            threshold,
+            ..
+        } = *revocation;
+        if !(Revocation::COM..=Revocation::OWNERSHIP).contains(&kind) {
+            return Err(Refusal::Form);
+        }
+        let credential_id = if kind == Revocation::COM {
+            0
+        } else {
+            credential_id
+        };
+        self.joined(id)?;
+        if self.revocations.threshold(id, target, kind, credential_id) >= threshold {
+            return Ok(Filing::Redundant);
+        }
+        let mut room = [0; 256];
+        let len = revocation
+            .signed_message(&mut room)
+            .map_err(|_| Refusal::Form)?;
+        let message = room.get(..len).unwrap_or_default();
+        self.check(c, id, revocation.signer, message, revocation.signature)?;
+        self.revocations
+            .raise(id, target, kind, credential_id, threshold);
+        let network = self.joined(id)?;
+        let Network {
+            members, config, ..
+        } = network;
+        if let (Some(member), Some(config)) = (members.get_mut(target), config) {
+            if kind == Revocation::COM {
+                let stale = |com: Com<'_>| com.timestamp().is_none_or(|t| t <= threshold);
+                if member.com().is_some_and(stale) {
+                    member.com = None;
+                    member.agreement = Agreement::No;
+                }
+            } else if let Some(file) = &mut member.file {
+                let counts = |id: u32, at: u64| id != credential_id || at > threshold;
+                match kind {
+                    Revocation::CAPABILITY => {
+                        file.capabilities.retain(|f| counts(f.id, f.timestamp));
+                    }
+                    Revocation::TAG => file.tags.retain(|f| counts(f.id, f.timestamp)),
+                    _ => file.ownerships.retain(|f| counts(f.id, f.timestamp)),
+                }
+                member.weigh(config.timestamp, config.window_ms);
+            }
+        }
+        if revocation.flags & Revocation::FAST != 0 {
+            self.forward(c, from, revocation);
+        }
+        Ok(Filing::New)
+    }
+
+    /// Tells members of a revocation, those heard last first. Each node does so once, which ends
+    /// the flood.
+    fn forward(&mut self, c: &mut dyn Carrier, from: Address, revocation: &Revocation<'_>) {
+        let mut record = [0; Revocation::LEN + 64];
+        let mut writer = Writer::new(&mut record);
+        if revocation.write(&mut writer).is_err() {
+            return;
+        }
+        let bundle = Bundle {
+            revocations: Records {
+                count: 1,
+                bytes: writer.written(),
+            },
+            ..Bundle::default()
+        };
+        let mut others: Vec<(Mono, Address)> = self
+            .networks
+            .get(&revocation.network)
+            .into_iter()
+            .flat_map(|n| n.members.iter())
+            .map(|(a, m)| (m.heard, a))
+            .filter(|(_, a)| *a != from && *a != revocation.signer && *a != self.me)
+            .collect();
+        others.sort_unstable_by(|a, b| b.cmp(a));
+        others.truncate(FORWARD_MAX);
+        for (_, to) in others {
+            let mut packet = [0; HEADER_LEN + Revocation::LEN + 80];
+            packet[VERB_AT] = Verb::NetworkCredentials as u8;
+            let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
+            if bundle.write(&mut writer).is_err() {
+                return;
+            }
+            let end = HEADER_LEN + writer.len();
+            if let Some(packet) = packet.get_mut(..end) {
+                c.send(to, packet, true);
+            }
+        }
+    }
+
+    /// What waited for the certificate of a member goes on.
+    fn release(&mut self, c: &mut dyn Carrier, id: NetworkId, member: Address) {
+        let now = c.now().mono;
+        while let Some(mut pending) = self.pendings.take(id, member, now) {
+            let (verb, packet) = (pending.verb, pending.id);
+            self.inbound(c, member, verb, packet, &mut pending.packet);
+            self.pendings.give_back(pending);
+        }
+    }
+
+    /// Shows our credentials to a member if that is due (network 3.8).
+    pub(super) fn push(
+        &mut self,
+        c: &mut dyn Carrier,
+        id: NetworkId,
+        to: Address,
+        occasion: Occasion,
+    ) {
+        let Some(network) = self.networks.get_mut(&id) else {
+            return;
+        };
+        let Network {
+            config: Some(config),
+            members,
+            installed: Some(installed),
+            ..
+        } = network
+        else {
+            return;
+        };
+        let papers = &config.papers;
+        if papers.is_empty() || (occasion == Occasion::Asked && papers.com.is_empty()) {
+            return;
+        }
+        let now = c.now().mono;
+        let Some(member) = members.entry(to, now) else {
+            return;
+        };
+        let Some(part) = due(member.pushed, *installed, occasion, now) else {
+            return;
+        };
+        let Some(room) = self.scratch.get_mut(HEADER_LEN..HEADER_LEN + PUSH_MAX) else {
+            return;
+        };
+        let mut writer = Writer::new(room);
+        let Ok(more) = papers.write_part(&mut writer, part) else {
+            return;
+        };
+        let part = if more { part.saturating_add(1) } else { 0 };
+        member.pushed = Some(Push { at: now, part });
+        let end = HEADER_LEN + writer.len();
+        if let Some(packet) = self.scratch.get_mut(..end) {
+            packet[VERB_AT] = Verb::NetworkCredentials as u8;
+            c.send(to, packet, true);
+        }
+    }
+
+    /// A configuration with other tags or capabilities is in force: members that talk to us
+    /// learn it now.
+    pub(super) fn push_to_recent(&mut self, c: &mut dyn Carrier, id: NetworkId) {
+        let now = c.now().mono;
+        let Some(network) = self.networks.get(&id) else {
+            return;
+        };
+        let mut recent: Vec<Address> = network
+            .members
+            .iter()
+            .filter(|(_, m)| now.since(m.heard) < RECENT_MS && m.pushed.is_some())
+            .map(|(a, _)| a)
+            .collect();
+        recent.truncate(FORWARD_MAX);
+        for to in recent {
+            self.push(c, id, to, Occasion::Frame);
+        }
+    }
+}
+
+/// Which packet of our credentials is due for a member.
+fn due(pushed: Option<Push>, installed: Mono, occasion: Occasion, now: Mono) -> Option<u8> {
+    let Some(push) = pushed else {
+        return Some(0);
+    };
+    let age = now.since(push.at);
+    if age < GATE_MS {
+        return None;
+    }
+    // Groups go to everybody once per minute, and each new certificate costs its receiver the
+    // check of a signature: an old one will do for them.
+    let newer = push.at <= installed && occasion != Occasion::Like;
+    if newer || age >= PUSH_MS {
+        return Some(0);
+    }
+    if push.part > 0 && age >= NEXT_MS {
+        return Some(push.part);
+    }
+    (occasion == Occasion::Asked).then_some(0)
+}
+
+/// May a credential be filed? `true`: it is there already.
+fn place<T: PartialEq>(known: &[Filed<T>], new: &Filed<T>, most: usize) -> Result<bool, Refusal> {
+    match known.iter().find(|f| f.id == new.id) {
+        Some(held) if held.timestamp > new.timestamp => Err(Refusal::Older),
+        Some(held) => Ok(held == new),
+        None if known.len() >= most => Err(Refusal::TooMany("credentials")),
+        None => Ok(false),
+    }
+}
+
+fn replace<T>(list: &mut Vec<Filed<T>>, new: Filed<T>) {
+    match list.iter_mut().find(|f| f.id == new.id) {
+        Some(old) => *old = new,
+        None => list.push(new),
+    }
+}
+
+/// Credentials of one kind, by their lengths.
+fn lengths(batch: &Batch, read: impl Fn(&mut Reader<'_>) -> bool) -> impl Iterator<Item = usize> {
+    let mut reader = Reader::new(&batch.bytes);
+    core::iter::from_fn(move || {
+        let before = reader.remaining();
+        (before > 0 && read(&mut reader)).then(|| before - reader.remaining())
+    })
+}
+
+impl Papers {
+    pub(crate) fn is_empty(&self) -> bool {
+        let batches = [&self.capabilities, &self.tags, &self.ownerships];
+        self.com.is_empty() && batches.iter().all(|b| b.count == 0)
+    }
+
+    /// Writes packet number `part` of all credentials, each as full as it gets; the first has the
+    /// certificate. Are there more?
+    fn write_part(&self, writer: &mut Writer<'_>, part: u8) -> Result<bool, Malformed> {
+        /// One byte for the end of certificates and four counts.
+        const FRAME: usize = 9;
+        let mut at = 0u8;
+        let mut room = PUSH_MAX - FRAME - self.com.len();
+        let batches: [(&Batch, fn(&mut Reader<'_>) -> bool); 3] = [
+            (&self.capabilities, |r| Capability::read(r).is_ok()),
+            (&self.tags, |r| Tag::read(r).is_ok()),
+            (&self.ownerships, |r| Ownership::read(r).is_ok()),
+        ];
+        let mut records = [Records::default(); 3];
+        let mut more = false;
+        'all: for ((batch, read), record) in batches.into_iter().zip(&mut records) {
+            let mut start = 0;
+            let mut end = 0;
+            let mut count = 0;
+            for len in lengths(batch, read) {
+                if len > room {
+                    if at == part {
+                        more = true;
+                        *record = records_of(batch, start, end, count);
+                        break 'all;
+                    }
+                    at = at.saturating_add(1);
+                    room = PUSH_MAX - FRAME;
+                }
+                if at == part && count == 0 {
+                    start = end;
+                }
+                if at == part {
+                    count += 1;
+                }
+                end += len;
+                room = room.saturating_sub(len);
+            }
+            if at == part {
+                *record = records_of(batch, start, end, count);
+            }
+        }
+        let [capabilities, tags, ownerships] = records;
+        let bundle = Bundle {
+            com: (part == 0 && !self.com.is_empty()).then_some(&self.com[..]),
+            capabilities,
+            tags,
+            revocations: Records::default(),
+            ownerships,
+        };
+        bundle.write(writer)?;
+        Ok(more)
+    }
+}
+
+fn records_of(batch: &Batch, start: usize, end: usize, count: u16) -> Records<'_> {
+    Records {
+        count,
+        bytes: batch.bytes.get(start..end).unwrap_or_default(),
+    }
+}
