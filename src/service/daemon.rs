@@ -508,7 +508,7 @@ impl Daemon {
                         );
                     }
                 }
-                Event::Network(id) => self.apply_network(id),
+                Event::Network(id) | Event::Refreshed(id) => self.apply_network(id),
                 Event::Planet => self.home.store_planet(self.node.planet().bytes()),
                 Event::Moon(id) => self.store_moon(id),
                 Event::Lost => self.read_everything_again(),

@@ -235,6 +235,6 @@ fn publish(server: &mut Server, daemon: &Daemon, event: Event) -> bool {
             )
         }
         Event::Moon(id) => server.publish(wall, Class::Moon, format_args!("id={id:016x}")),
-        Event::Surface | Event::Lost => false,
+        Event::Refreshed(_) | Event::Surface | Event::Lost => false,
     }
 }

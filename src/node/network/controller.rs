@@ -7,7 +7,7 @@ use super::config::Config;
 use super::decode::{self, FORMAT, URL_MAX};
 use super::refusal::Refusal;
 use super::update::{self, Piece};
-use super::{Carrier, Network, Networks, NetworkStatus};
+use super::{Carrier, Network, NetworkStatus, Networks};
 use crate::base::{Address, Mono, NetworkId, PacketId};
 use crate::crypto::sign;
 use crate::node::io::{DropReason, Event};
@@ -304,14 +304,7 @@ impl Networks {
         sign::verify(&identity.public, &[signed.message], signed.signature)
             .map_err(|_| Refusal::Signature)?;
         let direct = from == controller;
-        let piece = update::add(
-            &mut network.update,
-            signed,
-            chunk.data,
-            direct,
-            most,
-            now,
-        )?;
+        let piece = update::add(&mut network.update, signed, chunk.data, direct, most, now)?;
         let passed_on = signed.flags & Signed::PASS_ON != 0;
         match piece {
             Piece::Duplicate => return Ok(()),
@@ -421,7 +414,10 @@ impl Networks {
         others.retain(|a| *a != from && Some(*a) != id.controller() && *a != self.me);
         others.truncate(PASS_ON_MAX);
         for to in others {
-            let Some(room) = self.scratch.get_mut(..PACKET_MAX.min(HEADER_LEN + body.len())) else {
+            let Some(room) = self
+                .scratch
+                .get_mut(..PACKET_MAX.min(HEADER_LEN + body.len()))
+            else {
                 return;
             };
             let Some(payload) = room.get_mut(HEADER_LEN..).filter(|p| p.len() == body.len()) else {

@@ -294,7 +294,10 @@ impl Networks {
             what: tag.value,
         };
         let network = self.joined(tag.network)?;
-        let file = network.members.get(tag.issued_to).and_then(|m| m.file.as_ref());
+        let file = network
+            .members
+            .get(tag.issued_to)
+            .and_then(|m| m.file.as_ref());
         let known = file.map_or(&[][..], |f| &f.tags);
         if place(known, &filed, most)? {
             return Ok(Filing::Redundant);
@@ -369,7 +372,10 @@ impl Networks {
         let filed = Filed {
             id: ownership.id,
             timestamp: ownership.timestamp,
-            what: ownership.things().map(|t| (t.kind, t.value)).collect::<Vec<_>>(),
+            what: ownership
+                .things()
+                .map(|t| (t.kind, t.value))
+                .collect::<Vec<_>>(),
         };
         let network = self.joined(id)?;
         let file = network.members.get(holder).and_then(|m| m.file.as_ref());

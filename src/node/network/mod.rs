@@ -667,12 +667,7 @@ impl Networks {
 }
 
 /// May `peer` take part in what `config` governs (network 3.3)? `member`: what we know of it.
-fn admits(
-    c: &dyn Carrier,
-    config: &Config,
-    peer: Address,
-    member: Option<&mut Member>,
-) -> bool {
+fn admits(c: &dyn Carrier, config: &Config, peer: Address, member: Option<&mut Member>) -> bool {
     config.public || member.is_some_and(|m| credentials::agrees(c, config, peer, m))
 }
 
@@ -697,7 +692,10 @@ impl Network {
     fn view(&self, me: Address, now: Now) -> NetworkView<'_> {
         let config = self.config.as_ref();
         let old = |c: &Config| {
-            let good_until = c.timestamp.saturating_add(c.window_ms).saturating_add(STALE_MS);
+            let good_until = c
+                .timestamp
+                .saturating_add(c.window_ms)
+                .saturating_add(STALE_MS);
             now.wall_ok && now.wall.as_ms() > good_until
         };
         let agrees = |m: &Member| m.agreement == Agreement::Yes;

@@ -476,4 +476,3 @@ impl Networks {
         c.drop(DropReason::Ignored);
     }
 }
-

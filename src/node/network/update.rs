@@ -72,9 +72,7 @@ pub(crate) fn add(
         *slot = None;
         return Ok(Piece::Whole(data.to_vec()));
     }
-    let stale = slot
-        .as_ref()
-        .is_some_and(|u| now.since(u.began) >= WAIT_MS);
+    let stale = slot.as_ref().is_some_and(|u| now.since(u.began) >= WAIT_MS);
     if stale {
         *slot = None;
     }
