@@ -11,9 +11,13 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
 use zt::base::{Address, Mac, NetworkId};
+use zt::crypto::sign;
 use zt::node::network::rules::{self, Facts, Subject, Thing};
 use zt::node::network::{IpNet, NetworkStatus, ad_hoc_view};
+use zt::wire::credential::{Capability, Com, Ownership, Revocation, SIGNED_MAX_LEN, Tag};
+use zt::wire::cursor::Reader;
 use zt::wire::frames::{Ethernet, ExtFrame};
+use zt::wire::identity::Identity;
 
 fn mac(text: &str) -> Mac {
     Mac::new(unhex(&text.replace(':', "")).try_into().expect("six bytes"))
@@ -372,4 +376,100 @@ fn a_value_shorter_than_its_kind_is_read_past_its_end() {
     let copy = judge(&written, 0x0800, &[], false).copy.expect("a copy");
     assert_eq!(copy.to.get(), 0x00_0503_0000);
     assert!(judge(&base, 0x0800, &[], false).copy.is_none());
+}
+
+/// Does this signature belong to that signer, for that network?
+fn is_signed(
+    keys: &[Identity],
+    network: Option<NetworkId>,
+    (signer, signature): (Address, &[u8; 96]),
+    message: &[u8],
+) -> bool {
+    let key = keys.iter().find(|k| k.address == signer);
+    network.and_then(NetworkId::controller) == Some(signer)
+        && key.is_some_and(|k| sign::verify(&k.public, &[message], signature).is_ok())
+}
+
+#[test]
+fn certificates_verify_as_in_1_14_1() {
+    let file = load("network-com");
+    let keys = [Identity::parse(text(&file, "controller")).expect("an identity")];
+    let mut cases = 0;
+    for case in list(&file, "certificates")
+        .iter()
+        .chain(list(&file, "decode"))
+    {
+        let Some(expected) = case["verified"].as_bool() else {
+            continue;
+        };
+        let wire = bytes(case, "hex");
+        let com = Com::read(&mut Reader::new(&wire)).expect("a certificate");
+        let message = com.signed_message();
+        let good = com
+            .signed
+            .is_some_and(|s| is_signed(&keys, com.network(), s, message));
+        assert_eq!(good, expected, "{}", text(case, "name"));
+        cases += 1;
+    }
+    for case in list(&file, "identity_fields") {
+        let identity = Identity::parse(text(case, "identity")).expect("an identity");
+        let print = sign::fingerprint(&identity);
+        for (word, theirs) in print.chunks_exact(8).zip(list(case, "fields_3_to_6")) {
+            assert_eq!(word, unhex(theirs.as_str().expect("hex")));
+        }
+        cases += 1;
+    }
+    report("network-com.json", cases);
+}
+
+#[test]
+fn credentials_verify_as_in_1_14_1() {
+    let file = load("network-credentials");
+    let mut keys = vec![Identity::parse(text(&file, "controller")).expect("an identity")];
+    let known = list(&file, "known_identities").iter();
+    keys.extend(known.map(|i| Identity::parse(i.as_str().expect("text")).expect("an identity")));
+    let mut cases = 0;
+    for kind in ["tags", "ownership", "revocations", "capabilities"] {
+        for case in list(&file, kind) {
+            let Some(expected) = case["verified"].as_bool() else {
+                continue;
+            };
+            let name = text(case, "name");
+            let wire = bytes(case, "hex");
+            let reader = &mut Reader::new(&wire);
+            let mut message = [0; SIGNED_MAX_LEN];
+            let (network, len, signed) = match kind {
+                "tags" => {
+                    let tag = Tag::read(reader).expect("a tag");
+                    let len = tag.signed_message(&mut message);
+                    (tag.network, len, Some((tag.signer, tag.signature)))
+                }
+                "ownership" => {
+                    let own = Ownership::read(reader).expect("a certificate");
+                    let len = own.signed_message(&mut message);
+                    (own.network, len, Some((own.signer, own.signature)))
+                }
+                "revocations" => {
+                    let rev = Revocation::read(reader).expect("a revocation");
+                    let len = rev.signed_message(&mut message);
+                    (rev.network, len, Some((rev.signer, rev.signature)))
+                }
+                _ => {
+                    let cap = Capability::read(reader).expect("a capability");
+                    let len = cap.signed_message(&mut message);
+                    // Longer chains than one are none of ours (network 3.6); 1.14.1 takes this.
+                    let links: Vec<_> = cap.links().collect();
+                    assert_eq!(links.len() > 1, name.contains("chain"), "{name}");
+                    let first = (links.len() == 1).then(|| (links[0].from, links[0].signature));
+                    (cap.network, len, first)
+                }
+            };
+            let message = &message[..len.expect("room")];
+            let signed = signed.map(|(by, s)| (by, s.expect("of the known kind")));
+            let good = signed.is_some_and(|s| is_signed(&keys, Some(network), s, message));
+            assert_eq!(good, expected && name != "chain of two", "{kind}: {name}");
+            cases += 1;
+        }
+    }
+    report("network-credentials.json", cases);
 }
