@@ -991,6 +991,49 @@ fn s85_a_member_that_pushes_a_thousand_credentials_a_second() {
     assert!(lab.frame_of(&mut peer, 1), "and the member is one still");
 }
 
+// ---- without a controller ------------------------------------------------------------------
+
+#[test]
+fn s68_a_frame_of_2800_bytes_is_two_pieces_and_one_frame() {
+    let id = NetworkId::new(0xff00_1600_1600_0000).expect("an id");
+    let mut world = World::new(planet(&[(0, at("192.0.2.1:9993"))]));
+    let x = world.add(1, &["198.51.100.1:9993"]);
+    world.join(x, id);
+    let mut peer = Scripted::new(&world, x, 50, "192.0.2.50:9993");
+    peer.meet(&mut world, x);
+    // Out: random, so that nothing can be packed.
+    let mut payload = ipv6(1, 2_800);
+    world.rng.fill(&mut payload[60..]);
+    let ethernet = Ethernet {
+        to: derive::mac(id, peer.address()),
+        from: derive::mac(id, world.address(x)),
+        ethertype: IPV6,
+    };
+    let mark = world.hosts[x].sent.len();
+    world.send_frame(x, id, ethernet, &payload);
+    let lengths: Vec<usize> = world.hosts[x].sent[mark..]
+        .iter()
+        .map(|d| d.bytes.len())
+        .collect();
+    assert_eq!(lengths.len(), 2);
+    assert!(lengths.iter().all(|len| *len <= 1_432), "{lengths:?}");
+    assert_eq!(lengths.iter().sum::<usize>(), 28 + 16 + 10 + 2_800);
+    // In: any order, one piece twice.
+    for order in [[0, 1, 1], [1, 0, 1], [1, 1, 0], [0, 0, 1]] {
+        let mut body = id.to_bytes().to_vec();
+        body.extend_from_slice(&IPV6.to_be_bytes());
+        body.extend_from_slice(&payload);
+        let (_, pieces) = peer.pieces(Verb::Frame, &body);
+        world.hosts[x].frames.clear();
+        for n in order {
+            world.inject(x, peer.place, &pieces[n]);
+        }
+        let frames = &world.hosts[x].frames;
+        assert_eq!(frames.len(), 1, "{order:?}");
+        assert!(frames[0].1.ends_with(&payload), "{order:?}");
+    }
+}
+
 // ---- the old form --------------------------------------------------------------------------
 
 #[test]
