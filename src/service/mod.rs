@@ -11,6 +11,7 @@ pub mod json;
 pub mod link;
 pub mod log;
 pub mod networks;
+pub mod rules_json;
 pub mod settings;
 pub mod startup;
 pub mod state;

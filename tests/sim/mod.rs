@@ -2,6 +2,7 @@
 //! duplication. Nothing sleeps; `run_until` jumps to the next deadline or delivery.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+pub mod controller;
 pub mod scripted;
 
 use std::cell::RefCell;
@@ -414,11 +415,14 @@ impl World {
 
     /// Does `a` have a usable path to `b`?
     pub fn is_direct(&self, a: usize, b: usize) -> bool {
+        self.is_direct_to(a, self.address(b))
+    }
+
+    /// The same for peers that are no hosts.
+    pub fn is_direct_to(&self, a: usize, peer: Address) -> bool {
         let now = Mono::from_ms(self.now);
-        self.hosts[a]
-            .node
-            .peer(self.address(b), now)
-            .is_some_and(|p| p.path.is_some())
+        let view = self.hosts[a].node.peer(peer, now);
+        view.is_some_and(|p| p.path.is_some())
     }
 }
 

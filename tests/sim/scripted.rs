@@ -10,10 +10,11 @@ use zt::wire::control;
 use zt::wire::cursor::Writer;
 use zt::wire::hello::{self, HelloFields};
 use zt::wire::identity::{Identity, SecretIdentity};
+use zt::wire::lz4;
 use zt::wire::packet::{self, HEADER_LEN, Header, Suite, VERB_AT};
 use zt::wire::verb::{ErrorCode, Verb};
 
-use super::{PLANET_ID, World, at, identity};
+use super::{Datagram, PLANET_ID, World, at, identity};
 
 /// A packet that the node under test sent to the scripted peer.
 #[derive(Clone, Debug)]
@@ -158,7 +159,12 @@ impl Scripted {
 
     /// Everything that the host has sent to this peer, wherever to, since [`Self::forget`].
     pub fn heard(&self, world: &World, host: usize) -> Vec<Heard> {
-        world.hosts[host].sent[self.mark.min(world.hosts[host].sent.len())..]
+        self.heard_since(world, host, self.mark)
+    }
+
+    /// The same from datagram number `from` on.
+    pub fn heard_since(&self, world: &World, host: usize, from: usize) -> Vec<Heard> {
+        world.hosts[host].sent[from.min(world.hosts[host].sent.len())..]
             .iter()
             .filter_map(|d| {
                 let mut bytes = d.bytes.clone();
@@ -167,17 +173,53 @@ impl Scripted {
                     return None;
                 }
                 armor::open(&self.keys, &mut bytes).ok()?;
+                let mut payload = bytes[HEADER_LEN..].to_vec();
+                if bytes[VERB_AT] & packet::VERB_COMPRESSED != 0 {
+                    let mut whole = vec![0; packet::PACKET_MAX];
+                    let len = lz4::decompress(&payload, &mut whole).ok()?;
+                    whole.truncate(len);
+                    payload = whole;
+                }
                 Some(Heard {
                     at: d.at,
                     from: d.from,
                     to: d.to,
-                    verb: Verb::from_byte(bytes[VERB_AT] & 0x1f)?,
-                    payload: bytes[HEADER_LEN..].to_vec(),
+                    verb: Verb::from_byte(bytes[VERB_AT] & packet::VERB_MASK)?,
+                    payload,
                     id: header.id,
                     ttl: d.ttl,
                 })
             })
             .collect()
+    }
+
+    /// Says something to the host over the wire, in pieces if one datagram is too small.
+    pub fn post(&mut self, world: &mut World, host: usize, verb: Verb, payload: &[u8]) -> PacketId {
+        let mut bytes = vec![0; HEADER_LEN];
+        bytes[VERB_AT] = verb as u8;
+        bytes.extend_from_slice(payload);
+        let (id, to) = (self.id(), self.x);
+        let size = packet::DATAGRAM_DEFAULT;
+        let flags = if bytes.len() > size {
+            packet::FLAG_FRAGMENTED
+        } else {
+            0
+        };
+        packet::write_header(&mut bytes, id, to, self.address(), flags).expect("room");
+        armor::seal(&self.keys, Suite::Salsa, &mut bytes);
+        for (head, data) in zt::wire::fragment::pieces(&bytes, id, to, size) {
+            let mut piece = head.map_or(Vec::new(), |h| h.to_vec());
+            piece.extend_from_slice(data);
+            let datagram = Datagram {
+                at: world.now,
+                from: self.place,
+                to: world.hosts[host].sockets[0],
+                bytes: piece,
+                ttl: None,
+            };
+            world.fly(datagram);
+        }
+        id
     }
 
     pub fn count(&self, world: &World, host: usize, verb: Verb) -> usize {
