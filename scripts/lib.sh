@@ -53,10 +53,10 @@ can_namespaces() {
     ip netns del "zt$$-try"
 }
 
-# lab_up NODE…: a switch and one namespace a node, all named by our process id. Node number n
-# has 10.99.n.1/16. Sets NS_PREFIX.
+# lab_up NODE…: a switch and one namespace a node, all named by our process id (and LAB_TAG, for
+# labs beside each other). Node number n has 10.99.n.1/16. Sets NS_PREFIX.
 lab_up() {
-    NS_PREFIX="zt$$"
+    NS_PREFIX="zt$$${LAB_TAG-}"
     LAB_NODES="$*"
     ip netns add "$NS_PREFIX-switch"
     ip -n "$NS_PREFIX-switch" link add br0 type bridge
