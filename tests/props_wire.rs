@@ -630,7 +630,7 @@ proptest! {
         prop_assert_eq!(read, vec![(network, group); 2]);
         prop_assert!(multicast::likes(&twice[1..]).is_err());
 
-        let bytes = written(|w| multicast::write_gather(w, network, group, limit));
+        let bytes = written(|w| multicast::write_gather(w, network, group, limit, None));
         cut(&bytes, bytes.len(), Gather::parse);
         let read = Gather::parse(&bytes).unwrap();
         prop_assert_eq!((read.network, read.group, read.limit), (network, group, limit));

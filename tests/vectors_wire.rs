@@ -942,9 +942,9 @@ fn rewritten(verb: Verb, payload: &[u8]) -> Option<Vec<u8>> {
             let mut likes = multicast::likes(payload).unwrap();
             written(|w| likes.try_for_each(|(n, g)| multicast::write_like(w, n, g)))
         }
-        Message::MulticastGather(gather) if gather.com.is_none() => {
-            written(|w| multicast::write_gather(w, gather.network, gather.group, gather.limit))
-        }
+        Message::MulticastGather(gather) if gather.com.is_none() => written(|w| {
+            multicast::write_gather(w, gather.network, gather.group, gather.limit, None)
+        }),
         Message::MulticastFrame(frame) if frame.com.is_none() => written(|w| frame.write(w)),
         Message::PushDirectPaths(paths) => {
             let paths: Vec<SocketAddr> = paths.map(|p| p.unwrap().address.unwrap()).collect();

@@ -9,7 +9,6 @@ use super::refusal::Refusal;
 use super::update::{self, Piece};
 use super::{Carrier, Network, NetworkStatus, Networks};
 use crate::base::{Address, Mono, NetworkId, PacketId};
-use crate::crypto::sign;
 use crate::node::io::{DropReason, Event};
 use crate::wire::Malformed;
 use crate::wire::control;
@@ -288,22 +287,18 @@ impl Networks {
         if signed.total as usize >= most {
             return Err(Refusal::TooLong);
         }
-        let Some(network) = self.networks.get_mut(&id) else {
-            return Ok(());
-        };
-        if update::is_known(network.update.as_ref(), signed, chunk.data) {
+        let update = self.networks.get(&id).and_then(|n| n.update.as_ref());
+        if update::is_known(update, signed, chunk.data) {
             return Ok(());
         }
-        let Some(identity) = c.identity(controller) else {
-            c.seek(controller);
-            return Err(Refusal::UnknownController);
-        };
         if !self.checks.pass(now) {
             return Err(Refusal::Busy);
         }
-        sign::verify(&identity.public, &[signed.message], signed.signature)
-            .map_err(|_| Refusal::Signature)?;
+        self.check_authority(c, id, controller, signed.message, signed.signature)?;
         let direct = from == controller;
+        let Some(network) = self.networks.get_mut(&id) else {
+            return Ok(());
+        };
         let piece = update::add(&mut network.update, signed, chunk.data, direct, most, now)?;
         let passed_on = signed.flags & Signed::PASS_ON != 0;
         match piece {

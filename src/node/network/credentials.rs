@@ -216,14 +216,31 @@ impl Networks {
             return Err(Refusal::Signature);
         }
         let signature = signature.ok_or(Refusal::Unsigned)?;
-        let Some(identity) = c.identity(controller) else {
-            c.seek(controller);
-            return Err(Refusal::UnknownController);
-        };
         if !self.checks.pass(c.now().mono) {
             return Err(Refusal::Busy);
         }
-        sign::verify(&identity.public, &[message], signature).map_err(|_| Refusal::Signature)
+        self.check_authority(c, network, controller, message, signature)
+    }
+
+    /// The signature of a network's controller, however often that is asked for.
+    pub(super) fn check_authority(
+        &mut self,
+        c: &mut dyn Carrier,
+        network: NetworkId,
+        controller: Address,
+        message: &[u8],
+        signature: &[u8; 96],
+    ) -> Result<(), Refusal> {
+        let known = self.networks.get(&network).and_then(|n| n.authority);
+        let Some(identity) = known.or_else(|| c.identity(controller)) else {
+            c.seek(controller);
+            return Err(Refusal::UnknownController);
+        };
+        sign::verify(&identity.public, &[message], signature).map_err(|_| Refusal::Signature)?;
+        if let Some(network) = self.networks.get_mut(&network) {
+            network.authority = Some(identity);
+        }
+        Ok(())
     }
 
     /// The membership table of a network that has a configuration.
@@ -515,10 +532,18 @@ impl Networks {
         }
     }
 
-    /// What waited for the certificate of a member goes on.
+    /// What waited for the certificate of a member goes on, if that is an agreeing one: the gate
+    /// would only put it back.
     fn release(&mut self, c: &mut dyn Carrier, id: NetworkId, member: Address) {
+        if !self
+            .networks
+            .get_mut(&id)
+            .is_some_and(|n| n.admits(c, member))
+        {
+            return;
+        }
         let now = c.now().mono;
-        while let Some(mut pending) = self.pendings.take(id, member, now) {
+        if let Some(mut pending) = self.pendings.take(id, member, now) {
             let (verb, packet) = (pending.verb, pending.id);
             self.inbound(c, member, verb, packet, &mut pending.packet);
             self.pendings.give_back(pending);

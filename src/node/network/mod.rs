@@ -254,6 +254,9 @@ struct Network {
     failure: Option<Failure>,
     /// Where to sign on.
     url: String,
+    /// The controller, once a signature of its has been good: certificates of members are checked
+    /// with it for as long as we are on the network, whether or not it is a peer.
+    authority: Option<Identity>,
     ask: Ask,
     update: Option<Update>,
     refused: [u32; Refusal::KINDS],
@@ -358,6 +361,7 @@ impl Networks {
             generation: 0,
             failure,
             url: String::new(),
+            authority: None,
             ask: Ask::new(asked.then_some(now), now),
             update: None,
             refused: [0; Refusal::KINDS],
@@ -408,6 +412,10 @@ impl Networks {
         let Some(network) = self.networks.get_mut(&id) else {
             return;
         };
+        if network.authority.is_none() {
+            // What is put into force came from its controller, or from our own files.
+            network.authority = id.controller().and_then(|a| c.identity(a));
+        }
         let before = network.status();
         let held = network.config.as_ref();
         let differs = held.is_none_or(|held| held.differs_in_substance(&config));
