@@ -260,10 +260,9 @@ fn addresses(config: &mut Config, bytes: &[u8]) -> Result<(), Refusal> {
     while !reader.is_empty() {
         let address = inet::read(&mut reader).map_err(|_| Refusal::Field("I"))?;
         let net = address.and_then(prefix);
-        if let Some(net) = net
-            && config.addresses.push(net).is_err()
-        {
-            return Err(Refusal::TooMany("I"));
+        if let Some(net) = net {
+            // The first ones count.
+            let _ = config.addresses.push(net);
         }
     }
     Ok(())
@@ -286,15 +285,15 @@ fn routes(bytes: &[u8]) -> Result<Vec<Route>, Refusal> {
         let Some(target) = target.and_then(prefix) else {
             continue;
         };
-        if all.len() >= ROUTES_MAX {
-            return Err(Refusal::TooMany("RT"));
+        // The first ones count.
+        if all.len() < ROUTES_MAX {
+            all.push(Route {
+                target,
+                via: via.map(|v| v.ip()),
+                flags,
+                metric,
+            });
         }
-        all.push(Route {
-            target,
-            via: via.map(|v| v.ip()),
-            flags,
-            metric,
-        });
     }
     Ok(all)
 }
@@ -398,8 +397,12 @@ fn old(text: &[u8]) -> Result<Decoded, Refusal> {
     if let Some(text) = text_key("com")?.filter(|text| !text.is_empty()) {
         let mut room = [0; COM_MAX];
         let mut writer = Writer::new(&mut room);
-        credential::com_from_text(&text, &mut writer).map_err(|_| Refusal::Field("com"))?;
-        config.papers.com = writer.written().into();
+        // One that cannot be read is none: members of 1.0.x say so, too.
+        let whole = credential::com_from_text(&text, &mut writer).is_ok()
+            && Com::read(&mut Reader::new(writer.written())).is_ok_and(|c| c.network().is_some());
+        if whole {
+            config.papers.com = writer.written().into();
+        }
     }
     let bridges = text_key("ab")?.unwrap_or_default();
     config.specialists = bridges
@@ -447,7 +450,7 @@ fn old_addresses(config: &mut Config, list: &str, key: &'static str) -> Result<(
             continue;
         }
         let net = IpNet { ip, bits };
-        if net.is_network() {
+        if net.is_network() && bits < most {
             routes.push(net);
         } else {
             own.push(net);
@@ -580,7 +583,9 @@ fn write_to(
         dict.number("aexpt", sign_on.expiry)?;
     } else if sign_on.enabled {
         dict.bytes("iurl", sign_on.issuer.as_bytes())?;
-        dict.bytes("aurl", sign_on.url.as_bytes())?;
+        if !sign_on.url.is_empty() {
+            dict.bytes("aurl", sign_on.url.as_bytes())?;
+        }
         dict.bytes("ssoce", sign_on.endpoint.as_bytes())?;
         dict.bytes("sson", sign_on.nonce.as_bytes())?;
         dict.bytes("ssos", sign_on.state.as_bytes())?;

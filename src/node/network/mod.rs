@@ -19,6 +19,7 @@ mod pending;
 mod refusal;
 pub mod rules;
 mod spread;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -36,6 +37,7 @@ use self::member::{Agreement, Member, Members, Refusals};
 use self::multicast::{Behind, Gathers, Listeners, Queue};
 use self::pending::Pendings;
 pub use self::refusal::Refusal;
+pub use self::stored::StoredConfig;
 use self::update::Update;
 use super::Full;
 use super::io::{DropReason, Event};

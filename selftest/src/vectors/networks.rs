@@ -34,7 +34,7 @@ fn written(
 }
 
 /// A value; null if it is not there.
-fn at<'a>(case: &'a Object, key: &str) -> &'a Value {
+pub(super) fn at<'a>(case: &'a Object, key: &str) -> &'a Value {
     case.get(key).unwrap_or(&Value::Null)
 }
 
@@ -157,7 +157,7 @@ fn qualifiers(fields: &Object) -> Result<Vec<Qualifier>, String> {
     list(fields, "qualifiers")?.iter().map(one).collect()
 }
 
-fn com_fields(com: &Com<'_>, fields: &Object) -> Outcome {
+pub(super) fn com_fields(com: &Com<'_>, fields: &Object) -> Outcome {
     known(fields, &["qualifiers", "signer", "signature"])?;
     let theirs = qualifiers(fields)?;
     same("qualifiers", &com.qualifiers().collect(), &theirs)?;
