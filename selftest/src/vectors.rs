@@ -2,6 +2,7 @@
 //! kind or field counts as failed, so that nothing is passed over silently.
 
 mod configs;
+mod frames;
 mod networks;
 
 use std::collections::BTreeMap;
@@ -33,9 +34,6 @@ pub(crate) struct Tally {
     pub(crate) failed: usize,
 }
 
-/// Kinds that need more of a node with a controller than can be had from here.
-const LATER: &[&str] = &["network-frames"];
-
 type Outcome = Result<(), String>;
 type Object = Map<String, Value>;
 
@@ -53,20 +51,16 @@ pub(crate) fn run(folder: &Path, out: &mut dyn std::io::Write) -> std::io::Resul
             .and_then(|s| s.to_str())
             .unwrap_or_default()
             .to_owned();
-        if LATER.contains(&kind.as_str()) {
-            writeln!(out, "{kind}: left out (networks with a controller)")?;
-            continue;
-        }
         let mut run = Run {
             tally: Tally::default(),
             failures: Vec::new(),
         };
-        match std::fs::read(&path)
-            .map_err(|e| e.to_string())
-            .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).map_err(|e| e.to_string()))
-        {
-            Ok(Value::Object(file)) => run.file(&kind, &file),
-            Ok(_) => run.case("file", Err("not an object".into())),
+        match load(&path) {
+            Ok(file) => {
+                // The identities behind the addresses of the other network files.
+                let others = load(&folder.join("network-com.json")).ok();
+                run.file(&kind, &file, others.as_ref());
+            }
             Err(error) => run.case("file", Err(error)),
         }
         if run.tally.passed + run.tally.failed == 0 {
@@ -84,6 +78,14 @@ pub(crate) fn run(folder: &Path, out: &mut dyn std::io::Write) -> std::io::Resul
         all.failed += run.tally.failed;
     }
     Ok(all)
+}
+
+fn load(path: &Path) -> Result<Object, String> {
+    let bytes = std::fs::read(path).map_err(malformed)?;
+    match serde_json::from_slice(&bytes).map_err(malformed)? {
+        Value::Object(file) => Ok(file),
+        _ => Err("not an object".into()),
+    }
 }
 
 struct Run {
@@ -187,7 +189,7 @@ impl Run {
         }
     }
 
-    fn file(&mut self, kind: &str, file: &Object) {
+    fn file(&mut self, kind: &str, file: &Object, others: Option<&Object>) {
         let mut parts: Vec<&str> = vec!["about"];
         match kind {
             "agreement" => {
@@ -248,6 +250,7 @@ impl Run {
                 self.each(file, "cases", ad_hoc);
             }
             "network-config" => parts.extend(self.configs(file)),
+            "network-frames" => parts.extend(self.frames(file, others)),
             "network-com" => parts.extend(self.coms(file)),
             "network-credentials" => parts.extend(self.credentials(file)),
             "network-request" => parts.extend(self.requests(file)),

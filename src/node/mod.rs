@@ -93,7 +93,7 @@ impl Carrier for Ctx<'_> {
     }
 
     fn identity(&self, peer: Address) -> Option<Identity> {
-        self.core.peers.get(&peer).map(|p| p.identity.clone())
+        self.core.peers.get(&peer).map(|p| p.identity)
     }
 
     fn seek(&mut self, peer: Address) {

@@ -43,7 +43,7 @@ fn hex64(value: &Value) -> Result<u64, String> {
     u64::from_str_radix(digits, 16).map_err(malformed)
 }
 
-fn identity(text: &str) -> Result<Identity, String> {
+pub(super) fn identity(text: &str) -> Result<Identity, String> {
     Identity::parse(text).map_err(malformed)
 }
 

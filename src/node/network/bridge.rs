@@ -77,7 +77,6 @@ impl Routes {
     }
 
     /// All routes of a network, by slot.
-    #[cfg(test)]
     pub(crate) fn of(&self, network: NetworkId) -> impl Iterator<Item = (Mac, Address)> {
         let all = self.table.iter().flat_map(Table::iter);
         all.filter(move |(key, _)| key.0 == network)

@@ -83,7 +83,14 @@ impl Revocations {
     }
 
     /// `false`: nothing new.
-    fn raise(&mut self, network: NetworkId, of: Address, kind: u8, id: u32, to: u64) -> bool {
+    pub(super) fn raise(
+        &mut self,
+        network: NetworkId,
+        of: Address,
+        kind: u8,
+        id: u32,
+        to: u64,
+    ) -> bool {
         let key = (network, (of, thing(kind, id)));
         if let Some(threshold) = self.table.get_mut(&key) {
             let raised = *threshold < to;

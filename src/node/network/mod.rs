@@ -16,6 +16,7 @@ mod member;
 mod multicast;
 mod ndp;
 mod pending;
+pub mod probe;
 mod refusal;
 pub mod rules;
 mod spread;

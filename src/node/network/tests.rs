@@ -4,12 +4,11 @@ use alloc::boxed::Box;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-use serde_json::Value;
-
 use super::config::{Config, FLAG_BROADCAST, ROLE_BRIDGE, ROLE_REPLICATOR};
 use super::multicast::GroupKey;
+use super::probe::{Recorder, Sent};
 use super::*;
-use crate::base::{PacketId, UnixMs};
+use crate::base::PacketId;
 use crate::wire::cursor::Reader;
 use crate::wire::frames::{ETHERNET_LEN, Ethernet, ExtFrame, HEADROOM};
 use crate::wire::multicast::{Gather, MulticastFrame};
@@ -23,43 +22,13 @@ fn address(n: u64) -> Address {
     Address::new(n).unwrap()
 }
 
-/// A packet that was sent: to whom, verb, payload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Sent(Address, Verb, Vec<u8>);
-
-struct Fake {
-    now: Now,
-    me: Address,
-    rng: Rng,
-    upstreams: Vec<Address>,
-    am_upstream: bool,
-    paths: Vec<(Address, u32)>,
-    sent: Vec<Sent>,
-    frames: Vec<(NetworkId, Vec<u8>)>,
-    drops: Vec<DropReason>,
-    events: Vec<Event>,
+fn recorder(me: Address) -> Recorder {
+    let mut recorder = Recorder::new(me, address(0xee));
+    recorder.unknown.push(address(0x404));
+    recorder
 }
 
-impl Fake {
-    fn new(me: Address) -> Self {
-        Self {
-            now: Now {
-                mono: Mono::from_ms(START),
-                wall: UnixMs::from_ms(1_790_000_000_000),
-                wall_ok: true,
-            },
-            me,
-            rng: Rng::new([1; 32]),
-            upstreams: std::vec![address(0xee)],
-            am_upstream: false,
-            paths: Vec::new(),
-            sent: Vec::new(),
-            frames: Vec::new(),
-            drops: Vec::new(),
-            events: Vec::new(),
-        }
-    }
-
+impl Recorder {
     fn take(&mut self) -> Vec<Sent> {
         core::mem::take(&mut self.sent)
     }
@@ -74,53 +43,9 @@ impl Fake {
     }
 }
 
-impl Carrier for Fake {
-    fn now(&self) -> Now {
-        self.now
-    }
-    fn rng(&mut self) -> &mut Rng {
-        &mut self.rng
-    }
-    fn send(&mut self, to: Address, packet: &mut [u8], _compress: bool) {
-        let verb = Verb::from_byte(packet[VERB_AT]).expect("a verb");
-        let payload = packet[HEADER_LEN..].to_vec();
-        // As sealing does.
-        packet.fill(0xa5);
-        self.sent.push(Sent(to, verb, payload));
-    }
-    fn upstream(&self, n: usize) -> Option<Address> {
-        self.upstreams.get(n).copied()
-    }
-    fn am_upstream(&self) -> bool {
-        self.am_upstream
-    }
-    fn identity(&self, peer: Address) -> Option<Identity> {
-        (peer != address(0x404)).then(|| Identity {
-            address: peer,
-            public: [7; 64],
-        })
-    }
-    fn seek(&mut self, _peer: Address) {}
-    fn protocol(&self) -> u8 {
-        12
-    }
-    fn latency_ms(&self, peer: Address) -> Option<u32> {
-        self.paths.iter().find(|p| p.0 == peer).map(|p| p.1)
-    }
-    fn deliver(&mut self, network: NetworkId, ethernet: &[u8]) {
-        self.frames.push((network, ethernet.to_vec()));
-    }
-    fn drop(&mut self, reason: DropReason) {
-        self.drops.push(reason);
-    }
-    fn event(&mut self, event: Event) {
-        self.events.push(event);
-    }
-}
-
 /// A node and what is round it.
 struct Bench {
-    c: Fake,
+    c: Recorder,
     networks: Networks,
 }
 
@@ -128,7 +53,7 @@ impl Bench {
     fn new(me: u64) -> Self {
         let me = address(me);
         Self {
-            c: Fake::new(me),
+            c: recorder(me),
             networks: Networks::new(me, &Limits::small(), false, 7),
         }
     }
@@ -859,182 +784,4 @@ fn the_same_inputs_give_the_same_packets() {
         bench.c.take()
     };
     assert_eq!(script(), script());
-}
-
-// Vectors: network-frames.json.
-
-fn load(name: &str) -> Value {
-    let dir = std::env::var("ZT_VECTORS")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors").into());
-    let text = std::fs::read_to_string(std::format!("{dir}/{name}.json")).expect("the vectors");
-    serde_json::from_str(&text).expect("JSON")
-}
-
-fn text<'v>(value: &'v Value, key: &str) -> &'v str {
-    value[key].as_str().unwrap_or_else(|| panic!("{key}"))
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.bytes().filter(|b| *b != b':').collect();
-    let pair = |p: &[u8]| u8::from_str_radix(core::str::from_utf8(p).unwrap(), 16).unwrap();
-    digits.chunks(2).map(pair).collect()
-}
-
-fn mac(text: &str) -> Mac {
-    Mac::new(unhex(text).try_into().unwrap())
-}
-
-fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
-    value[key].as_array().unwrap_or_else(|| panic!("{key}"))
-}
-
-fn apply(config: &mut Config, given: &Value) {
-    config.flags = given["flags"].as_u64().unwrap();
-    config.multicast_limit = given["multicast_limit"].as_u64().unwrap() as u32;
-    config.rules = unhex(text(given, "rules")).into();
-    config.specialists = list(given, "specialists")
-        .iter()
-        .map(|s| u64::from_str_radix(s.as_str().unwrap(), 16).unwrap())
-        .collect();
-}
-
-fn ethernet_of(value: &Value) -> Ethernet {
-    Ethernet {
-        to: mac(text(value, "mac_destination")),
-        from: mac(text(value, "mac_source")),
-        ethertype: value["ethertype"].as_u64().unwrap() as u16,
-    }
-}
-
-fn frames_of(value: &Value) -> Vec<Vec<u8>> {
-    let whole = |frame: &Value| {
-        let header = ethernet_of(frame).to_bytes();
-        // What is put back into the tap is what came out of it.
-        let payload = if frame["frame"].is_string() {
-            frame
-        } else {
-            value
-        };
-        [&header[..], &unhex(text(payload, "frame"))].concat()
-    };
-    list(value, "to_tap").iter().map(whole).collect()
-}
-
-#[test]
-fn frames_out_of_the_tap_go_where_1_14_1_sends_them() {
-    let file = load("network-frames");
-    let me = u64::from_str_radix(text(&file, "self"), 16).unwrap();
-    let id = u64::from_str_radix(text(&file, "network"), 16).unwrap();
-    let cases = list(&file, "outbound");
-    for case in cases {
-        let name = text(case, "name");
-        let mut bench = Bench::new(me);
-        let network = bench.configured(id, |config| apply(config, &case["config"]));
-        let ethernet = ethernet_of(case);
-        let frame = unhex(text(case, "frame"));
-        let now = bench.c.now.mono;
-        if name.contains("route learned to peer 1") {
-            let peer = Address::parse(file["peers"][1].as_str().unwrap()).unwrap();
-            bench.networks.routes.learn(network, ethernet.to, peer, now);
-        }
-        for member in list(case, "known_group_members") {
-            let member = Address::parse(member.as_str().unwrap()).unwrap();
-            let mut group = Group {
-                mac: ethernet.to,
-                adi: 0,
-            };
-            if ethernet.to.is_broadcast() {
-                group = derive::arp_group(ethernet.ethertype, &frame).unwrap_or(group);
-            }
-            bench
-                .networks
-                .listeners
-                .add(GroupKey { network, group }, member, now);
-        }
-        bench.tap(network, ethernet, &frame);
-        let theirs: Vec<Sent> = list(case, "sent")
-            .iter()
-            .map(|sent| {
-                let to = text(sent, "to");
-                let to = Address::parse(to).unwrap_or(address(0xee));
-                let verb = match text(sent, "verb") {
-                    "FRAME" => Verb::Frame,
-                    "EXT_FRAME" => Verb::ExtFrame,
-                    "MULTICAST_FRAME" => Verb::MulticastFrame,
-                    "MULTICAST_GATHER" => Verb::MulticastGather,
-                    verb => panic!("{verb}"),
-                };
-                Sent(to, verb, unhex(text(sent, "payload")))
-            })
-            .collect();
-        let mut ours = bench.c.take();
-        // A group of a host behind us is announced; the recording left that out.
-        ours.retain(|s| s.1 != Verb::MulticastLike);
-        let config = text(&case["config"], "name");
-        assert_eq!(ours, theirs, "{name}, {config}");
-        let tapped: Vec<Vec<u8>> = bench.c.frames.drain(..).map(|f| f.1).collect();
-        assert_eq!(tapped, frames_of(case), "{name}, {config}");
-    }
-    assert_eq!(cases.len(), 113);
-}
-
-#[test]
-fn packets_of_a_peer_are_taken_as_by_1_14_1() {
-    let file = load("network-frames");
-    let me = u64::from_str_radix(text(&file, "self"), 16).unwrap();
-    let id = u64::from_str_radix(text(&file, "network"), 16).unwrap();
-    let peer = u64::from_str_radix(file["peers"][0].as_str().unwrap(), 16).unwrap();
-    let cases = list(&file, "inbound");
-    let mut stricter = 0;
-    for case in cases {
-        let config = text(&case["config"], "name");
-        let name = std::format!("{}, {config}", text(case, "name"));
-        let mut bench = Bench::new(me);
-        let network = bench.configured(id, |given| apply(given, &case["config"]));
-        let verb = match text(case, "verb") {
-            "FRAME" => Verb::Frame,
-            "EXT_FRAME" => Verb::ExtFrame,
-            "MULTICAST_FRAME" => Verb::MulticastFrame,
-            verb => panic!("{verb}"),
-        };
-        let verdict = bench.packet(peer, verb, &unhex(text(case, "payload")));
-        let malformed = case["malformed"].as_bool().unwrap();
-        assert_eq!(
-            bench.c.drops.contains(&DropReason::Malformed),
-            malformed,
-            "{name}"
-        );
-        assert_eq!(verdict.member, !malformed, "{name}");
-        let mut theirs = frames_of(case);
-        // It takes any destination from a bridge (network 8, 21).
-        let foreign = "ext source foreign, destination foreign, ";
-        if name.starts_with(foreign) && !config.starts_with("self") && !theirs.is_empty() {
-            theirs.clear();
-            stricter += 1;
-        }
-        let tapped: Vec<Vec<u8>> = bench.c.frames.drain(..).map(|f| f.1).collect();
-        assert_eq!(tapped, theirs, "{name}");
-        let routes: Vec<_> = bench.networks.routes.of(network).collect();
-        let learned: Vec<_> = list(case, "learned_routes")
-            .iter()
-            .map(|route| {
-                let by = Address::parse(route[1].as_str().unwrap()).unwrap();
-                (mac(route[0].as_str().unwrap()), by)
-            })
-            .collect();
-        assert_eq!(routes, learned, "{name}");
-        let replies: Vec<&str> = list(case, "replies")
-            .iter()
-            .map(|r| r.as_str().unwrap())
-            .collect();
-        let ours: Vec<&str> = bench
-            .c
-            .sent
-            .iter()
-            .filter(|s| s.0.get() == peer && s.1 != Verb::MulticastLike)
-            .map(|s| if s.1 == Verb::Ok { "OK" } else { "?" })
-            .collect();
-        assert_eq!(ours, replies, "{name}");
-    }
-    assert_eq!((cases.len(), stricter), (200, 2));
 }
