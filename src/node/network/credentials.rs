@@ -684,7 +684,7 @@ impl Papers {
         const FRAME: usize = 9;
         let mut at = 0u8;
         let mut room = PUSH_MAX - FRAME - self.com.len();
-        let batches: [(&Batch, fn(&mut Reader<'_>) -> bool); 3] = [
+        let batches: [(&Batch, Skip); 3] = [
             (&self.capabilities, |r| Capability::read(r).is_ok()),
             (&self.tags, |r| Tag::read(r).is_ok()),
             (&self.ownerships, |r| Ownership::read(r).is_ok()),
@@ -730,6 +730,9 @@ impl Papers {
         Ok(more)
     }
 }
+
+/// Reads one credential, to know where the next begins.
+type Skip = fn(&mut Reader<'_>) -> bool;
 
 fn records_of(batch: &Batch, start: usize, end: usize, count: u16) -> Records<'_> {
     Records {

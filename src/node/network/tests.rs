@@ -14,7 +14,6 @@ use crate::wire::frames::{ETHERNET_LEN, Ethernet, ExtFrame, HEADROOM};
 use crate::wire::multicast::{Gather, MulticastFrame};
 use crate::wire::verb::ErrorCode;
 
-const START: u64 = 1 << 36;
 const AD_HOC: u64 = 0xff00_1600_1600_0000;
 const AD_HOC_V4: u64 = 0xff0a_0000_0000_0001;
 
