@@ -38,6 +38,71 @@ pub struct DefaultRoute {
     pub v6: bool,
 }
 
+/// Number of our routes and rules among those of other programs: what a crash leaves behind is
+/// known by it (service 7.2).
+pub const PROTOCOL: u8 = 201;
+
+/// The table that is looked at without further rules.
+pub const MAIN_TABLE: u32 = 254;
+
+/// Packets that would be answered by another way are dropped on this interface, by a strict
+/// reverse path filter (IPv4; `net.ipv4.conf.*.rp_filter`).
+#[cfg(target_os = "linux")]
+pub fn has_strict_reverse_path(device: &str) -> bool {
+    // The stricter word of the two is not what counts: 2 (loose) wins over 1.
+    let of = |name: &str| {
+        let path = format!("/proc/sys/net/ipv4/conf/{name}/rp_filter");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.trim().parse::<u8>().unwrap_or(0)
+    };
+    of("all").max(of(device)) == 1
+}
+
+/// Unknown to this system.
+#[cfg(not(target_os = "linux"))]
+pub fn has_strict_reverse_path(_device: &str) -> bool {
+    false
+}
+
+/// A route of ours. Unicast, without the host bits of its target.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Route {
+    /// In which table.
+    pub table: u32,
+    /// Where to.
+    pub target: IpAddr,
+    /// Prefix length of `target`.
+    pub bits: u8,
+    /// Smaller wins. IPv6 has no 0.
+    pub metric: u32,
+    /// Number of the interface; 0 in answers: none.
+    pub index: u32,
+    /// The next hop; none: on the link.
+    pub via: Option<IpAddr>,
+    /// Preferred source address.
+    pub source: Option<IpAddr>,
+}
+
+impl Route {
+    /// A table has one route of ours with this.
+    pub const fn key(&self) -> (u32, IpAddr, u8, u32) {
+        (self.table, self.target, self.bits, self.metric)
+    }
+}
+
+/// Packets with a mark look at a table.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Rule {
+    /// Smaller is looked at first; the main table is at 32766.
+    pub priority: u32,
+    /// The whole mark; not 0.
+    pub mark: u32,
+    /// Where to look.
+    pub table: u32,
+    /// IPv6.
+    pub v6: bool,
+}
+
 /// All addresses of all interfaces in the way of BSD, which tells nothing of privacy addresses
 /// and duplicate detection.
 #[cfg(any(target_os = "freebsd", target_os = "openbsd", test))]

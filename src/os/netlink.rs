@@ -15,7 +15,11 @@ use nix::sys::socket::{
 use super::Error;
 use super::ifaces::PROBES;
 
-pub use super::ifaces::{Address, DefaultRoute};
+mod routes;
+
+pub use super::ifaces::{
+    Address, DefaultRoute, MAIN_TABLE, PROTOCOL, Route, Rule, has_strict_reverse_path,
+};
 
 const HEADER_LEN: usize = 16;
 const BUFFER_LEN: usize = 32 * 1024;
@@ -39,13 +43,23 @@ const RTA_DST: u16 = libc::RTA_DST;
 const RTA_OIF: u16 = libc::RTA_OIF;
 const RTA_GATEWAY: u16 = libc::RTA_GATEWAY;
 
+const RTM_NEWRULE: u16 = libc::RTM_NEWRULE;
+const RTM_DELRULE: u16 = libc::RTM_DELRULE;
+const RTM_GETRULE: u16 = libc::RTM_GETRULE;
+const FRA_PROTOCOL: u16 = 21;
+const RTMGRP_IPV4_RULE: u32 = 1 << 7;
+const RTMGRP_IPV6_RULE: u32 = 1 << 18;
+/// The route itself, not what a packet would make of it (since 4.13).
+const RTM_F_FIB_MATCH: u32 = 0x2000;
+
 const IFA_F_TEMPORARY: u32 = 0x01;
 const IFA_F_NODAD: u32 = 0x02;
 const IFA_F_DADFAILED: u32 = 0x08;
 const IFA_F_TENTATIVE: u32 = 0x40;
 const IFA_F_PERMANENT: u32 = 0x80;
+const IFA_F_NOPREFIXROUTE: u32 = 0x200;
 
-/// News of interfaces, addresses and default routes.
+/// News of interfaces, addresses, default routes, and of routes and rules of ours that went.
 #[derive(Debug)]
 pub struct Monitor {
     fd: OwnedFd,
@@ -60,7 +74,8 @@ impl Monitor {
             | libc::RTMGRP_IPV6_IFADDR
             | libc::RTMGRP_IPV4_ROUTE
             | libc::RTMGRP_IPV6_ROUTE;
-        let fd = open(groups.cast_unsigned(), SockFlag::SOCK_NONBLOCK)?;
+        let groups = groups.cast_unsigned() | RTMGRP_IPV4_RULE | RTMGRP_IPV6_RULE;
+        let fd = open(groups, SockFlag::SOCK_NONBLOCK)?;
         Ok(Self {
             fd,
             buffer: vec![0; BUFFER_LEN].into_boxed_slice(),
@@ -105,6 +120,7 @@ impl Control {
     /// A socket of its own.
     pub fn open() -> Result<Self, Error> {
         let fd = open(0, SockFlag::empty())?;
+        routes::filter_in_kernel(&fd);
         Ok(Self {
             fd,
             sequence: 0,
@@ -210,11 +226,68 @@ impl Control {
         Ok(routes)
     }
 
+    /// The default route that packets bound to an interface take, if there is one.
+    pub fn default_route_through(
+        &mut self,
+        index: u32,
+        v6: bool,
+    ) -> Result<Option<DefaultRoute>, Error> {
+        let Some(probe) = PROBES.iter().find(|probe| probe.is_ipv6() == v6) else {
+            return Ok(None);
+        };
+        let mut body = [0; 12];
+        body[0] = family_of(probe);
+        body[1] = if v6 { 128 } else { 32 };
+        body[8..].copy_from_slice(&RTM_F_FIB_MATCH.to_ne_bytes());
+        let mut request = Request::new(RTM_GETROUTE, libc::NLM_F_REQUEST, &body);
+        request.attribute(RTA_DST, &octets_of(probe));
+        request.attribute(RTA_OIF, &index.to_ne_bytes());
+        let mut route = None;
+        let asked = self.exchange("netlink route", request, |message| {
+            if message.kind == RTM_NEWROUTE {
+                route = Some(DefaultRoute {
+                    index,
+                    gateway: message.attribute(12, RTA_GATEWAY).and_then(ip_of),
+                    v6,
+                });
+            }
+        });
+        match asked {
+            Ok(()) => Ok(route),
+            // The kernel's words for "no route", or no such family or interface.
+            Err(Error {
+                errno:
+                    libc::ENETUNREACH
+                    | libc::EHOSTUNREACH
+                    | libc::ENODEV
+                    | libc::EAFNOSUPPORT
+                    | libc::EOPNOTSUPP
+                    | libc::EACCES
+                    | libc::EINVAL,
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Sets an address on an interface; it may be there already. Without duplicate detection:
     /// who sets it knows that nobody else has it.
     pub fn add_address(&mut self, index: u32, ip: IpAddr, bits: u8) -> Result<(), Error> {
+        self.set_address(index, ip, bits, 0)
+    }
+
+    /// The same, but the system makes no route to the prefix of the address.
+    pub fn add_bare_address(&mut self, index: u32, ip: IpAddr, bits: u8) -> Result<(), Error> {
+        self.set_address(index, ip, bits, IFA_F_NOPREFIXROUTE)
+    }
+
+    fn set_address(&mut self, index: u32, ip: IpAddr, bits: u8, more: u32) -> Result<(), Error> {
         let flags = libc::NLM_F_REQUEST | libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
         let mut request = address_request(RTM_NEWADDR, flags, index, &ip, bits);
+        if more != 0 {
+            let all = address_flags(&ip) | more;
+            request.attribute(IFA_FLAGS, &all.to_ne_bytes());
+        }
         if let IpAddr::V4(ip) = ip
             && bits < 31
         {
@@ -280,8 +353,9 @@ impl Control {
                     continue;
                 }
                 match libc::c_int::from(message.kind) {
-                    libc::NLMSG_DONE => return Ok(()),
-                    libc::NLMSG_ERROR => {
+                    // The end of a list, with the reason if it is not whole.
+                    libc::NLMSG_DONE if message.u32_at(0).is_none_or(|n| n == 0) => return Ok(()),
+                    libc::NLMSG_DONE | libc::NLMSG_ERROR => {
                         let code = message
                             .u32_at(0)
                             .map_or(libc::EIO, |code| code.cast_signed().wrapping_neg());
@@ -325,14 +399,17 @@ fn address_request(kind: u16, flags: libc::c_int, index: u32, ip: &IpAddr, bits:
     let mut body = [0; 8];
     body[0] = family_of(ip);
     body[1] = bits;
-    let all = IFA_F_PERMANENT | if ip.is_ipv6() { IFA_F_NODAD } else { 0 };
-    body[2] = u8::try_from(all).unwrap_or(0);
+    body[2] = u8::try_from(address_flags(ip)).unwrap_or(0);
     body[4..].copy_from_slice(&index.to_ne_bytes());
     let octets = octets_of(ip);
     let mut request = Request::new(kind, flags, &body);
     request.attribute(IFA_LOCAL, &octets);
     request.attribute(IFA_ADDRESS, &octets);
     request
+}
+
+fn address_flags(ip: &IpAddr) -> u32 {
+    IFA_F_PERMANENT | if ip.is_ipv6() { IFA_F_NODAD } else { 0 }
 }
 
 fn family_of(ip: &IpAddr) -> u8 {
@@ -424,8 +501,11 @@ impl<'a> Message<'a> {
     fn matters(&self) -> bool {
         match self.kind {
             RTM_NEWLINK | RTM_DELLINK | RTM_NEWADDR | RTM_DELADDR => true,
-            // Of routes only default ones, or a routing daemon would keep us busy.
-            RTM_NEWROUTE | RTM_DELROUTE => self.body.get(1) == Some(&0),
+            // Of routes only default ones, or a routing daemon would keep us busy; and ours when
+            // somebody takes them.
+            RTM_NEWROUTE => self.body.get(1) == Some(&0),
+            RTM_DELROUTE => self.body.get(1) == Some(&0) || self.body.get(5) == Some(&PROTOCOL),
+            RTM_DELRULE => self.attribute(12, FRA_PROTOCOL) == Some(&[PROTOCOL]),
             _ => false,
         }
     }
@@ -482,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn of_routes_only_default_ones_matter() {
+    fn of_routes_only_default_ones_matter_and_ours_that_went() {
         let matters = |kind, bits| {
             let mut body = [0; 12];
             body[1] = bits;
@@ -495,6 +575,14 @@ mod tests {
         };
         assert!(matters(RTM_NEWROUTE, 0) && matters(RTM_DELROUTE, 0));
         assert!(!matters(RTM_NEWROUTE, 16) && !matters(RTM_DELROUTE, 1));
+        let mut body = [0; 12];
+        (body[1], body[5]) = (16, PROTOCOL);
+        for (kind, ours) in [(RTM_DELROUTE, true), (RTM_NEWROUTE, false)] {
+            let mut request = Request::new(kind, 0, &body);
+            request.finish(1);
+            let message = messages(&request.bytes).next().expect("a message");
+            assert_eq!(message.matters(), ours, "{kind}");
+        }
         assert!(matters(RTM_DELADDR, 24) && matters(RTM_DELLINK, 1));
         assert!(!matters(libc::RTM_NEWNEIGH, 0));
     }

@@ -14,7 +14,9 @@ use super::ifaces::{PROBES, by_getifaddrs};
 use super::route_message::{self, Message};
 use super::{Error, bsd, check};
 
-pub use super::ifaces::{Address, DefaultRoute};
+pub use super::ifaces::{
+    Address, DefaultRoute, MAIN_TABLE, PROTOCOL, Route, Rule, has_strict_reverse_path,
+};
 
 #[cfg(target_os = "freebsd")]
 const LAYOUT: route_message::Layout = route_message::FREEBSD;
@@ -222,6 +224,56 @@ impl Control {
         added.or_else(|error| unless(error, &[libc::EEXIST]))
     }
 
+    /// The default route that packets bound to an interface take: sockets of these systems cannot
+    /// be bound to one.
+    pub fn default_route_through(
+        &mut self,
+        _index: u32,
+        _v6: bool,
+    ) -> Result<Option<DefaultRoute>, Error> {
+        Ok(None)
+    }
+
+    /// The same as [`Self::add_address`]: the route to the prefix cannot be left out.
+    pub fn add_bare_address(&mut self, index: u32, ip: IpAddr, bits: u8) -> Result<(), Error> {
+        self.add_address(index, ip, bits)
+    }
+
+    /// Our routes: none, they are not set here yet.
+    pub fn routes(&mut self) -> Result<Vec<Route>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Not yet.
+    pub fn add_route(&mut self, _route: &Route) -> Result<(), Error> {
+        Err(unsupported("add route"))
+    }
+
+    /// Not yet.
+    pub fn replace_route(&mut self, _old: &Route, _new: &Route) -> Result<(), Error> {
+        Err(unsupported("replace route"))
+    }
+
+    /// There is none.
+    pub fn remove_route(&mut self, _route: &Route) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Our rules: these systems have none.
+    pub fn rules(&mut self) -> Result<Vec<Rule>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// These systems have no rules.
+    pub fn add_rule(&mut self, _rule: &Rule) -> Result<(), Error> {
+        Err(unsupported("add rule"))
+    }
+
+    /// There is none.
+    pub fn remove_rule(&mut self, _rule: &Rule) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Takes an address from an interface; it may be gone already.
     pub fn remove_address(&mut self, index: u32, ip: IpAddr, _bits: u8) -> Result<(), Error> {
         let name = match name_of(index) {
@@ -281,6 +333,13 @@ fn open(flags: libc::c_int) -> Result<OwnedFd, Error> {
     })?;
     // SAFETY: the descriptor was made just now and belongs to nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+const fn unsupported(op: &'static str) -> Error {
+    Error {
+        op,
+        errno: libc::EOPNOTSUPP,
+    }
 }
 
 /// What is wanted is so already.
