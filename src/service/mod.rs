@@ -12,6 +12,7 @@ pub mod link;
 pub mod log;
 pub mod networks;
 pub mod rules_json;
+pub mod routes;
 pub mod settings;
 pub mod startup;
 pub mod state;
@@ -21,6 +22,7 @@ mod dump;
 mod event_loop;
 mod host;
 mod ready;
+mod route_set;
 mod wires;
 
 /// Version of the program.

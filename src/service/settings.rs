@@ -7,7 +7,7 @@
 //! `allowDefault` may be lists too (wishes 5).
 
 use core::fmt::{self, Write as _};
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::wire::inet::{Scope, scope};
 
@@ -21,7 +21,7 @@ pub const IFNAME_MAX: usize = 15;
 const PREFIXES_MAX: usize = 64;
 
 /// A prefix as written in lists: address and length.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Prefix {
     /// Any address inside.
     pub ip: IpAddr,
@@ -58,9 +58,39 @@ impl Prefix {
         }
     }
 
-    /// `0.0.0.0/0` or `::/0`.
+    /// Without the bits of the host.
+    pub fn network(&self) -> Self {
+        let ip = match self.ip {
+            IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & !self.hosts_v4()).into(),
+            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !self.hosts_v6()).into(),
+        };
+        Self { ip, ..*self }
+    }
+
+    /// The last address.
+    pub fn last(&self) -> IpAddr {
+        match self.ip {
+            IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() | self.hosts_v4()).into(),
+            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() | self.hosts_v6()).into(),
+        }
+    }
+
+    /// One address alone.
+    pub fn is_host(&self) -> bool {
+        self.bits >= width(&self.ip)
+    }
+
+    fn hosts_v4(&self) -> u32 {
+        u32::MAX.checked_shr(u32::from(self.bits)).unwrap_or(0)
+    }
+
+    fn hosts_v6(&self) -> u128 {
+        u128::MAX.checked_shr(u32::from(self.bits)).unwrap_or(0)
+    }
+
+    /// Everything: `0.0.0.0/0` or `::/0`.
     pub fn is_default(&self) -> bool {
-        self.bits == 0 && self.ip.is_unspecified()
+        self.bits == 0
     }
 }
 
@@ -147,6 +177,19 @@ pub enum Refused {
     UnknownKey,
     /// The value does not fit the key.
     BadValue,
+}
+
+/// Why a managed address or route is not applied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotAllowed {
+    /// `allowManaged` is off, or its list does not hold it.
+    Managed,
+    /// It is of global scope, and `allowGlobal` does not let it through.
+    Global,
+    /// It is a default route, and `allowDefault` does not let it through.
+    Default,
+    /// Never: loopback, multicast, this link.
+    Scope,
 }
 
 /// Settings of one network.
@@ -239,7 +282,13 @@ impl NetworkSettings {
             "ifname" if is_ifname(value) => self.ifname = Some(value.to_owned()),
             "ifname" => return Err(Refused::BadValue),
             "metric" => self.metric = optional(value)?,
-            "table" => self.table = optional(value)?,
+            "table" => {
+                let table = optional::<u32>(value)?;
+                if table.is_some_and(|t| t == TABLE_UNSPECIFIED || t == TABLE_LOCAL) {
+                    return Err(Refused::BadValue);
+                }
+                self.table = table;
+            }
             "mtu" => {
                 let mtu = optional::<u16>(value)?;
                 if mtu.is_some_and(|m| !(MTU_MIN..=MTU_MAX).contains(&m)) {
@@ -289,23 +338,54 @@ impl NetworkSettings {
 
     /// A managed address or the target of a managed route may be applied.
     pub fn allows(&self, prefix: &Prefix) -> bool {
-        if !self.allow_managed.admits(prefix) {
-            return false;
-        }
-        if prefix.is_default() {
-            return self.allow_default.is_on();
-        }
-        match scope(prefix.ip) {
-            Scope::None | Scope::Multicast | Scope::Loopback | Scope::LinkLocal => false,
-            Scope::Global => self.allow_global.admits(prefix),
-            Scope::PseudoPrivate | Scope::Shared | Scope::Private => true,
-        }
+        self.judge(prefix).is_ok()
     }
+
+    /// The same, with the reason (service 3.4).
+    ///
+    /// differs from 1.14.1: a prefix that is wider than its private block reaches into the
+    /// Internet and needs `allowGlobal`; one of length 0 is a default route, whatever its bits.
+    pub fn judge(&self, prefix: &Prefix) -> Result<(), NotAllowed> {
+        let permit = |allow: &Allow, or| {
+            if allow.admits(prefix) {
+                Ok(())
+            } else {
+                Err(or)
+            }
+        };
+        if prefix.is_default() {
+            permit(&self.allow_managed, NotAllowed::Managed)?;
+            return permit(&self.allow_default, NotAllowed::Default);
+        }
+        let is_inside = |ip| {
+            matches!(
+                scope(ip),
+                Scope::PseudoPrivate | Scope::Shared | Scope::Private
+            )
+        };
+        match scope(prefix.ip) {
+            Scope::None | Scope::Multicast | Scope::Loopback | Scope::LinkLocal => {
+                return Err(NotAllowed::Scope);
+            }
+            Scope::Global => permit(&self.allow_global, NotAllowed::Global)?,
+            Scope::PseudoPrivate | Scope::Shared | Scope::Private => {
+                if !is_inside(prefix.network().ip) || !is_inside(prefix.last()) {
+                    permit(&self.allow_global, NotAllowed::Global)?;
+                }
+            }
+        }
+        permit(&self.allow_managed, NotAllowed::Managed)
+    }
+
 }
 
 /// Bounds of a tap's MTU (network 2.3).
 const MTU_MIN: u16 = 1280;
 const MTU_MAX: u16 = 10_000;
+
+/// No table at all, and the one with the machine's own addresses: nothing of ours goes there.
+const TABLE_UNSPECIFIED: u32 = 0;
+const TABLE_LOCAL: u32 = 255;
 
 fn allow(value: &str) -> Result<Allow, Refused> {
     Allow::parse(value).ok_or(Refused::BadValue)
@@ -364,6 +444,7 @@ mod tests {
             "224.0.0.1/4",
             "8.8.8.8/32",
             "0.0.0.0/0",
+            "10.1.2.3/0",
         ] {
             assert!(!s.allows(&prefix(never)), "{never}");
         }
@@ -372,6 +453,9 @@ mod tests {
         assert!(!s.allows(&prefix("8.0.0.0/8")));
         s.set("allowDefault", "1").expect("known key");
         assert!(s.allows(&prefix("::/0")));
+        s.set("allowDefault", "0.0.0.0/0").expect("known key");
+        assert!(s.allows(&prefix("0.0.0.0/0")));
+        assert_eq!(s.judge(&prefix("::/0")), Err(NotAllowed::Default));
         s.set("allowManaged", "10.1.0.0/16").expect("known key");
         assert!(s.allows(&prefix("10.1.2.3/24")));
         assert!(!s.allows(&prefix("10.2.2.3/24")));
@@ -388,5 +472,36 @@ mod tests {
         assert_eq!(s.set("ifname", "lab0"), Ok(()));
         assert_eq!(s.set("ifname", ""), Ok(()));
         assert_eq!(s.ifname, None);
+        for bad in ["0", "255", "-1", "main"] {
+            assert_eq!(s.set("table", bad), Err(Refused::BadValue), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_that_reaches_into_the_internet_is_global() {
+        let mut s = NetworkSettings::default();
+        let global = ["192.168.0.0/15", "172.16.0.0/10", "fc00::/5", "10.0.0.1/1"];
+        for wide in global {
+            assert_eq!(s.judge(&prefix(wide)), Err(NotAllowed::Global), "{wide}");
+        }
+        s.set("allowGlobal", "1").expect("known key");
+        for wide in global {
+            assert_eq!(s.judge(&prefix(wide)), Ok(()), "{wide}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_has_a_first_and_a_last_address() {
+        for (text, first, last) in [
+            ("10.1.2.3/24", "10.1.2.0/24", "10.1.2.255"),
+            ("10.1.2.3/32", "10.1.2.3/32", "10.1.2.3"),
+            ("1.2.3.4/0", "0.0.0.0/0", "255.255.255.255"),
+            ("fd00::1/64", "fd00::/64", "fd00::ffff:ffff:ffff:ffff"),
+            ("::1/128", "::1/128", "::1"),
+        ] {
+            let p = prefix(text);
+            assert_eq!(p.network(), prefix(first));
+            assert_eq!(p.last(), last.parse::<IpAddr>().expect("an address"));
+        }
     }
 }
