@@ -180,6 +180,7 @@ impl Host for Fake {
             allow_default: false,
             allow_dns: false,
             dns_domain: "lab.example",
+            dns_state: "not-allowed",
         })
     }
 
@@ -189,6 +190,14 @@ impl Host for Fake {
             ip: ip(text),
             bits: *bits,
         })
+    }
+
+    fn address_installed(&self, _: NetworkId, n: usize) -> Installed<'_> {
+        if n == 0 {
+            Installed::Yes
+        } else {
+            Installed::No("not-allowed-managed")
+        }
     }
 
     fn route(&self, _: NetworkId, n: usize) -> Option<RouteRow<'_>> {
@@ -526,11 +535,11 @@ fn networks_and_their_properties() {
             "200 network setting allowManaged 10.0.0.0/8,fd00::/8",
             "200 network setting allowDNS 0",
             "200 network setting ifname -",
-            "200 network ip fcd8:69ec:9308:e811:58d0::1/40",
-            "200 network ip 10.147.17.11/24",
+            "200 network ip fcd8:69ec:9308:e811:58d0::1/40 yes",
+            "200 network ip 10.147.17.11/24 not-allowed-managed",
             "200 network route 10.147.17.0/24 - 0 0 yes",
             "200 network route 192.168.50.0/24 10.147.17.10 0 0 connected",
-            "200 network dns lab.example 10.147.17.10,10.147.17.11",
+            "200 network dns lab.example 10.147.17.10,10.147.17.11 not-allowed",
             "200 network mcast ff:ff:ff:ff:ff:ff 0a93110b",
             "200 network mcast ff:ff:ff:ff:ff:ff 0a93110b",
         ]
@@ -722,7 +731,25 @@ fn json_has_the_fields_of_1_14_1_sorted() {
     assert_eq!(peers[1]["paths"][0]["lastReceive"], WALL - 16_674);
     assert_eq!(peers[1]["paths"][0]["lastSend"], 0);
 
-    let network = json(host, &format!("network {NET}"));
+    // One network alone says what became of its parts; the list is that of 1.14.1.
+    let mut network = json(host, &format!("network {NET}"));
+    assert!(keys(&network).is_sorted(), "{:?}", keys(&network));
+    assert_eq!(network["addresses"][0]["installed"], "yes");
+    assert_eq!(network["addresses"][1]["address"], "10.147.17.11/24");
+    assert_eq!(network["addresses"][1]["installed"], "not-allowed-managed");
+    assert_eq!(network["routes"][0]["installed"], "yes");
+    assert_eq!(network["routes"][1]["installed"], "connected");
+    assert_eq!(network["dns"]["state"], "not-allowed");
+    let object = |value: &mut Value, key: &str| {
+        value
+            .as_object_mut()
+            .and_then(|map| map.remove(key))
+            .is_some()
+    };
+    assert!(object(&mut network, "addresses"));
+    assert!(object(&mut network["dns"], "state"));
+    assert!(object(&mut network["routes"][0], "installed"));
+    assert!(object(&mut network["routes"][1], "installed"));
     assert_eq!(
         json(host, "listnetworks"),
         Value::Array(vec![network.clone()])

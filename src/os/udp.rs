@@ -36,6 +36,8 @@ pub struct Socket {
     fd: OwnedFd,
     /// The kernel splits a message into datagrams of one size.
     splits: bool,
+    /// Packets leave by the device of the socket, whatever the routes say.
+    keeps_to_device: bool,
 }
 
 impl Socket {
@@ -63,14 +65,18 @@ impl Socket {
         }
         allow_fragments(raw, local.is_ipv6());
         widen_buffers(raw);
-        bind_to_device(raw, device);
+        let keeps_to_device = bind_to_device(raw, device);
         let mut name = sockaddr::empty();
         let len = sockaddr::write(&mut name, &local);
         // SAFETY: `name` holds an address of `len` bytes and lives for the call.
         check("bind", unsafe {
             libc::bind(raw, (&raw const name).cast(), len)
         })?;
-        let mut socket = Self { fd, splits: false };
+        let mut socket = Self {
+            fd,
+            splits: false,
+            keeps_to_device,
+        };
         socket.set_joining(true);
         Ok(socket)
     }
@@ -80,6 +86,11 @@ impl Socket {
     pub fn set_joining(&mut self, on: bool) {
         self.splits = on && kernel_splits(self.fd.as_raw_fd());
         join_received(self.fd.as_raw_fd(), on);
+    }
+
+    /// Packets leave by the device of the socket, whatever the routes say.
+    pub const fn keeps_to_device(&self) -> bool {
+        self.keeps_to_device
     }
 
     /// Where the socket is bound: tells the port if none was asked for.
@@ -153,11 +164,11 @@ fn widen_buffers(fd: RawFd) {
 }
 
 /// Keeps to a device. Without the right to (kernels before 5.7) the address alone decides.
-fn bind_to_device(fd: RawFd, device: &str) {
+fn bind_to_device(fd: RawFd, device: &str) -> bool {
     #[cfg(target_os = "linux")]
     if !device.is_empty() {
         // SAFETY: `device` lives for the call and has the length given.
-        unsafe {
+        let result = unsafe {
             libc::setsockopt(
                 fd,
                 libc::SOL_SOCKET,
@@ -166,9 +177,10 @@ fn bind_to_device(fd: RawFd, device: &str) {
                 device.len() as libc::socklen_t,
             )
         };
+        return result == 0;
     }
-    #[cfg(not(target_os = "linux"))]
     let _ = (fd, device);
+    false
 }
 
 /// The kernel knows `UDP_SEGMENT` (4.18).

@@ -9,11 +9,13 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 
 use super::Fatal;
+use super::dns::{Places, Resolver};
 use super::link::{Candidate, Failed, Wanted, wanted};
 use super::log::{Cause, Gate};
-use super::networks::{Port, Want};
+use super::overlay::{News, Present};
 use super::ready::{Ready, Source};
-use super::settings::{NetworkSettings, Prefix};
+use super::route_set::RuleSet;
+use super::settings::Prefix;
 use super::state::Home;
 use super::wires::Wires;
 use crate::base::{Address, Limits, Mono, NetworkId, Now};
@@ -24,8 +26,6 @@ use crate::os::netlink::{self, DefaultRoute};
 use crate::os::udp::{RecvBatch, Socket};
 use crate::wire::frames::{ETHERNET_LEN, HEADROOM, MTU_MAX};
 
-/// Frames of one tap in one turn (style 2.5); of a socket it is what the arena holds.
-const BUDGET: usize = 32;
 /// From the first news of the system to looking at it: changes come in bursts.
 const SETTLE_MS: u64 = 5;
 /// Random ports lie here (service 1).
@@ -46,15 +46,22 @@ pub(super) struct Daemon {
     pub(super) collision: bool,
     pub(super) stopping: bool,
     pub(super) ready: Ready,
-    registry: Registry,
-    routes: netlink::Control,
-    devicemap: Vec<(NetworkId, String)>,
+    pub(super) registry: Registry,
+    pub(super) routes: netlink::Control,
+    pub(super) rules: RuleSet,
+    pub(super) devicemap: Vec<(NetworkId, String)>,
+    /// Addresses of interfaces that are not ours, as last read.
+    pub(super) connected: Vec<Prefix>,
+    /// Names that networks push.
+    pub(super) resolver: Resolver,
+    /// What came and went since the last turn, for those who listen.
+    pub(super) news: Vec<(NetworkId, News)>,
     pub(super) default_routes: Vec<DefaultRoute>,
     /// When to look at what the system has, after its news settled.
     look: Option<Mono>,
     arena: RecvBatch,
     receive_slots: usize,
-    slot: Box<[u8]>,
+    pub(super) slot: Box<[u8]>,
 }
 
 /// What a daemon is made of.
@@ -79,6 +86,7 @@ impl Daemon {
             routes,
             now,
         } = parts;
+        let resolver = Resolver::new(Box::new(Places::of_system), home.dir());
         let mut daemon = Self {
             node,
             home,
@@ -93,7 +101,11 @@ impl Daemon {
             ready: Ready::with_capacity(limits.sockets.saturating_add(limits.networks)),
             registry,
             routes,
+            rules: RuleSet::default(),
             devicemap: Vec::new(),
+            connected: Vec::new(),
+            resolver,
+            news: Vec::new(),
             default_routes: Vec::new(),
             look: None,
             arena: RecvBatch::new(limits.receive_slots),
@@ -159,27 +171,8 @@ impl Daemon {
                 None
             }
         };
+        self.put_networks_right(present);
         self.follow_default_routes();
-        for n in 0..self.wires.ports.len() {
-            let Some(port) = self.wires.ports.get_mut(n).and_then(Option::as_mut) else {
-                continue;
-            };
-            port.groups_may_have_changed(self.now.mono);
-            let Some(want) = want_of(&self.node, port.id) else {
-                continue;
-            };
-            let on_it: Option<Vec<Prefix>> = present.as_ref().map(|present| {
-                let ours = present.iter().filter(|(device, _)| device == port.device());
-                ours.map(|(_, prefix)| *prefix).collect()
-            });
-            port.apply(
-                self.now.mono,
-                &want,
-                on_it.as_deref(),
-                &mut self.routes,
-                &mut self.gate,
-            );
-        }
     }
 
     fn follow(&mut self, candidates: &[Candidate]) {
@@ -237,13 +230,19 @@ impl Daemon {
         let Ok(mut routes) = self.routes.default_routes() else {
             return;
         };
-        // A default route into one of our own devices says nothing of the underlay.
-        routes.retain(|r| {
-            !self
-                .wires
-                .ports()
-                .any(|(_, p)| p.tap().is_some_and(|t| t.index() == r.index))
-        });
+        // With a default route into a network the answer is our own device, which says nothing of
+        // the underlay: there it is asked what sockets that are bound to their devices see.
+        let own = self.own_indices();
+        for route in routes.iter_mut().filter(|r| own.contains(&r.index)) {
+            let known = self.default_routes.iter().find(|r| r.v6 == route.v6);
+            let known = known.copied();
+            let mut others = self.default_routes_of_links(route.v6);
+            let held = known.filter(|known| others.contains(known));
+            if let Some(other) = held.or_else(|| others.pop()) {
+                *route = other;
+            }
+        }
+        routes.retain(|r| !own.contains(&r.index));
         if routes == self.default_routes {
             return;
         }
@@ -254,6 +253,21 @@ impl Daemon {
             self.node
                 .handle_link(self.now, LinkChange::Moved, &mut self.wires);
         }
+    }
+
+    /// The default routes through the devices of the underlay, the first device last.
+    fn default_routes_of_links(&mut self, v6: bool) -> Vec<DefaultRoute> {
+        let links = self.wires.links.iter();
+        let of_family = links.filter(|(_, link)| link.wanted.local.is_ipv6() == v6);
+        let devices = of_family.map(|(_, link)| link.wanted.device.as_str());
+        let mut indices: Vec<u32> = devices.filter_map(os::tap::index_of).collect();
+        indices.sort_unstable_by(|a, b| b.cmp(a));
+        indices.dedup();
+        let routes = &mut self.routes;
+        let asked = indices
+            .into_iter()
+            .filter_map(|index| routes.default_route_through(index, v6).ok().flatten());
+        asked.collect()
     }
 
     /// Reads a socket; `true` if it would block now.
@@ -281,166 +295,6 @@ impl Daemon {
         received < self.receive_slots
     }
 
-    // ---- networks ------------------------------------------------------------------------
-
-    /// Joins a network, with a device of its own.
-    pub(super) fn start_network(
-        &mut self,
-        id: NetworkId,
-        settings: NetworkSettings,
-    ) -> Result<(), Refused> {
-        if self.wires.slot_of(id).is_some() {
-            return Ok(());
-        }
-        let Some(place) = self.wires.ports.iter_mut().find(|place| place.is_none()) else {
-            return Err(Refused::Full);
-        };
-        *place = Some(Port::new(id, settings, self.now.mono));
-        if self.node.join(self.now, id, &mut self.wires).is_err() {
-            self.stop_network(id);
-            return Err(Refused::Full);
-        }
-        self.apply_network(id);
-        Ok(())
-    }
-
-    /// Leaves a network; the files stay. `false`: was not on it.
-    pub(super) fn stop_network(&mut self, id: NetworkId) -> bool {
-        let Some(slot) = self.wires.slot_of(id) else {
-            return false;
-        };
-        self.node.leave(self.now, id, &mut self.wires);
-        if let Some(place) = self.wires.ports.get_mut(usize::from(slot)) {
-            *place = None;
-        }
-        self.ready.remove(Source::Tap(slot));
-        true
-    }
-
-    /// Brings a network's device to what the network and the settings want.
-    pub(super) fn apply_network(&mut self, id: NetworkId) {
-        let Some(slot) = self.wires.slot_of(id) else {
-            return;
-        };
-        let Some(want) = want_of(&self.node, id) else {
-            return;
-        };
-        let mapped = self
-            .devicemap
-            .iter()
-            .find(|(known, _)| *known == id)
-            .map(|(_, name)| name.as_str());
-        let Some(port) = self
-            .wires
-            .ports
-            .get_mut(usize::from(slot))
-            .and_then(Option::as_mut)
-        else {
-            return;
-        };
-        if port.open(self.now.mono, &want, mapped, &mut self.gate)
-            && let Some(fd) = port.fd()
-        {
-            let source = Source::Tap(slot);
-            let watched =
-                self.registry
-                    .register(&mut SourceFd(&fd), source.token(), Interest::READABLE);
-            if let Err(error) = watched {
-                port.lost(self.now.mono, os::Error::from_io("epoll", &error));
-            } else {
-                self.ready.insert(source);
-            }
-        }
-        port.apply(self.now.mono, &want, None, &mut self.routes, &mut self.gate);
-        self.read_groups(slot);
-    }
-
-    /// Other settings of a network.
-    pub(super) fn change_settings(&mut self, id: NetworkId, settings: NetworkSettings) {
-        let Some(slot) = self.wires.slot_of(id) else {
-            return;
-        };
-        let now = self.now.mono;
-        if self
-            .wires
-            .port_mut(slot)
-            .is_some_and(|port| port.change(now, settings))
-        {
-            self.ready.remove(Source::Tap(slot));
-        }
-        self.apply_network(id);
-    }
-
-    fn read_groups(&mut self, slot: u16) {
-        let Some(port) = self.wires.port_mut(slot) else {
-            return;
-        };
-        if port.read_groups(self.now.mono) {
-            let (id, groups) = (port.id, port.groups().to_vec());
-            self.node.set_groups(self.now, id, &groups, &mut self.wires);
-        }
-    }
-
-    /// Reads a tap; `true` if it would block now.
-    pub(super) fn drain_tap(&mut self, slot: u16) -> bool {
-        let mut drained = false;
-        for _ in 0..BUDGET {
-            let Some(port) = self
-                .wires
-                .ports
-                .get(usize::from(slot))
-                .and_then(Option::as_ref)
-            else {
-                return true;
-            };
-            let (id, Some(tap)) = (port.id, port.tap()) else {
-                return true;
-            };
-            let room = self.slot.get_mut(HEADROOM..).unwrap_or_default();
-            match tap.read_frame(room) {
-                Ok(Some(len)) => {
-                    self.node
-                        .handle_frame(self.now, id, &mut self.slot, len, &mut self.wires);
-                }
-                Ok(None) => {
-                    drained = true;
-                    break;
-                }
-                Err(error) => {
-                    self.tap_failed(slot, error);
-                    drained = true;
-                    break;
-                }
-            }
-        }
-        self.wires.flush();
-        drained
-    }
-
-    fn tap_failed(&mut self, slot: u16, error: os::Error) {
-        // A device that is only down comes back by itself.
-        if error.errno == libc::EIO || error.errno == libc::ENETDOWN {
-            return;
-        }
-        let now = self.now.mono;
-        let Some(port) = self.wires.port_mut(slot) else {
-            return;
-        };
-        let id = port.id;
-        self.gate.warn(
-            now,
-            Cause::Tap,
-            id.get(),
-            format_args!(
-                "network {id}: device {}: {error}; making it again",
-                port.device()
-            ),
-        );
-        if let Some(port) = self.wires.port_mut(slot) {
-            port.lost(now, error);
-        }
-    }
-
     // ---- time and news -------------------------------------------------------------------
 
     /// The earliest of all deadlines.
@@ -453,6 +307,7 @@ impl Daemon {
             self.node.poll_timeout(),
             self.wires.links.next_deadline(),
             self.look,
+            self.resolver.next_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -472,6 +327,9 @@ impl Daemon {
         }
         if due(self.wires.links.next_deadline()) {
             self.retry_sockets();
+        }
+        if due(self.resolver.next_deadline()) {
+            self.resolver.work(mono);
         }
         for slot in (0u16..).take(self.wires.ports.len()) {
             let Some(port) = self.wires.port_mut(slot) else {
@@ -493,10 +351,12 @@ impl Daemon {
                 Event::Online => {
                     self.online = true;
                     log::info!("online");
+                    self.put_networks_right(None);
                 }
                 Event::Offline => {
                     self.online = false;
                     log::warn!("offline: no upstream answers");
+                    self.put_networks_right(None);
                 }
                 Event::Collision => {
                     self.collision = true;
@@ -620,37 +480,17 @@ fn watch(registry: &Registry, socket: &Socket, source: Source) -> Result<(), os:
         .map_err(|error| os::Error::from_io("epoll", &error))
 }
 
-/// What a network wants of its device.
-fn want_of(node: &Node, id: NetworkId) -> Option<Want> {
-    let view = node.network(id)?;
-    Some(Want {
-        mac: view.mac,
-        mtu: view.mtu,
-        addresses: view
-            .addresses
-            .iter()
-            .map(|a| Prefix {
-                ip: a.ip,
-                bits: a.bits,
-            })
-            .collect(),
-    })
-}
-
 /// The system's list, as candidates for sockets and as what is on which device.
-fn split(all: Vec<netlink::Address>) -> (Vec<Candidate>, Vec<(String, Prefix)>) {
-    let present = all
-        .iter()
-        .map(|a| {
-            (
-                a.device.clone(),
-                Prefix {
-                    ip: a.ip,
-                    bits: a.bits,
-                },
-            )
-        })
-        .collect();
+fn split(all: Vec<netlink::Address>) -> (Vec<Candidate>, Vec<Present>) {
+    let present = all.iter().map(|a| Present {
+        index: a.index,
+        up: a.up,
+        prefix: Prefix {
+            ip: a.ip,
+            bits: a.bits,
+        },
+    });
+    let present = present.collect();
     let candidates = all
         .into_iter()
         .map(|a| Candidate {

@@ -13,9 +13,13 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 
 use super::Fatal;
-use super::control::{Class, Server};
+use super::control::{Class, Field, Server};
 use super::daemon::Daemon;
+use super::overlay::News;
 use super::ready::Source;
+use super::route_set;
+use super::routes::State;
+use crate::base::NetworkId;
 use crate::node::Event;
 use crate::os::clock;
 use crate::os::netlink::Monitor;
@@ -75,6 +79,7 @@ impl EventLoop {
         self.daemon.flush();
         self.daemon.report_home();
         self.publish_stop();
+        self.daemon.finish_system();
         Ok(())
     }
 
@@ -136,6 +141,11 @@ impl EventLoop {
                 heard |= publish(server, daemon, event);
             }
         });
+        for (id, news) in core::mem::take(&mut daemon.news) {
+            if let Some(server) = server {
+                heard |= publish_news(server, daemon, id, news);
+            }
+        }
         heard
     }
 
@@ -162,6 +172,49 @@ impl EventLoop {
             .flatten()
             .min()?;
         Some(Duration::from_millis(next.since(clock::mono())))
+    }
+}
+
+/// Tells of addresses, routes and names (service 6.7).
+fn publish_news(server: &mut Server, daemon: &Daemon, id: NetworkId, news: News) -> bool {
+    let wall = daemon.now.wall;
+    let device = daemon.device_of(id);
+    match news {
+        News::Set(route_set::News::Address { prefix, added }) => {
+            let sign = if added { '+' } else { '-' };
+            let keys = format_args!("nwid={id} dev={device} ip{sign}={prefix}");
+            server.publish(wall, Class::Network, keys)
+        }
+        News::Set(route_set::News::Route {
+            managed,
+            added,
+            errno,
+        }) => {
+            let op = if added { "add" } else { "del" };
+            let via = managed.via.map(|ip| ip.to_string());
+            let via = via.as_deref().unwrap_or("-");
+            let error = errno.map(|errno| State::Failed(errno).reason());
+            let (err, error) = error.map_or(("", ""), |word| (" err=", word));
+            let target = managed.target;
+            let keys = format_args!(
+                "nwid={id} target={target} via={via} dev={device} op={op}{err}{error}"
+            );
+            server.publish(wall, Class::Route, keys)
+        }
+        News::Dns => {
+            let dns = daemon.node.network(id).and_then(|view| view.dns);
+            let servers: Vec<String> = dns
+                .into_iter()
+                .flat_map(|dns| dns.servers.iter().map(ToString::to_string))
+                .collect();
+            let domain = Field(dns.map_or("", |dns| &dns.domain));
+            let (servers, state) = (servers.join(","), daemon.resolver.state(id).name());
+            let servers = Field(&servers);
+            let keys = format_args!(
+                "nwid={id} dev={device} domain={domain} servers={servers} state={state}"
+            );
+            server.publish(wall, Class::Dns, keys)
+        }
     }
 }
 

@@ -4,13 +4,14 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use super::control::{
-    Code, Host, InfoRow, MoonRow, Net, NetworkRow, PathRow, PeerRow, Refusal, RouteRow,
+    Code, Host, InfoRow, Installed, MoonRow, Net, NetworkRow, PathRow, PeerRow, Refusal, RouteRow,
 };
 use super::daemon::{Daemon, Refused};
 use super::log;
-use super::settings::{self, NetworkSettings};
+use super::overlay::managed;
+use super::settings::{self, NetworkSettings, Prefix};
 use crate::base::{Address, Mac, NetworkId};
-use crate::node::network::NetworkView;
+use crate::node::network::{IpNet, NetworkView};
 use crate::node::{DropReason, PathView, PeerView, Role};
 
 /// What 1.14.1 says when the tap could not be made.
@@ -85,7 +86,8 @@ impl Daemon {
             allow_global: settings.is_some_and(|s| s.allow_global.is_on()),
             allow_default: settings.is_some_and(|s| s.allow_default.is_on()),
             allow_dns: settings.is_some_and(|s| s.allow_dns),
-            dns_domain: "",
+            dns_domain: view.dns.map_or("", |dns| &dns.domain),
+            dns_state: self.resolver.state(view.id).name(),
         }
     }
 
@@ -114,6 +116,13 @@ fn set(settings: &mut NetworkSettings, key: &str, value: &str) -> Result<(), Ref
             Refusal::new(Code::BadArguments, format!("bad value for {key}"))
         }
     })
+}
+
+fn net(net: &IpNet) -> Net {
+    Net {
+        ip: net.ip,
+        bits: net.bits,
+    }
 }
 
 fn not_joined() -> Refusal {
@@ -208,19 +217,46 @@ impl Host for Daemon {
     }
 
     fn address(&self, id: NetworkId, n: usize) -> Option<Net> {
-        let prefix = self.wires.port(id)?.addresses().get(n)?;
-        Some(Net {
-            ip: prefix.ip,
-            bits: prefix.bits,
+        let view = self.node.network(id)?;
+        view.addresses.get(n).map(net)
+    }
+
+    fn address_installed(&self, id: NetworkId, n: usize) -> Installed<'_> {
+        let view = self.node.network(id);
+        let address = view.as_ref().and_then(|view| view.addresses.get(n));
+        let (Some(port), Some(address)) = (self.wires.port(id), address) else {
+            return Installed::No("");
+        };
+        let prefix = Prefix {
+            ip: address.ip,
+            bits: address.bits,
+        };
+        match port.judge_address(&prefix) {
+            Ok(()) => Installed::Yes,
+            Err(state) => Installed::No(state.reason()),
+        }
+    }
+
+    fn route(&self, id: NetworkId, n: usize) -> Option<RouteRow<'_>> {
+        let view = self.node.network(id)?;
+        let route = view.routes.get(n)?;
+        let state = self.wires.port(id)?.route_state(n, &managed(route));
+        Some(RouteRow {
+            target: net(&route.target),
+            via: route.via,
+            flags: route.flags,
+            metric: route.metric,
+            installed: if state.is_installed() {
+                Installed::Yes
+            } else {
+                Installed::No(state.reason())
+            },
         })
     }
 
-    fn route(&self, _id: NetworkId, _n: usize) -> Option<RouteRow<'_>> {
-        None
-    }
-
-    fn dns_server(&self, _id: NetworkId, _n: usize) -> Option<IpAddr> {
-        None
+    fn dns_server(&self, id: NetworkId, n: usize) -> Option<IpAddr> {
+        let view = self.node.network(id)?;
+        view.dns?.servers.get(n).copied()
     }
 
     fn group(&self, id: NetworkId, n: usize) -> Option<(Mac, u32)> {

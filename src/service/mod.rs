@@ -18,9 +18,11 @@ pub mod startup;
 pub mod state;
 
 mod daemon;
+mod dns;
 mod dump;
 mod event_loop;
 mod host;
+mod overlay;
 mod ready;
 mod route_set;
 mod wires;

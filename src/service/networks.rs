@@ -1,19 +1,19 @@
 //! Network devices: wanted against present (service 7.1, 7.2).
 //!
-//! One [`Port`] per joined network. It owns the tap, brings MAC, MTU and managed addresses to
-//! what the network wants, and reads which multicast groups the system listens to. What fails is
-//! kept with its reason (`PORT_ERROR` if there is no tap at all) and tried again every 30 s.
-//!
-//! Invariant: `applied` is what this program has set and not taken back; addresses that somebody
-//! else put on the device are left alone.
+//! One [`Port`] per joined network. It owns the tap, brings MAC, MTU, managed addresses and routes
+//! to what the network wants, and reads which multicast groups the system listens to. What fails
+//! is kept with its reason (`PORT_ERROR` if there is no tap at all) and tried again every 30 s.
 
 use std::os::fd::{AsRawFd as _, RawFd};
 
 use super::log::{Cause, Gate};
+use super::route_set::{News, RouteSet, Seen, System};
+use super::routes::{Around, Managed, State, plan};
 use super::settings::{NetworkSettings, Prefix};
 use crate::base::{Mac, Mono, NetworkId};
+use crate::os;
+use crate::os::netlink::Rule;
 use crate::os::tap::Tap;
-use crate::os::{self, netlink};
 use crate::wire::derive;
 use crate::wire::multicast::Group;
 
@@ -21,6 +21,8 @@ use crate::wire::multicast::Group;
 pub const RETRY_MS: u64 = 30_000;
 /// Pause between two looks at the multicast groups without other reason (service 7.1).
 pub const GROUPS_MS: u64 = 30_000;
+/// Shortest pause between two looks: members of a bridged segment report all the time.
+const GROUPS_PAUSE_MS: u64 = 500;
 /// MTU until the network says otherwise (network 2.3).
 pub const MTU_DEFAULT: u16 = 2800;
 /// Computed names tried.
@@ -37,6 +39,8 @@ pub struct Want {
     pub mtu: u16,
     /// Managed addresses.
     pub addresses: Vec<Prefix>,
+    /// Managed routes.
+    pub routes: Vec<Managed>,
 }
 
 /// Why there is no working device.
@@ -58,10 +62,12 @@ pub struct Port {
     tap: Option<Tap>,
     trouble: Option<Trouble>,
     retry: Option<Mono>,
-    applied: Vec<Prefix>,
+    set: RouteSet,
+    rules: Vec<Rule>,
     mtu: u16,
     groups: Vec<Group>,
     groups_next: Mono,
+    groups_read: Option<Mono>,
 }
 
 impl Port {
@@ -73,10 +79,12 @@ impl Port {
             tap: None,
             trouble: None,
             retry: None,
-            applied: Vec::new(),
+            set: RouteSet::default(),
+            rules: Vec::new(),
             mtu: MTU_DEFAULT,
             groups: Vec::new(),
             groups_next: now,
+            groups_read: None,
         }
     }
 
@@ -100,9 +108,29 @@ impl Port {
         self.trouble.as_ref()
     }
 
-    /// Managed addresses that are set.
-    pub fn addresses(&self) -> &[Prefix] {
-        &self.applied
+    /// Why a managed address is not set; `Ok`: it is.
+    pub fn judge_address(&self, prefix: &Prefix) -> Result<(), State> {
+        let Err(errno) = self.set.has_address(prefix) else {
+            return Ok(());
+        };
+        Err(match (self.settings.judge(prefix), errno) {
+            (Err(why), _) => State::NotAllowed(why),
+            (Ok(()), Some(errno)) => State::Failed(errno),
+            (Ok(()), None) if self.tap.is_none() => State::NoDevice,
+            // With another prefix, or beyond what a network may have.
+            (Ok(()), None) if self.set.addresses().any(|p| p.ip == prefix.ip) => State::Duplicate,
+            (Ok(()), None) => State::TooMany,
+        })
+    }
+
+    /// What became of managed route number `n`.
+    pub fn route_state(&self, n: usize, managed: &Managed) -> State {
+        self.set.state(n, managed).unwrap_or(State::NoDevice)
+    }
+
+    /// Rules that the network wants.
+    pub(super) fn rules(&self) -> &[Rule] {
+        &self.rules
     }
 
     /// MTU of the device.
@@ -166,24 +194,36 @@ impl Port {
     }
 
     /// The device is broken or somebody deleted it: it is made again at once, then every 30 s.
-    pub fn lost(&mut self, now: Mono, error: os::Error) {
+    pub(super) fn lost(&mut self, now: Mono, error: os::Error, tell: impl FnMut(News)) {
         let device = self.device().to_owned();
-        self.tap = None;
-        self.applied.clear();
-        self.groups.clear();
+        self.close(tell);
         self.trouble = Some(Trouble { error, device });
         self.retry = Some(now);
     }
 
-    /// Brings MTU and addresses to what is wanted. `present`: what is on the device by the
-    /// system's own list, if it was read.
-    pub fn apply(
+    /// Lets go of the device, and with it of everything that is on it.
+    pub(super) fn close(&mut self, tell: impl FnMut(News)) {
+        self.tap = None;
+        self.set.clear(tell);
+        self.rules.clear();
+        self.groups.clear();
+    }
+
+    /// Brings MTU, addresses and routes to what is wanted. `seen`: what there is by the system's
+    /// own lists, if they were read.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all of them belong to the daemon"
+    )]
+    pub(super) fn apply(
         &mut self,
         now: Mono,
         want: &Want,
-        present: Option<&[Prefix]>,
-        routes: &mut netlink::Control,
+        around: &Around<'_>,
+        seen: Option<&Seen<'_>>,
+        system: &mut impl System,
         gate: &mut Gate,
+        tell: impl FnMut(News),
     ) {
         let mtu = self.limit_mtu(want.mtu);
         let Some(tap) = &self.tap else { return };
@@ -194,26 +234,21 @@ impl Port {
                 Err(error) => failed = Some((format!("MTU {mtu}"), error)),
             }
         }
-        // Somebody else removed what we had set: it is set again.
-        if let Some(present) = present {
-            self.applied.retain(|p| present.contains(p));
-        }
-        let wanted = allowed(&self.settings, &want.addresses);
-        let (remove, add) = difference(&self.applied, &wanted);
-        for prefix in remove {
-            match routes.remove_address(tap.index(), prefix.ip, prefix.bits) {
-                Ok(()) => self.applied.retain(|p| *p != prefix),
-                Err(error) => failed = Some((format!("removing {prefix}"), error)),
-            }
-        }
-        for prefix in add {
-            match routes.add_address(tap.index(), prefix.ip, prefix.bits) {
-                Ok(()) => self.applied.push(prefix),
-                Err(error) => failed = Some((format!("address {prefix}"), error)),
-            }
-        }
-        self.applied.sort_unstable_by_key(|p| (p.ip, p.bits));
-        self.retry = failed.is_some().then(|| now.after(RETRY_MS));
+        let plan = plan(
+            tap.index(),
+            &want.addresses,
+            &want.routes,
+            &self.settings,
+            around,
+        );
+        let index = tap.index();
+        let trouble = self
+            .set
+            .apply(index, &plan, &want.routes, seen, system, tell);
+        self.rules = plan.rules;
+        let failed = failed.or(trouble);
+        let again = failed.is_some() || self.set.wants_retry();
+        self.retry = again.then(|| now.after(RETRY_MS));
         match failed {
             Some((what, error)) => gate.warn(
                 now,
@@ -225,14 +260,24 @@ impl Port {
         }
     }
 
+    /// A rule of this network was refused.
+    pub(super) fn try_rules_again(&mut self, now: Mono) {
+        if !self.rules.is_empty() {
+            self.retry.get_or_insert(now.after(RETRY_MS));
+        }
+    }
+
     /// New settings; the device is made anew if its name is another. `true`: it is gone.
-    pub fn change(&mut self, now: Mono, settings: NetworkSettings) -> bool {
+    pub(super) fn change(
+        &mut self,
+        now: Mono,
+        settings: NetworkSettings,
+        tell: impl FnMut(News),
+    ) -> bool {
         let renamed = self.settings.ifname != settings.ifname;
         self.settings = settings;
         if renamed {
-            self.tap = None;
-            self.applied.clear();
-            self.groups.clear();
+            self.close(tell);
             self.retry = Some(now);
         }
         renamed
@@ -240,7 +285,8 @@ impl Port {
 
     /// Looks again at the groups as soon as possible.
     pub fn groups_may_have_changed(&mut self, now: Mono) {
-        self.groups_next = now;
+        let earliest = self.groups_read.map(|at| at.after(GROUPS_PAUSE_MS));
+        self.groups_next = earliest.map_or(now, |at| at.max(now)).min(self.groups_next);
     }
 
     /// Reads the groups if that is due. `true`: they are others than before.
@@ -250,11 +296,12 @@ impl Port {
             return false;
         }
         self.groups_next = now.after(GROUPS_MS);
+        self.groups_read = Some(now);
         let mut macs = Vec::new();
         if tap.multicast_groups(&mut macs).is_err() {
             return false;
         }
-        let groups = collect_groups(&macs, &self.applied);
+        let groups = collect_groups(&macs, self.set.addresses());
         if groups == self.groups {
             return false;
         }
@@ -321,39 +368,34 @@ fn names<'a>(
     chosen.into_iter().chain(computed)
 }
 
-/// The addresses that the settings let through, each once.
-fn allowed(settings: &NetworkSettings, addresses: &[Prefix]) -> Vec<Prefix> {
-    let mut all: Vec<Prefix> = addresses
-        .iter()
-        .copied()
-        .filter(|p| settings.allows(p))
-        .collect();
-    all.sort_unstable_by_key(|p| (p.ip, core::cmp::Reverse(p.bits)));
-    // The same address with two prefixes: the wider one reaches more members.
-    all.reverse();
-    all.dedup_by_key(|p| p.ip);
-    all.reverse();
-    all
-}
-
-/// What to remove and what to add, in this order: the same address cannot be on a device with
-/// two prefixes.
-fn difference(applied: &[Prefix], wanted: &[Prefix]) -> (Vec<Prefix>, Vec<Prefix>) {
-    let missing = |from: &[Prefix], all: &[Prefix]| -> Vec<Prefix> {
-        all.iter().copied().filter(|p| !from.contains(p)).collect()
-    };
-    (missing(wanted, applied), missing(applied, wanted))
+/// The system tells the network that it listens to a group (IGMP, MLD): that is when the list of
+/// groups changed. `ethernet` is a frame from the tap.
+pub(super) fn is_membership_report(ethernet: &[u8]) -> bool {
+    const IGMP: u8 = 2;
+    const HOP_BY_HOP: u8 = 0;
+    const ICMPV6: u8 = 58;
+    let at = |n: usize| ethernet.get(n).copied();
+    match (at(12), at(13)) {
+        (Some(0x08), Some(0x00)) => at(14 + 9) == Some(IGMP),
+        // MLD always comes behind a router alert option of eight bytes (RFC 3810, 5).
+        (Some(0x86), Some(0xdd)) => {
+            at(14 + 6) == Some(HOP_BY_HOP)
+                && at(14 + 40) == Some(ICMPV6)
+                && matches!(at(14 + 48), Some(131 | 132 | 143))
+        }
+        _ => false,
+    }
 }
 
 /// What the device listens to, and the group of each managed address (service 7.1).
-fn collect_groups(macs: &[Mac], addresses: &[Prefix]) -> Vec<Group> {
+fn collect_groups(macs: &[Mac], addresses: impl Iterator<Item = Prefix>) -> Vec<Group> {
     let listened = macs
         .iter()
         .filter(|mac| mac.is_multicast())
         .take(GROUPS_MAX)
         .map(|&mac| Group { mac, adi: 0 });
     let mut groups: Vec<Group> = listened
-        .chain(addresses.iter().map(|p| derive::group_of_ip(p.ip)))
+        .chain(addresses.map(|p| derive::group_of_ip(p.ip)))
         .collect();
     groups.sort_unstable();
     groups.dedup();
@@ -368,27 +410,6 @@ mod tests {
         all.iter()
             .map(|text| Prefix::parse(text).expect("a prefix"))
             .collect()
-    }
-
-    #[test]
-    fn only_the_difference_is_touched_and_removal_comes_first() {
-        let applied = prefixes(&["10.1.0.1/24", "fd00::1/88"]);
-        let wanted = prefixes(&["10.1.0.1/16", "fd00::1/88"]);
-        assert_eq!(
-            difference(&applied, &wanted),
-            (prefixes(&["10.1.0.1/24"]), prefixes(&["10.1.0.1/16"]))
-        );
-        assert_eq!(difference(&wanted, &wanted), (vec![], vec![]));
-    }
-
-    #[test]
-    fn an_address_comes_once_and_only_if_allowed() {
-        let settings = NetworkSettings::default();
-        let all = prefixes(&["10.1.0.1/24", "10.1.0.1/16", "8.8.8.8/24", "fd00::1/88"]);
-        assert_eq!(
-            allowed(&settings, &all),
-            prefixes(&["10.1.0.1/16", "fd00::1/88"])
-        );
     }
 
     #[test]
@@ -408,7 +429,8 @@ mod tests {
     fn groups_are_those_of_the_device_and_of_the_addresses() {
         let all = Mac::new([0x33, 0x33, 0, 0, 0, 1]);
         let unicast = Mac::new([2, 0, 0, 0, 0, 1]);
-        let groups = collect_groups(&[all, unicast, all], &prefixes(&["10.147.17.11/24"]));
+        let addresses = prefixes(&["10.147.17.11/24"]).into_iter();
+        let groups = collect_groups(&[all, unicast, all], addresses);
         assert_eq!(
             groups,
             [

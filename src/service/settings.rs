@@ -376,7 +376,6 @@ impl NetworkSettings {
         }
         permit(&self.allow_managed, NotAllowed::Managed)
     }
-
 }
 
 /// Bounds of a tap's MTU (network 2.3).

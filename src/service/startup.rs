@@ -208,6 +208,7 @@ fn run(options: &Options, mut home: Home, ready: impl FnOnce()) -> Result<i32, F
         .write_cache("zerotier-one.port", port.as_bytes());
     let server = open_control(&daemon, &poll)?;
     log::info!("{} on port {}", daemon.node.address(), daemon.port);
+    daemon.clean_system();
     start_memberships(&mut daemon);
     daemon.report_home();
     let mut event_loop = EventLoop {

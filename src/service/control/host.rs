@@ -122,6 +122,8 @@ pub struct NetworkRow<'a> {
     pub allow_dns: bool,
     /// Pushed search domain; may be empty.
     pub dns_domain: &'a str,
+    /// Who was told of the pushed servers, or why nobody was, in one word.
+    pub dns_state: &'a str,
 }
 
 /// An address with its prefix length.
@@ -154,7 +156,7 @@ pub struct RouteRow<'a> {
     pub installed: Installed<'a>,
 }
 
-/// Does the system have a route?
+/// Does the system have a route, or an address?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Installed<'a> {
     /// Yes.
@@ -242,8 +244,11 @@ pub trait Host {
     /// A joined network.
     fn network(&self, id: NetworkId) -> Option<NetworkRow<'_>>;
 
-    /// Assigned address number `n` of a network: those on the interface.
+    /// Address number `n` that a network assigned, in its own order, set or not.
     fn address(&self, id: NetworkId, n: usize) -> Option<Net>;
+
+    /// Assigned address number `n` of a network is on the interface.
+    fn address_installed(&self, id: NetworkId, n: usize) -> Installed<'_>;
 
     /// Managed route number `n` of a network.
     fn route(&self, id: NetworkId, n: usize) -> Option<RouteRow<'_>>;

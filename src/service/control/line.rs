@@ -249,8 +249,10 @@ impl fmt::Display for Field<'_> {
             _ => {}
         }
         for c in self.0.chars() {
-            if c <= ' ' || c == '%' || c == '\x7f' {
-                write!(f, "%{:02X}", u32::from(c))?;
+            if c == ' ' || c == '%' || c.is_control() {
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    write!(f, "%{byte:02X}")?;
+                }
             } else {
                 f.write_char(c)?;
             }

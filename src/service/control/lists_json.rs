@@ -9,7 +9,7 @@ use core::net::{IpAddr, SocketAddr};
 use super::buffer::Buffer;
 use super::host::{Host, MoonRow, NetworkRow, PathRow, PeerRow};
 use super::line::ROW_MAX;
-use super::lists_network::prefixes;
+use super::lists_network::{prefixes, word};
 use crate::base::{NetworkId, UnixMs};
 use crate::service::json::Quoted;
 use crate::wire::inet::Slash;
@@ -100,7 +100,7 @@ impl JsonList {
             (_, What::Network(id)) => {
                 self.next = Next::Nothing;
                 match host.network(id) {
-                    Some(row) => write!(text, "{}", Network(host, row)),
+                    Some(row) => write!(text, "{}", Network(host, row, Depth::States)),
                     None => text.write_str("{}"),
                 }
             }
@@ -118,7 +118,7 @@ impl JsonList {
                         written.map(|()| next)
                     }),
                     What::Networks => host.next_network(cursor).map(|(next, row)| {
-                        let written = write!(text, "{}", Network(host, row));
+                        let written = write!(text, "{}", Network(host, row, Depth::AsReference));
                         written.map(|()| next)
                     }),
                     What::Moons => host.moon(cursor).map(|row| {
@@ -275,14 +275,23 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-struct Network<'a>(&'a dyn Host, NetworkRow<'a>);
+struct Network<'a>(&'a dyn Host, NetworkRow<'a>, Depth);
+
+/// What of a network is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// The fields of 1.14.1.
+    AsReference,
+    /// And what became of addresses, routes and names.
+    States,
+}
 
 /// Settings with prefix lists; 1.14.1 has only the boolean (service 3.4).
 const WITH_PREFIXES: [&str; 3] = ["allowDefault", "allowGlobal", "allowManaged"];
 
 impl Network<'_> {
     fn write_settings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(host, row) = self;
+        let Self(host, row, _) = self;
         write!(f, "\"allowDNS\":{}", row.allow_dns)?;
         let on = [row.allow_default, row.allow_global, row.allow_managed];
         for (key, on) in WITH_PREFIXES.into_iter().zip(on) {
@@ -297,14 +306,16 @@ impl Network<'_> {
     }
 
     fn write_routes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(host, row) = self;
+        let Self(host, row, depth) = self;
         let mut n = 0;
         while let Some(route) = host.route(row.id, n) {
+            write!(f, "{}{{\"flags\":{}", comma(n), route.flags)?;
+            if *depth == Depth::States {
+                write!(f, ",\"installed\":{}", Quoted(word(route.installed)))?;
+            }
             write!(
                 f,
-                "{}{{\"flags\":{},\"metric\":{},\"target\":\"{}\",\"via\":{}}}",
-                comma(n),
-                route.flags,
+                ",\"metric\":{},\"target\":\"{}\",\"via\":{}}}",
                 route.metric,
                 route.target,
                 Via(route.via),
@@ -317,9 +328,21 @@ impl Network<'_> {
 
 impl fmt::Display for Network<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(host, row) = self;
+        let Self(host, row, depth) = self;
         let id = row.id;
         f.write_char('{')?;
+        if *depth == Depth::States {
+            f.write_str("\"addresses\":[")?;
+            for (n, net) in (0..).map_while(|n| host.address(id, n)).enumerate() {
+                let installed = Quoted(word(host.address_installed(id, n)));
+                write!(
+                    f,
+                    "{}{{\"address\":\"{net}\",\"installed\":{installed}}}",
+                    comma(n)
+                )?;
+            }
+            f.write_str("],")?;
+        }
         self.write_settings(f)?;
         f.write_str(",\"assignedAddresses\":")?;
         write_strings(f, (0..).map_while(|n| host.address(id, n)))?;
@@ -332,6 +355,9 @@ impl fmt::Display for Network<'_> {
             Quoted(row.dns_domain),
         )?;
         write_strings(f, (0..).map_while(|n| host.dns_server(id, n)))?;
+        if *depth == Depth::States {
+            write!(f, ",\"state\":{}", Quoted(row.dns_state))?;
+        }
         write!(
             f,
             "}},\"id\":\"{id}\",\"mac\":\"{}\",\"mtu\":{},\"multicastSubscriptions\":[",

@@ -164,24 +164,20 @@ pub(super) fn network(
             }
             1 => {
                 if let Some(net) = host.address(id, i) {
-                    out.row(format_args!("200 network ip {net}"));
+                    let installed = word(host.address_installed(id, i));
+                    out.row(format_args!("200 network ip {net} {}", Field(installed)));
                     return true;
                 }
             }
             2 => {
                 if let Some(route) = host.route(id, i) {
-                    let installed = match route.installed {
-                        Installed::Yes => "yes",
-                        Installed::No("") => "no",
-                        Installed::No(reason) => reason,
-                    };
                     out.row(format_args!(
                         "200 network route {} {} {} {} {}",
                         route.target,
                         Or(route.via, "-"),
                         route.flags,
                         route.metric,
-                        Field(installed),
+                        Field(word(route.installed)),
                     ));
                     return true;
                 }
@@ -204,6 +200,14 @@ pub(super) fn network(
     }
 }
 
+pub(super) fn word(installed: Installed<'_>) -> &str {
+    match installed {
+        Installed::Yes => "yes",
+        Installed::No("") => "no",
+        Installed::No(reason) => reason,
+    }
+}
+
 fn dns_row(host: &dyn Host, network: &NetworkRow<'_>, out: &mut Buffer) {
     struct Servers<'a>(&'a dyn Host, NetworkId);
     impl fmt::Display for Servers<'_> {
@@ -218,9 +222,10 @@ fn dns_row(host: &dyn Host, network: &NetworkRow<'_>, out: &mut Buffer) {
         }
     }
     out.row(format_args!(
-        "200 network dns {} {}",
+        "200 network dns {} {} {}",
         Field(network.dns_domain),
-        Servers(host, network.id)
+        Servers(host, network.id),
+        Field(network.dns_state),
     ));
 }
 
