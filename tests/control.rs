@@ -740,16 +740,16 @@ fn json_has_the_fields_of_1_14_1_sorted() {
     assert_eq!(network["routes"][0]["installed"], "yes");
     assert_eq!(network["routes"][1]["installed"], "connected");
     assert_eq!(network["dns"]["state"], "not-allowed");
-    let object = |value: &mut Value, key: &str| {
+    let take = |value: &mut Value, key: &str| {
         value
             .as_object_mut()
-            .and_then(|map| map.remove(key))
+            .and_then(|map| map.shift_remove(key))
             .is_some()
     };
-    assert!(object(&mut network, "addresses"));
-    assert!(object(&mut network["dns"], "state"));
-    assert!(object(&mut network["routes"][0], "installed"));
-    assert!(object(&mut network["routes"][1], "installed"));
+    assert!(take(&mut network, "addresses"));
+    assert!(take(&mut network["dns"], "state"));
+    assert!(take(&mut network["routes"][0], "installed"));
+    assert!(take(&mut network["routes"][1], "installed"));
     assert_eq!(
         json(host, "listnetworks"),
         Value::Array(vec![network.clone()])
