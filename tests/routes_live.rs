@@ -322,6 +322,11 @@ fn what_somebody_takes_comes_back_and_what_he_brings_stays() {
     let others = format!("-4 route show 192.168.99.0/24 dev {name}");
     // The kernel took it when the device went down; it is not ours to bring back.
     assert_eq!(listed(&service, &others), [] as [Value; 0]);
+    // The whole device.
+    ip(&format!("-n {space} link del {name}"));
+    let ours = ["10.147.17.5/24", "fd17::5/64"];
+    wait_for("the device", || addresses(&service, &name) == ours);
+    await_routes(&service, "main", &SET);
     // A LAN with the subnet of a managed route appears, and goes.
     ip(&format!("-n {space} addr add 172.30.1.1/16 dev eth0"));
     await_routes(&service, "main", &SET[1..]);
@@ -672,15 +677,17 @@ fn an_exit_node_leads_out_and_the_underlay_stays_reachable() {
     wait_for("a ping to somebody new", || pings(node, "10.147.17.20"));
     assert!(node.ask("info").contains("ONLINE"));
 
-    // The underlay is gone: offline, so the way out is taken back; and it returns with it.
-    ip(&format!("-n {} link set eth0 down", node.space));
+    // The root is gone, which shows at once when it is asked from a new address: offline, so the
+    // way out is taken back; and it returns with the root.
+    ip(&format!("-n {} link set eth0 down", root.space));
+    ip(&format!("-n {} addr add 10.77.0.9/24 dev eth0", node.space));
     wait_for("OFFLINE", || node.ask("info").contains("OFFLINE"));
     await_routes(node, "main", &[]);
     assert_eq!(rows(node, "route"), ["0.0.0.0/0 10.147.17.10 0 0 offline"]);
-    ip(&format!("-n {} link set eth0 up", node.space));
+    ip(&format!("-n {} link set eth0 up", root.space));
     ip(&format!(
-        "-n {} route add default via 10.77.0.254",
-        node.space
+        "-n {} route add default via 10.88.0.254",
+        root.space
     ));
     wait_for("ONLINE", || node.ask("info").contains("ONLINE"));
     await_routes(node, "main", &HALVES);

@@ -426,6 +426,61 @@ mod tests {
     }
 
     #[test]
+    fn a_membership_report_is_known_by_a_few_bytes() {
+        // What Linux sends when a group is joined: IGMPv3, IGMPv2, MLDv2, MLDv1.
+        let frame = |kind: &[u8], at: usize, tail: &[u8]| {
+            let mut frame = vec![0x11; at];
+            frame[12..14].copy_from_slice(kind);
+            frame.extend_from_slice(tail);
+            frame
+        };
+        let v4 = |protocol: u8| {
+            let mut frame = frame(&[0x08, 0], 14, &[0x46, 0xc0, 0, 40, 0, 0, 0x40, 0, 1]);
+            frame.push(protocol);
+            frame.resize(54, 0);
+            frame
+        };
+        let v6 = |next: u8, inner: u8, kind: u8| {
+            let mut frame = frame(&[0x86, 0xdd], 14, &[0x60, 0, 0, 0, 0, 36]);
+            frame.push(next);
+            frame.resize(14 + 40, 0);
+            frame.extend_from_slice(&[inner, 0, 5, 2, 0, 0, 1, 0, kind, 0, 0, 0]);
+            frame
+        };
+        for report in [v4(2), v6(0, 58, 143), v6(0, 58, 131), v6(0, 58, 132)] {
+            assert!(is_membership_report(&report), "{report:02x?}");
+            let needed = if report.len() == 54 { 23 } else { 62 };
+            for cut in 0..=needed {
+                let part = report.get(..cut).expect("a part");
+                assert!(!is_membership_report(part), "{cut}");
+            }
+        }
+        // UDP, a neighbour solicitation, an echo with a router alert, TCP behind options.
+        for other in [v4(17), v6(58, 135, 0), v6(0, 58, 128), v6(0, 6, 143)] {
+            assert!(!is_membership_report(&other), "{other:02x?}");
+        }
+        let arp = frame(&[0x08, 0x06], 14, &[2; 40]);
+        assert!(!is_membership_report(&arp));
+    }
+
+    #[test]
+    fn a_look_at_the_groups_is_hurried_but_not_without_end() {
+        let now = Mono::from_ms(1 << 40);
+        let id = NetworkId::parse("08e81158d081fdcb").expect("an id");
+        let mut port = Port::new(id, NetworkSettings::default(), now);
+        port.groups_read = Some(now);
+        port.groups_next = now.after(GROUPS_MS);
+        port.groups_may_have_changed(now.after(1));
+        assert_eq!(port.groups_next, now.after(GROUPS_PAUSE_MS));
+        // A second report does not put it off.
+        port.groups_may_have_changed(now.after(GROUPS_PAUSE_MS * 2));
+        assert_eq!(port.groups_next, now.after(GROUPS_PAUSE_MS));
+        port.groups_next = now.after(GROUPS_MS);
+        port.groups_may_have_changed(now.after(GROUPS_PAUSE_MS * 2));
+        assert_eq!(port.groups_next, now.after(GROUPS_PAUSE_MS * 2));
+    }
+
+    #[test]
     fn groups_are_those_of_the_device_and_of_the_addresses() {
         let all = Mac::new([0x33, 0x33, 0, 0, 0, 1]);
         let unicast = Mac::new([2, 0, 0, 0, 0, 1]);
