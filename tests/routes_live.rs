@@ -560,8 +560,8 @@ impl World {
                 "a",
                 21,
                 &Wishes {
-                    addresses: &["10.147.17.5/24"],
-                    routes: &[("0.0.0.0/0", "10.147.17.10", 0)],
+                    addresses: &["10.147.17.5/24", "fd17::5/64"],
+                    routes: &[("0.0.0.0/0", "10.147.17.10", 0), ("::/0", "fd17::10", 0)],
                     mtu: 2800,
                     dns: None,
                 },
@@ -616,9 +616,11 @@ fn pings(service: &Service, to: &str) -> bool {
     inside(&service.space, &format!("ping -c1 -W1 {to}")).is_some()
 }
 
-const HALVES: [&str; 2] = [
+const HALVES: [&str; 4] = [
     "0.0.0.0/1 10.147.17.10 5000",
     "128.0.0.0/1 10.147.17.10 5000",
+    "8000::/1 fd17::10 5000",
+    "::/1 fd17::10 5000",
 ];
 const FAR: &str = "203.0.113.2";
 
@@ -647,7 +649,10 @@ fn an_exit_node_leads_out_and_the_underlay_stays_reachable() {
     assert!(!pings(node, FAR));
     set(node, "allowDefault=1");
     await_routes(node, "main", &HALVES);
-    assert_eq!(rows(node, "route"), ["0.0.0.0/0 10.147.17.10 0 0 yes"]);
+    assert_eq!(
+        rows(node, "route"),
+        ["0.0.0.0/0 10.147.17.10 0 0 yes", "::/0 fd17::10 0 0 yes"]
+    );
     wait_for("a ping to the other side", || pings(node, FAR));
     // The own default route is still there, and everything but it goes the other way.
     let way = inside(&node.space, "ip route get 10.88.0.1").expect("a way");
@@ -683,7 +688,13 @@ fn an_exit_node_leads_out_and_the_underlay_stays_reachable() {
     ip(&format!("-n {} addr add 10.77.0.9/24 dev eth0", node.space));
     wait_for("OFFLINE", || node.ask("info").contains("OFFLINE"));
     await_routes(node, "main", &[]);
-    assert_eq!(rows(node, "route"), ["0.0.0.0/0 10.147.17.10 0 0 offline"]);
+    assert_eq!(
+        rows(node, "route"),
+        [
+            "0.0.0.0/0 10.147.17.10 0 0 offline",
+            "::/0 fd17::10 0 0 offline"
+        ]
+    );
     ip(&format!("-n {} link set eth0 up", root.space));
     ip(&format!(
         "-n {} route add default via 10.88.0.254",
@@ -700,9 +711,12 @@ fn an_exit_node_leads_out_and_the_underlay_stays_reachable() {
     set(node, "allowDefault=1");
     assert_eq!(
         rows(node, "route"),
-        ["0.0.0.0/0 10.147.17.10 0 0 reverse-path-filter"]
+        [
+            "0.0.0.0/0 10.147.17.10 0 0 reverse-path-filter",
+            "::/0 fd17::10 0 0 yes"
+        ]
     );
-    assert_eq!(routes(node, "main"), [""; 0]);
+    assert_eq!(routes(node, "main"), HALVES[2..]);
     inside(&node.space, "sysctl -qw net.ipv4.conf.eth0.rp_filter=2").expect("sysctl");
     set(node, "allowDefault=1");
     await_routes(node, "main", &HALVES);

@@ -15,6 +15,8 @@
 //!
 //! Bounds: those of the plan ([`super::routes::ROUTES_MAX`], [`super::routes::ADDRESSES_MAX`]).
 
+use core::net::IpAddr;
+
 use super::routes::{Change, Managed, Placed, Plan, Planned, State, difference};
 use super::settings::Prefix;
 use crate::os::Error;
@@ -118,6 +120,8 @@ pub(crate) struct RouteSet {
     refused: Vec<(Prefix, i32)>,
     /// Ours on the device.
     routes: Vec<Route>,
+    /// Keys of those that were refused last time.
+    stuck: Vec<(u32, IpAddr, u8, u32)>,
     /// What became of each managed route.
     managed: Vec<(Managed, State)>,
 }
@@ -267,20 +271,21 @@ impl RouteSet {
         system: &mut impl System,
         trouble: &mut Trouble,
     ) -> Vec<(Option<usize>, i32)> {
-        let wanted: Vec<Route> = planned.iter().map(|p| p.route).collect();
-        let mut failed = self.step(&wanted, system);
+        let ordered = self.in_order(planned);
+        let mut failed = self.step(&ordered, system);
         // Perhaps what is in the way is ours, and only our memory of it is wrong.
         if failed.iter().any(|(_, e)| e.errno == libc::EEXIST) && self.read_routes(index, system) {
-            failed = self.step(&wanted, system);
+            failed = self.step(&ordered, system);
         }
+        self.stuck = failed.iter().map(|(route, _)| route.key()).collect();
         let mut by_managed = Vec::new();
         for (route, error) in failed {
             note(trouble, error, || {
                 format!("route {}/{}", route.target, route.bits)
             });
-            let serves = planned.iter().find(|p| p.route.key() == route.key());
-            if let Some(serves) = serves {
-                by_managed.push((serves.serves, error.errno));
+            let of_plan = planned.iter().find(|p| p.route.key() == route.key());
+            if let Some(of_plan) = of_plan {
+                by_managed.push((of_plan.serves, error.errno));
             }
         }
         // Half of a default route is worse than none.
@@ -296,9 +301,32 @@ impl RouteSet {
         by_managed
     }
 
-    fn step(&mut self, wanted: &[Route], system: &mut impl System) -> Vec<(Route, Error)> {
-        let mut failed = Vec::new();
-        for change in difference(&self.routes, wanted) {
+    /// Of the parts of one managed route, those that were refused last time come first: else the
+    /// other part would be set and taken back each time, and the system's news of that would make
+    /// us try again at once.
+    fn in_order(&self, planned: &[Planned]) -> Vec<Planned> {
+        let of_one = |a: &Planned, b: &Planned| a.serves.is_some() && a.serves == b.serves;
+        let mut ordered = planned.to_vec();
+        for parts in ordered.chunk_by_mut(of_one) {
+            parts.sort_by_key(|part| !self.stuck.contains(&part.route.key()));
+        }
+        ordered
+    }
+
+    fn step(&mut self, planned: &[Planned], system: &mut impl System) -> Vec<(Route, Error)> {
+        let wanted: Vec<Route> = planned.iter().map(|p| p.route).collect();
+        let serves = |route: &Route| {
+            let of_plan = planned.iter().find(|p| p.route.key() == route.key());
+            of_plan.and_then(|p| p.serves)
+        };
+        let mut failed: Vec<(Route, Error)> = Vec::new();
+        for change in difference(&self.routes, &wanted) {
+            if let Change::Add(new) = &change
+                && let Some(n) = serves(new)
+                && failed.iter().any(|(other, _)| serves(other) == Some(n))
+            {
+                continue;
+            }
             let (route, done) = match &change {
                 Change::Add(new) => (new, system.add_route(new)),
                 Change::Replace(old, new) => (new, system.replace_route(old, new)),

@@ -348,6 +348,13 @@ fn half_of_a_default_route_is_taken_back() {
         .map(|r| r.target.to_string())
         .collect();
     assert_eq!(targets, ["192.168.50.0"]);
+    // The second try does not even begin: the kernel would tell us of each removal, and we would
+    // try again.
+    bench.system.take_calls();
+    for look in [true, false] {
+        let (_, calls) = bench.apply(look);
+        assert_eq!(calls, ["add 128.0.0.0/1"]);
+    }
     bench.system.refuse.clear();
     bench.apply(false);
     assert_eq!(bench.state(0), State::Applied);
