@@ -468,7 +468,7 @@ fn nothing_is_left_after_a_stop_and_after_a_crash() {
     fs::remove_dir_all(home.join("networks.d")).expect("left");
     let service = Service::start(&space, &home);
     assert_eq!(rules(&service), ["-4 0x8 \"302\"", "-4 0x7 \"301\""]);
-    assert_eq!(looked("ip -6 rule show").contains("300"), false);
+    assert!(!looked("ip -6 rule show").contains("300"));
     assert_eq!(routes(&service, "301"), ["10.66.0.0/16 - 0"]);
     assert_eq!(routes(&service, "300"), [""; 0]);
 }

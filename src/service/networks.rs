@@ -211,10 +211,6 @@ impl Port {
 
     /// Brings MTU, addresses and routes to what is wanted. `seen`: what there is by the system's
     /// own lists, if they were read.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "all of them belong to the daemon"
-    )]
     pub(super) fn apply(
         &mut self,
         now: Mono,
