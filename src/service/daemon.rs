@@ -330,6 +330,7 @@ impl Daemon {
         }
         if due(self.resolver.next_deadline()) {
             self.resolver.work(mono);
+            self.tell_of_names();
         }
         for slot in (0u16..).take(self.wires.ports.len()) {
             let Some(port) = self.wires.port_mut(slot) else {

@@ -37,6 +37,8 @@ pub(crate) const JOBS_MAX: usize = 64;
 const LOOK_MS: u64 = 50;
 /// After this a program is ended.
 const PATIENCE_MS: u64 = 20_000;
+/// Shortest pause after a failure; configurations that are confirmed lead to the next try.
+const RETRY_MS: u64 = 30_000;
 /// Longest host name, and longest label of one.
 const NAME_MAX: usize = 253;
 const LABEL_MAX: usize = 63;
@@ -185,6 +187,7 @@ struct Entry {
     pushed: Pushed,
     wish: Option<Wish>,
     state: State,
+    failed: Option<Mono>,
 }
 
 /// A program to run.
@@ -216,6 +219,8 @@ pub(crate) struct Resolver {
     entries: Vec<Entry>,
     jobs: VecDeque<Job>,
     running: Option<Running>,
+    /// Whose state changed although nobody asked for it. At most one entry per network.
+    changed: Vec<NetworkId>,
 }
 
 impl Resolver {
@@ -228,6 +233,7 @@ impl Resolver {
             entries: Vec::new(),
             jobs: VecDeque::new(),
             running: None,
+            changed: Vec::new(),
         };
         resolver.clean();
         resolver
@@ -279,6 +285,7 @@ impl Resolver {
                 pushed,
                 wish: wish.clone(),
                 state,
+                failed: None,
             });
             if let Some(wish) = wish {
                 self.tell(now, id, &wish);
@@ -290,11 +297,12 @@ impl Resolver {
             old != wish || entry.pushed != pushed || wish.is_none() && entry.state != state;
         entry.wish.clone_from(&wish);
         entry.pushed = pushed;
-        if old == wish && wish.is_some() {
-            // A program that failed stays failed until something is different.
+        let again = entry.failed.is_some_and(|at| at.after(RETRY_MS) <= now);
+        if old == wish && wish.is_some() && !again {
             return changed;
         }
         entry.state = state;
+        entry.failed = None;
         if let Some(old) = &old
             && (wish.is_none() || wish.as_ref().is_some_and(|w| w.device != old.device))
         {
@@ -305,12 +313,17 @@ impl Resolver {
         } else if state == State::Nothing {
             self.entries.retain(|e| e.id != id);
         }
-        changed
+        changed || again
     }
 
     /// The network was left. `true`: something was in force.
     pub(crate) fn forget(&mut self, now: Mono, id: NetworkId) -> bool {
         self.set(now, id, "", false, Pushed::default())
+    }
+
+    /// A network whose state changed since it was set.
+    pub(crate) fn take_changed(&mut self) -> Option<NetworkId> {
+        self.changed.pop()
     }
 
     /// When [`Self::work`] wants to be called.
@@ -346,7 +359,7 @@ impl Resolver {
         let (id, hook) = (running.id, running.hook);
         self.running = None;
         if !succeeded {
-            self.failed(id, hook);
+            self.failed(now, id, hook);
         }
         self.start_next(now);
     }
@@ -401,7 +414,7 @@ impl Resolver {
                 }
                 if let Err(error) = done {
                     log::warn!("network {id}: names for dnsmasq: {error}");
-                    self.failed(id, Hook::Dnsmasq);
+                    self.failed(now, id, Hook::Dnsmasq);
                     return;
                 }
                 self.restart_dnsmasq(now, id);
@@ -475,7 +488,7 @@ impl Resolver {
         input: String,
     ) {
         if self.jobs.len() >= JOBS_MAX {
-            self.failed(id, hook);
+            self.failed(now, id, hook);
             return;
         }
         self.jobs.push_back(Job {
@@ -505,13 +518,13 @@ impl Resolver {
                 }
                 Err(error) => {
                     log::warn!("network {}: {}: {error}", job.id, job.program.display());
-                    self.failed(job.id, job.hook);
+                    self.failed(now, job.id, job.hook);
                 }
             }
         }
     }
 
-    fn failed(&mut self, id: NetworkId, hook: Hook) {
+    fn failed(&mut self, now: Mono, id: NetworkId, hook: Hook) {
         let entry = self.entries.iter_mut().find(|e| e.id == id);
         if let Some(entry) = entry.filter(|e| e.wish.is_some()) {
             log::warn!(
@@ -519,6 +532,10 @@ impl Resolver {
                 State::Told(hook).name()
             );
             entry.state = State::Failed(hook);
+            entry.failed = Some(now);
+            if !self.changed.contains(&id) {
+                self.changed.push(id);
+            }
         }
     }
 }

@@ -3,6 +3,8 @@
 use core::fmt;
 
 use super::daemon::Daemon;
+use super::overlay::managed;
+use super::routes::State;
 use crate::node::DropReason;
 use crate::os::clock;
 
@@ -34,12 +36,28 @@ impl Daemon {
                 port.id, trouble.device, trouble.error
             ))
         });
+        let routes = self.wires.ports().flat_map(|(_, port)| {
+            let view = self.node.network(port.id);
+            let routes = view.map_or(&[][..], |view| view.routes);
+            routes.iter().enumerate().filter_map(move |(n, route)| {
+                let (id, target) = (port.id, route.target);
+                match port.route_state(n, &managed(route)) {
+                    state if state.is_installed() => None,
+                    State::NotAllowed(_) | State::NoDevice => None,
+                    state => Some(format!("network {id}: route {target}: {}", state.reason())),
+                }
+            })
+        });
         let home = self.home.trouble().map(|text| format!("home: {text}"));
         let sending = self
             .wires
             .last_refusal
             .map(|error| format!("last refusal of a datagram: {error}"));
-        sockets.chain(devices).chain(home).chain(sending)
+        sockets
+            .chain(devices)
+            .chain(routes)
+            .chain(home)
+            .chain(sending)
     }
 
     /// Line number `n` of what is no list of its own. `false`: there is none.

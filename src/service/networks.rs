@@ -254,6 +254,16 @@ impl Port {
             ),
             None => gate.over(Cause::Address, self.id.get()),
         }
+        // A default route that is allowed and not set is a disappointment: the log says why.
+        let Some(hint) = plan.states.iter().find_map(|state| state.hint()) else {
+            return gate.over(Cause::Route, self.id.get());
+        };
+        gate.warn(
+            now,
+            Cause::Route,
+            self.id.get(),
+            format_args!("network {}: default route not set: {hint}", self.id),
+        );
     }
 
     /// A rule of this network was refused.

@@ -257,6 +257,13 @@ impl Daemon {
         }
     }
 
+    /// A program failed later than it was asked to do something.
+    pub(super) fn tell_of_names(&mut self) {
+        while let Some(id) = self.resolver.take_changed() {
+            tell(&mut self.news, id, News::Dns);
+        }
+    }
+
     /// What others send us by a device of the underlay would be dropped if the default route led
     /// elsewhere.
     fn is_strict(&self) -> bool {

@@ -417,6 +417,23 @@ impl State {
     }
 }
 
+impl State {
+    /// What the owner can do about a default route that he wants.
+    pub(crate) const fn hint(self) -> Option<&'static str> {
+        match self {
+            Self::ReversePath => Some(
+                "the strict reverse path filter would drop what arrives; \
+                 set net.ipv4.conf.*.rp_filter to 2",
+            ),
+            Self::Unbound => Some(
+                "sockets cannot be bound to their devices, so it would swallow our own packets; \
+                 set table and firewallMark",
+            ),
+            _ => None,
+        }
+    }
+}
+
 /// The names that setting a route fails with.
 fn errno_name(errno: i32) -> &'static str {
     match errno {

@@ -257,7 +257,7 @@ fn resolved_hears_of_servers_and_domain_of_the_device() {
 }
 
 #[test]
-fn a_program_that_fails_is_shown_and_not_tried_for_ever() {
+fn a_program_that_fails_is_shown_and_tried_again_after_a_pause() {
     let mut bench = Bench::new("dns-resolvconf", Hook::Resolvconf);
     bench.scratch.put("fails", b"");
     bench.set(1, "zt0", true, lab());
@@ -272,6 +272,19 @@ fn a_program_that_fails_is_shown_and_not_tried_for_ever() {
     assert_eq!(bench.calls(), [""; 0]);
     bench.set(1, "zt0", true, pushed("other.example", &["10.1.0.1"]));
     assert_eq!(bench.calls(), ["resolvconf -a zt0"]);
+    assert_eq!(bench.resolver.take_changed(), Some(id(1)));
+    assert_eq!(bench.resolver.take_changed(), None);
+    let other = || pushed("other.example", &["10.1.0.1"]);
+    bench.now = bench.now.after(RETRY_MS - 1);
+    bench.set(1, "zt0", true, other());
+    assert_eq!(bench.calls(), [""; 0]);
+    let fails = bench.scratch.0.dir().join("fails");
+    std::fs::remove_file(fails).expect("removed");
+    bench.now = bench.now.after(1);
+    bench.set(1, "zt0", true, other());
+    assert_eq!(bench.calls(), ["resolvconf -a zt0"]);
+    assert_eq!(bench.resolver.state(id(1)).name(), "resolvconf");
+    assert_eq!(bench.resolver.take_changed(), None);
 }
 
 #[test]
