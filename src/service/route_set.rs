@@ -247,7 +247,8 @@ impl RouteSet {
             }
         }
         for placed in wanted {
-            if self.addresses.contains(placed) {
+            // Here already, or in another form that could not be removed: not both.
+            if self.addresses().any(|there| there.ip == placed.prefix.ip) {
                 continue;
             }
             match system.add_address(index, placed) {

@@ -1,6 +1,7 @@
 use super::super::routes::{Around, plan};
 use super::super::settings::NetworkSettings;
 use super::*;
+use crate::crypto::rng::Rng;
 use crate::os::netlink::MAIN_TABLE;
 
 const DEVICE: u32 = 7;
@@ -43,7 +44,8 @@ impl System for Fake {
         // As Linux does, without a word.
         self.routes.retain(|r| r.source != Some(prefix.ip));
         if !self.addresses.iter().any(|(_, p)| p.ip.is_ipv4()) {
-            self.routes.retain(|r| r.target.is_ipv6());
+            self.routes
+                .retain(|r| r.target.is_ipv6() || r.index != index);
         }
         Ok(())
     }
@@ -129,21 +131,25 @@ impl Bench {
         self.managed = managed.collect();
     }
 
-    /// Applies; `look`: after reading the system's lists.
-    fn apply(&mut self, look: bool) -> (Trouble, Vec<String>) {
+    fn plan(&self) -> Plan {
         let around = Around {
             connected: &[],
             online: true,
             bound: true,
             strict: false,
         };
-        let plan = plan(
+        plan(
             DEVICE,
             &self.addresses,
             &self.managed,
             &self.settings,
             &around,
-        );
+        )
+    }
+
+    /// Applies; `look`: after reading the system's lists.
+    fn apply(&mut self, look: bool) -> (Trouble, Vec<String>) {
+        let plan = self.plan();
         let (addresses, routes) = (self.system.addresses.clone(), self.system.routes.clone());
         let seen = Seen {
             addresses: &addresses,
@@ -399,6 +405,103 @@ fn a_device_that_is_gone_took_everything() {
     bench.system = Fake::default();
     let (_, calls) = bench.apply(false);
     assert_eq!(calls, ["+10.1.0.2/24", "add 192.168.50.0/24"]);
+}
+
+#[test]
+fn whatever_happened_the_system_ends_with_the_plan_and_the_routes_of_others() {
+    const ADDRESSES: [&str; 5] = [
+        "10.1.0.2/24",
+        "10.1.0.3/24",
+        "10.1.0.2/16",
+        "fd00::2/88",
+        "10.9.0.2/24",
+    ];
+    const ROUTES: [(&str, &str); 6] = [
+        LAN,
+        FAR,
+        ("192.168.50.0/24", "10.1.0.9"),
+        ("0.0.0.0/0", "10.1.0.1"),
+        ("fd77::/64", "fd00::1"),
+        ("172.30.0.0/16", "-"),
+    ];
+    const REFUSED: [&str; 5] = ["192.168.50", "add 128.", "+10.1", "-10.1", "del "];
+    let mut rng = Rng::new([7; 32]);
+    let mut pick = |n: usize| usize::try_from(rng.below(u32::try_from(n).unwrap())).unwrap();
+    let (mut refusals, mut applied) = (0, 0);
+    for _ in 0..3_000 {
+        let mut bench = Bench::new(&[], &[]);
+        bench.settings.set("allowDefault", "1").expect("a setting");
+        let others = Route {
+            table: MAIN_TABLE,
+            target: "192.168.60.0".parse().expect("an address"),
+            bits: 24,
+            metric: 1,
+            index: 9,
+            via: None,
+            source: None,
+        };
+        bench.system.routes.push(others);
+        for _ in 0..12 {
+            match pick(7) {
+                0 => {
+                    let addresses: Vec<&str> =
+                        ADDRESSES.into_iter().filter(|_| pick(2) == 0).collect();
+                    let routes: Vec<(&str, &str)> =
+                        ROUTES.into_iter().filter(|_| pick(2) == 0).collect();
+                    bench.want(&addresses, &routes);
+                }
+                1 => {
+                    let table = ["", "300"][pick(2)];
+                    bench.settings.set("table", table).expect("a setting");
+                }
+                2 => {
+                    let metric = ["", "9", "256"][pick(3)];
+                    bench.settings.set("metric", metric).expect("a setting");
+                }
+                3 => {
+                    let word = REFUSED[pick(REFUSED.len())];
+                    bench.system.refuse = vec![(word, libc::ENOMEM)];
+                }
+                // Somebody else takes something.
+                4 => {
+                    if bench.system.routes.len() > 1 {
+                        let n = 1 + pick(bench.system.routes.len() - 1);
+                        if bench.system.routes[n] != others {
+                            bench.system.routes.remove(n);
+                        }
+                    }
+                }
+                5 => {
+                    if !bench.system.addresses.is_empty() {
+                        let n = pick(bench.system.addresses.len());
+                        bench.system.addresses.remove(n);
+                    }
+                }
+                _ => bench.system.refuse.clear(),
+            }
+            let look = pick(2) == 0;
+            refusals += u32::from(bench.apply(look).0.is_some());
+        }
+        bench.system.refuse.clear();
+        bench.apply(true);
+        assert_eq!(bench.apply(true), (None, vec![]), "it does not settle");
+        assert!(!bench.set.wants_retry());
+        let plan = bench.plan();
+        let mut wanted: Vec<Route> = plan.routes.iter().map(|p| p.route).collect();
+        applied += wanted.len();
+        wanted.push(others);
+        wanted.sort_unstable();
+        bench.system.routes.sort_unstable();
+        assert_eq!(bench.system.routes, wanted);
+        let addresses: Vec<(u32, Prefix)> =
+            plan.addresses.iter().map(|p| (DEVICE, p.prefix)).collect();
+        bench
+            .system
+            .addresses
+            .sort_unstable_by_key(|(_, p)| (p.ip, p.bits));
+        assert_eq!(bench.system.addresses, addresses);
+    }
+    assert!(refusals > 100 && applied > 100, "{refusals} {applied}");
 }
 
 const RULE: Rule = Rule {
