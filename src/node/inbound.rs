@@ -469,6 +469,7 @@ impl Core {
             return;
         }
         let upstream = peer.upstream;
+        let recalled = peer.recalled.take().is_some();
         let path = Path::new(local, from, now);
         if let Some(old) = peer.learn(path, cap, now) {
             self.event(Event::PathDown {
@@ -485,6 +486,9 @@ impl Core {
         self.tries.stop(address);
         self.rearm(slot);
         self.retry_for(address);
+        if recalled && !upstream {
+            self.met_again = Some(address);
+        }
         if upstream {
             // Whatever waited for a way out may go.
             self.whois.hurry_all(now);

@@ -406,6 +406,13 @@ impl Node {
             };
             self.networks.upstream_up(&mut ctx, upstream);
         }
+        if let Some(peer) = self.core.met_again.take() {
+            let mut ctx = Ctx {
+                core: &mut self.core,
+                out,
+            };
+            self.networks.met_again(&mut ctx, peer);
+        }
         while let Some(address) = self.core.retry.pop() {
             self.retry(Some(address), out);
         }

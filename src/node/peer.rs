@@ -1,10 +1,12 @@
 //! A peer: an identity with a key agreed once, its version, its paths, its gates (node 4).
 
+use alloc::boxed::Box;
 use core::net::{IpAddr, SocketAddr};
 
 use super::io::{Family, SocketId};
 use super::path::Path;
 use super::policy;
+use super::record::Recalled;
 use crate::base::gate::Once;
 use crate::base::{Limits, Mono};
 use crate::crypto::armor::SessionKeys;
@@ -165,6 +167,8 @@ pub(crate) struct Peer {
     pub(crate) probe_gate: Once,
     pub(crate) created: Mono,
     pub(crate) announced: bool,
+    /// Where it was in an earlier run, until it has a path.
+    pub(crate) recalled: Option<Box<Recalled>>,
 }
 
 impl Peer {
@@ -183,6 +187,7 @@ impl Peer {
             switched: None,
             chosen: None,
             tried: heapless::Vec::new(),
+            recalled: None,
             pushed: None,
             push_gate: PushGate::default(),
             whois_gate: Once::new(),
@@ -406,6 +411,9 @@ impl Peer {
         };
         if self.is_active(now) && !self.paths.is_empty() && !self.upstream {
             at = at.min(self.round.unwrap_or(now));
+        }
+        if let Some(recalled) = &self.recalled {
+            at = at.min(recalled.next());
         }
         let keeps = self.is_active(now) || (self.upstream && behind_nat);
         for path in &self.paths {

@@ -42,6 +42,10 @@ pub(super) const ACTIVE_MS: u64 = 500_000;
 
 /// A peer not heard for so long is forgotten, unless it is an upstream.
 pub(super) const FORGET_MS: u64 = 500_000;
+/// First pause between two tries of the addresses that a peer had in an earlier run; it doubles
+/// up to the second.
+pub(super) const RECALL_FIRST_MS: u64 = 1_000;
+pub(super) const RECALL_MOST_MS: u64 = 30_000;
 
 /// A path heard within this is alive.
 pub(super) const PATH_ALIVE_MS: u64 = 19_000;

@@ -1,12 +1,15 @@
 //! A peer as it is stored between runs (node 2.2): byte 2, identity, four u16 (protocol, major,
 //! minor, revision), u16 number of addresses, the addresses.
 
+use alloc::boxed::Box;
 use core::net::SocketAddr;
 
 use super::Node;
 use super::io::Outbox;
 use super::peer::Version;
-use crate::base::{Address, Limits, Now};
+use super::policy;
+use super::state::Core;
+use crate::base::{Address, Limits, Mono, Now, Slot};
 use crate::wire::Malformed;
 use crate::wire::cursor::{Reader, Writer};
 use crate::wire::identity::Identity;
@@ -17,10 +20,28 @@ const FORMAT: u8 = 2;
 /// Longest record that is written.
 pub const RECORD_MAX: usize = 1 + Identity::LEN + 8 + 2 + Limits::PATHS_MAX * 19;
 
+type Addresses = heapless::Vec<SocketAddr, { Limits::PATHS_MAX }>;
+
 struct Record {
     identity: Identity,
     version: Option<Version>,
-    addresses: heapless::Vec<SocketAddr, { Limits::PATHS_MAX }>,
+    addresses: Addresses,
+}
+
+/// Where a peer was in an earlier run. It may start later than we do, and there may be no root to
+/// bring us together: its addresses are tried again, more and more rarely, until it has a path or
+/// is forgotten.
+#[derive(Debug)]
+pub(crate) struct Recalled {
+    addresses: Addresses,
+    next: Mono,
+    pause_ms: u64,
+}
+
+impl Recalled {
+    pub(crate) fn next(&self) -> Mono {
+        self.next
+    }
 }
 
 fn parse(bytes: &[u8]) -> Result<Record, Malformed> {
@@ -71,9 +92,15 @@ impl Node {
             writer.u16(u16::from(version.major))?;
             writer.u16(u16::from(version.minor))?;
             writer.u16(version.revision)?;
-            writer.u16(peer.paths.len() as u16)?;
-            for path in &peer.paths {
-                inet::write(&mut writer, Some(&path.remote))?;
+            let recalled = peer.recalled.as_ref().map(|r| &r.addresses[..]);
+            // Who has not been reached in this run may be in the next.
+            let recalled = recalled
+                .filter(|_| peer.paths.is_empty())
+                .unwrap_or_default();
+            let count = peer.paths.len().saturating_add(recalled.len());
+            writer.u16(u16::try_from(count).unwrap_or(0))?;
+            for remote in peer.paths.iter().map(|p| &p.remote).chain(recalled) {
+                inet::write(&mut writer, Some(remote))?;
             }
             Ok(())
         };
@@ -103,14 +130,40 @@ impl Node {
                 .ok_or(Malformed::Length)?;
             if let Some(peer) = self.core.peers.at_mut(slot) {
                 peer.version = record.version;
-            }
-            for remote in record.addresses {
-                if self.core.allows_path(address, &remote) {
-                    self.core.hello_from_all(out, slot, remote);
+                if !record.addresses.is_empty() {
+                    peer.recalled = Some(Box::new(Recalled {
+                        addresses: record.addresses,
+                        next: now.mono,
+                        pause_ms: policy::RECALL_FIRST_MS,
+                    }));
                 }
             }
+            self.core.recall(out, slot);
         }
         self.leave_call(out);
         Ok(address)
+    }
+}
+
+impl Core {
+    /// Tries the addresses of an earlier run if that is due.
+    pub(crate) fn recall(&mut self, out: &mut dyn Outbox, slot: Slot) {
+        let now = self.now.mono;
+        let Some(peer) = self.peers.at_mut(slot) else {
+            return;
+        };
+        let address = peer.identity.address;
+        let Some(recalled) = peer.recalled.as_mut().filter(|r| r.next <= now) else {
+            return;
+        };
+        recalled.next = now.after(recalled.pause_ms);
+        recalled.pause_ms = (recalled.pause_ms * 2).min(policy::RECALL_MOST_MS);
+        let addresses = recalled.addresses.clone();
+        for remote in addresses {
+            if self.allows_path(address, &remote) {
+                self.hello_from_all(out, slot, remote);
+            }
+        }
+        self.rearm(slot);
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct Core {
     pub(crate) retry_all: bool,
     /// An upstream came into reach: it has to learn our groups.
     pub(crate) upstream_up: Option<Address>,
+    /// A peer of an earlier run has a path again.
+    pub(crate) met_again: Option<Address>,
     pub(crate) seeds_next: Option<Mono>,
     pub(crate) scratch: Vec<u8>,
     relay_choice: Option<(Address, Mono)>,
@@ -109,6 +111,7 @@ impl Core {
             retry: heapless::Vec::new(),
             retry_all: false,
             upstream_up: None,
+            met_again: None,
             seeds_next: None,
             scratch: alloc::vec![0; PACKET_MAX],
             relay_choice: None,

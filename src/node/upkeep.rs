@@ -41,6 +41,7 @@ impl Core {
         if ask {
             self.ask_contact(out, slot);
         }
+        self.recall(out, slot);
         self.check_paths(out, slot);
         let Some(peer) = self.peers.at_mut(slot) else {
             return;

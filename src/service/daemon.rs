@@ -10,6 +10,7 @@ use mio::{Interest, Registry};
 
 use super::Fatal;
 use super::dns::{Places, Resolver};
+use super::keep::Kept;
 use super::link::{Candidate, Failed, Wanted, wanted};
 use super::log::{Cause, Gate};
 use super::overlay::{News, Present};
@@ -45,6 +46,8 @@ pub(super) struct Daemon {
     pub(super) online: bool,
     pub(super) collision: bool,
     pub(super) stopping: bool,
+    /// What the files of the networks hold.
+    pub(super) kept: Vec<Kept>,
     pub(super) ready: Ready,
     pub(super) registry: Registry,
     pub(super) routes: netlink::Control,
@@ -98,6 +101,7 @@ impl Daemon {
             online: false,
             collision: false,
             stopping: false,
+            kept: Vec::new(),
             ready: Ready::with_capacity(limits.sockets.saturating_add(limits.networks)),
             registry,
             routes,
@@ -308,6 +312,7 @@ impl Daemon {
             self.wires.links.next_deadline(),
             self.look,
             self.resolver.next_deadline(),
+            self.keep_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -327,6 +332,9 @@ impl Daemon {
         }
         if due(self.wires.links.next_deadline()) {
             self.retry_sockets();
+        }
+        if due(self.keep_deadline()) {
+            self.store_due(false);
         }
         if due(self.resolver.next_deadline()) {
             self.resolver.work(mono);
@@ -369,7 +377,10 @@ impl Daemon {
                         );
                     }
                 }
-                Event::Network(id) | Event::Refreshed(id) => self.apply_network(id),
+                Event::Network(id) | Event::Refreshed(id) => {
+                    self.apply_network(id);
+                    self.consider_keeping(id);
+                }
                 Event::Planet => self.home.store_planet(self.node.planet().bytes()),
                 Event::Moon(id) => self.store_moon(id),
                 Event::Lost => self.read_everything_again(),

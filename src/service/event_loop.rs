@@ -79,6 +79,7 @@ impl EventLoop {
         self.daemon.flush();
         self.daemon.report_home();
         self.publish_stop();
+        self.daemon.store_all();
         self.daemon.finish_system();
         Ok(())
     }

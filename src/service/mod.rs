@@ -22,6 +22,7 @@ mod dns;
 mod dump;
 mod event_loop;
 mod host;
+mod keep;
 mod overlay;
 mod ready;
 mod route_set;

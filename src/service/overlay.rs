@@ -91,6 +91,7 @@ impl Daemon {
             self.stop_network(id);
             return Err(Refused::Full);
         }
+        self.keep(id);
         self.apply_network(id);
         Ok(())
     }
@@ -101,6 +102,7 @@ impl Daemon {
             return false;
         };
         self.node.leave(self.now, id, &mut self.wires);
+        self.forget_kept(id);
         let news = &mut self.news;
         if let Some(port) = self.wires.port_mut(slot) {
             port.close(|one| tell(news, id, News::Set(one)));

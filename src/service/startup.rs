@@ -292,6 +292,7 @@ fn open_control(daemon: &Daemon, poll: &Poll) -> Result<Option<Server>, Fatal> {
 /// Networks and moons that the home directory knows of.
 fn start_memberships(daemon: &mut Daemon) {
     let complain = |text: String| log::warn!("{text}");
+    daemon.recall_peers();
     for id in daemon.home.networks(complain) {
         let settings = daemon.home.settings(id, complain);
         if daemon.start_network(id, settings).is_err() {

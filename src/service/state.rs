@@ -363,6 +363,31 @@ impl Home {
         self.write_precious(&name, b"\n")
     }
 
+    /// Stores the configuration of a network that is joined.
+    pub(super) fn store_config(&mut self, id: NetworkId, text: &[u8]) {
+        self.write_cache(&conf_name(id), text);
+    }
+
+    /// Names of the records of peers.
+    pub(super) fn peers(&self, complain: impl FnMut(String)) -> Vec<String> {
+        let mut complain = complain;
+        let is_record = |name: &String| {
+            let stem = name.strip_suffix(".peer");
+            stem.and_then(Address::parse).is_some()
+        };
+        let names = self.names_in("peers.d", &mut complain).into_iter();
+        names
+            .filter(is_record)
+            .map(|name| format!("peers.d/{name}"))
+            .collect()
+    }
+
+    /// Stores the record of a peer.
+    pub(super) fn store_peer(&mut self, name: &str, record: &[u8]) {
+        self.make_directory("peers.d");
+        self.write_cache(name, record);
+    }
+
     /// Forgets a network and its settings.
     pub fn forget_network(&mut self, id: NetworkId) {
         self.remove(&conf_name(id));

@@ -573,6 +573,23 @@ impl Networks {
         }
     }
 
+    /// A peer of an earlier run can be reached again. Members forget each other when they restart,
+    /// and it may be that no upstream is there to ask: each shows itself to the other. Who is on
+    /// none of our networks ignores it.
+    pub(crate) fn met_again(&mut self, c: &mut dyn Carrier, peer: Address) {
+        let mut at = 0;
+        while let Some((slot, &id, network)) = self.networks.next_from(at) {
+            at = slot.index() + 1;
+            if network.announce.is_none() {
+                continue;
+            }
+            self.push(c, id, peer, Occasion::Like);
+            if let Some(network) = self.networks.get(&id) {
+                like(c, peer, id, &network.groups);
+            }
+        }
+    }
+
     /// One of our upstreams can be reached (again): it learns our groups now, and is asked for
     /// the members that frames wait for.
     pub(crate) fn upstream_up(&mut self, c: &mut dyn Carrier, upstream: Address) {

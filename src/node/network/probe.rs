@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use super::multicast::GroupKey;
-use super::{Carrier, Networks};
+use super::{Carrier, NetworkView, Networks};
 use crate::base::{Address, Limits, Mac, Mono, NetworkId, Now, PacketId, UnixMs};
 use crate::crypto::rng::Rng;
 use crate::node::Full;
@@ -223,6 +223,11 @@ impl Probe {
     pub fn keeps(&mut self, network: NetworkId, from: Address) -> bool {
         let now = self.around.now.mono;
         self.networks.pendings.take(network, from, now).is_some()
+    }
+
+    /// A network as the service sees it.
+    pub fn view(&self, id: NetworkId, now: Now) -> Option<NetworkView<'_>> {
+        self.networks.get(id, now)
     }
 
     /// Lets `ms` pass.
