@@ -14,6 +14,7 @@ use sim::{World, at, identity, ipv6, planet};
 use zt::base::{Address, Mac, NetworkId};
 use zt::node::DropReason;
 use zt::node::network::NetworkStatus;
+use zt::node::record::RECORD_MAX;
 use zt::wire::control::{ErrorReply, OkReply};
 use zt::wire::credential::{Bundle, Credential, Credentials, Records, Revocation};
 use zt::wire::cursor::Reader;
@@ -1026,4 +1027,74 @@ fn a_configuration_of_the_old_form_is_one() {
     let addresses: Vec<String> = view.addresses.iter().map(ToString::to_string).collect();
     assert_eq!(addresses, ["10.1.0.1/24"]);
     assert!(lab.passes(1, 2) && lab.passes(2, 1));
+}
+
+/// What the service stores: the configuration, and the peers that were reached.
+fn stored(lab: &Lab, host: usize, others: &[usize]) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let node = &lab.world.hosts[host].node;
+    let config = node.stored_config(lab.id).expect("one in force");
+    let record = |address: Address| {
+        let mut record = vec![0; RECORD_MAX];
+        let len = node.export_peer(address, &mut record).expect("known");
+        record.truncate(len);
+        record
+    };
+    let others = others.iter().map(|n| lab.world.address(*n));
+    let records = others.chain([lab.c.secret.identity.address]).map(record);
+    (config, records.collect())
+}
+
+#[test]
+fn a_start_without_controller_and_root() {
+    let mut lab = Lab::joined(3);
+    for (a, b) in [(1, 2), (2, 1), (1, 3), (2, 3)] {
+        assert!(lab.passes(a, b));
+    }
+    lab.serve(MINUTE);
+    assert!(lab.passes(1, 2) && lab.world.is_direct(1, 2));
+    let kept = [stored(&lab, 1, &[2]), stored(&lab, 2, &[1])];
+    let id = lab.id;
+    // Neither root nor controller is there; the second starts a minute after the first.
+    let mut world = World::new(planet(&[(0, at("192.0.2.1:9993"))]));
+    for ((config, records), n) in kept.iter().zip(1..) {
+        let host = world.add(n, &[&format!("203.{n}.113.1:9993")]);
+        for record in records {
+            world
+                .call(host, |node, now, out| node.import_peer(now, record, out))
+                .expect("a record");
+        }
+        world
+            .call(host, |node, now, out| {
+                node.join_with(now, id, Some(config), out)
+            })
+            .expect("room");
+        let view = world.hosts[host].node.network(id).expect("joined");
+        assert_eq!(view.status, NetworkStatus::Ok);
+        assert!(!view.confirmed);
+        assert_eq!(view.addresses.len(), 1);
+        world.run(MINUTE);
+    }
+    assert!(world.is_direct(0, 1));
+    // The first thing that IPv4 sends is a broadcast: who has 10.1.0.2?
+    let mut arp = b"\0\x01\x08\0\x06\x04\0\x01".to_vec();
+    arp.resize(24, 0);
+    arp.extend_from_slice(&[10, 1, 0, 2]);
+    let ethernet = Ethernet {
+        to: Mac::BROADCAST,
+        from: derive::mac(id, world.address(0)),
+        ethertype: 0x0806,
+    };
+    world.hosts[1].frames.clear();
+    world.send_frame(0, id, ethernet, &arp);
+    world.run(1_000);
+    let heard = world.hosts[1].frames.iter();
+    assert_eq!(heard.filter(|f| f.1.ends_with(&arp)).count(), 1);
+    for (from, to) in [(0, 1), (1, 0)] {
+        let payload = ipv6(7, 80);
+        world.hosts[to].frames.clear();
+        world.unicast(from, to, id, IPV6, &payload);
+        world.run(1_000);
+        let mut frames = world.hosts[to].frames.iter();
+        assert!(frames.any(|f| f.1.ends_with(&payload)));
+    }
 }
