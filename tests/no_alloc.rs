@@ -2,17 +2,23 @@
 //! by their root, counted by an allocator of our own.
 #![allow(missing_docs, unsafe_code, clippy::print_stdout)]
 
+mod sim;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::SocketAddr;
 
+use sim::controller as credentials;
 use zt::base::{Address, Limits, Mono, NetworkId, Now, UnixMs};
 use zt::crypto::identity::generate;
 use zt::crypto::rng::Rng;
+use zt::node::network::NetworkStatus;
 use zt::node::{Config, LinkChange, Node, Outbox, SocketId};
 use zt::wire::cursor::Writer;
 use zt::wire::derive;
+use zt::wire::dict::{Dialect, DictWriter};
 use zt::wire::frames::{ETHERNET_LEN, Ethernet, HEADROOM};
+use zt::wire::identity::{Identity, SecretIdentity};
 use zt::wire::world::{self, WorldKind};
 
 thread_local! {
@@ -94,7 +100,7 @@ impl Lab {
         }
     }
 
-    fn new(direct: bool) -> (Self, NetworkId) {
+    fn new(direct: bool, private: bool) -> (Self, NetworkId) {
         let places = ["10.1.0.1:9993", "10.2.0.1:9993", "10.3.0.1:9993"]
             .map(|p| p.parse().expect("an address"));
         let secrets: Vec<_> = (0..3u8)
@@ -129,8 +135,15 @@ impl Lab {
             pending: Vec::with_capacity(SLOTS),
             buffers: vec![[0; SLOT]; SLOTS],
         };
-        let network = NetworkId::new(0xff00_1600_1600_0000).expect("an id");
+        let controller = generate(&mut Rng::new([40; 32])).expect("memory");
+        let network = if private {
+            controller.identity.address.get() << 24 | 1
+        } else {
+            0xff00_1600_1600_0000
+        };
+        let network = NetworkId::new(network).expect("an id");
         for (n, secret) in secrets.into_iter().enumerate() {
+            let member = secret.identity;
             let config = Config {
                 secret,
                 planet: &planet[..len],
@@ -147,7 +160,16 @@ impl Lab {
                 local: places[n],
             };
             node.handle_link(now, up, &mut lab.wire);
-            if n > 0 {
+            if n > 0 && private {
+                let record = record(&controller.identity);
+                node.import_peer(now, &record, &mut lab.wire)
+                    .expect("a record");
+                let stored = dictionary(&controller, network, &member);
+                node.join_with(now, network, Some(&stored), &mut lab.wire)
+                    .expect("room");
+                let view = node.network(network).expect("joined");
+                assert_eq!((view.status, view.public), (NetworkStatus::Ok, false));
+            } else if n > 0 {
                 node.join(now, network, &mut lab.wire).expect("room");
             }
             lab.nodes.push(node);
@@ -233,15 +255,54 @@ impl Lab {
     }
 }
 
-fn steady(direct: bool) {
+/// A peer without addresses, as it is stored.
+fn record(identity: &Identity) -> Vec<u8> {
+    let mut record = vec![0; 256];
+    let mut writer = Writer::new(&mut record);
+    writer.u8(2).expect("room");
+    identity.write(&mut writer).expect("room");
+    writer.bytes(&[0; 10]).expect("room");
+    writer.written().to_vec()
+}
+
+/// A private network: certificate, tag, capability; base rules that pass nothing but what the
+/// capability lets through when the tags have bits in common.
+fn dictionary(controller: &SecretIdentity, network: NetworkId, member: &Identity) -> Vec<u8> {
+    const TIME: u64 = 1_790_000_000_000;
+    const COMMON_BITS: [u8; 12] = [0x30, 8, 0, 0, 0, 1, 0, 0, 0, 5, 1, 0];
+    let to = member.address;
+    let com = credentials::com(controller, network, member, (TIME, 3_600_000), true);
+    let tag = credentials::tag(controller, network, to, TIME, (1, 5));
+    let capability = credentials::capability(controller, network, to, TIME, (7, &COMMON_BITS));
+    let mut room = vec![0; 8_192];
+    let mut writer = Writer::new(&mut room);
+    let mut dict = DictWriter::new(&mut writer, Dialect::Modern);
+    dict.number("v", 7).expect("room");
+    dict.number("nwid", network.get()).expect("room");
+    dict.number("ts", TIME).expect("room");
+    dict.number("ctmd", 3_600_000).expect("room");
+    dict.address("id", to.get()).expect("room");
+    dict.number("ml", 32).expect("room");
+    dict.bytes("C", &com).expect("room");
+    dict.bytes("CAP", &capability).expect("room");
+    dict.bytes("TAG", &tag).expect("room");
+    // Not frames of a kind that nobody sends: accept. The rest is for capabilities.
+    dict.bytes("R", &[0x25, 2, 0x12, 0x34, 1, 0]).expect("room");
+    writer.written().to_vec()
+}
+
+fn steady(direct: bool, private: bool) {
     const FRAMES: u64 = 10_000;
-    let (mut lab, network) = Lab::new(direct);
+    let (mut lab, network) = Lab::new(direct, private);
     for _ in 0..3_000 {
         lab.tick();
     }
-    lab.traffic(network, 200);
-    for _ in 0..1_000 {
-        lab.tick();
+    // Certificates are shown again after a second at the earliest.
+    for _ in 0..3 {
+        lab.traffic(network, 200);
+        for _ in 0..1_100 {
+            lab.tick();
+        }
     }
     let relayed = lab.nodes[0].stats().relayed_datagrams;
     let before = CALLS.with(Cell::get);
@@ -260,10 +321,16 @@ fn steady(direct: bool) {
 
 #[test]
 fn direct_frames_take_nothing_from_the_heap() {
-    steady(true);
+    steady(true, false);
 }
 
 #[test]
 fn relayed_frames_take_nothing_from_the_heap() {
-    steady(false);
+    steady(false, false);
+}
+
+#[test]
+fn frames_of_a_private_network_take_nothing_from_the_heap() {
+    steady(true, true);
+    steady(false, true);
 }
