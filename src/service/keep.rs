@@ -173,7 +173,7 @@ impl Daemon {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Limits, Now, UnixMs};
+    use crate::base::{Now, UnixMs};
     use crate::node::network::probe::{Probe, Recorder};
 
     /// The decision alone; a view comes from a network that was joined with a file.
@@ -182,7 +182,6 @@ mod tests {
         let me = Address::new(0x12_3456_789a).expect("an address");
         let mut probe = Probe::new(Recorder::new(me, Address::new(1).expect("an address")));
         probe.join(id, None).expect("room");
-        let _ = Limits::small();
         let now = Now {
             mono: Mono::from_ms(1 << 40),
             wall: UnixMs::from_ms(0),
