@@ -286,7 +286,7 @@ fn dictionary(controller: &SecretIdentity, network: NetworkId, member: &Identity
     dict.bytes("C", &com).expect("room");
     dict.bytes("CAP", &capability).expect("room");
     dict.bytes("TAG", &tag).expect("room");
-    // Not frames of a kind that nobody sends: accept. The rest is for capabilities.
+    // Lets through an ethertype that nobody sends; what is sent needs the capability.
     dict.bytes("R", &[0x25, 2, 0x12, 0x34, 1, 0]).expect("room");
     writer.written().to_vec()
 }

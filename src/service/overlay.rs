@@ -131,12 +131,7 @@ impl Daemon {
             .iter()
             .find(|(known, _)| *known == id)
             .map(|(_, name)| name.as_str());
-        let Some(port) = self
-            .wires
-            .ports
-            .get_mut(usize::from(slot))
-            .and_then(Option::as_mut)
-        else {
+        let Some(port) = self.wires.port_mut(slot) else {
             return;
         };
         if port.open(self.now.mono, &want, mapped, &mut self.gate)
@@ -228,12 +223,7 @@ impl Daemon {
             routes: found.routes.as_deref(),
         });
         let news = &mut self.news;
-        let Some(port) = self
-            .wires
-            .ports
-            .get_mut(usize::from(slot))
-            .and_then(Option::as_mut)
-        else {
+        let Some(port) = self.wires.port_mut(slot) else {
             return;
         };
         port.apply(

@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use super::multicast::GroupKey;
-use super::{Carrier, NetworkView, Networks};
+use super::{Carrier, NetworkView, Networks, Verdict};
 use crate::base::{Address, Limits, Mac, Mono, NetworkId, Now, PacketId, UnixMs};
 use crate::crypto::rng::Rng;
 use crate::node::Full;
@@ -163,26 +163,12 @@ impl Probe {
     /// A packet of `from`, decrypted: what is behind the verb. `true`: it proved that the sender
     /// is a member.
     pub fn packet(&mut self, from: Address, verb: Verb, payload: &[u8]) -> bool {
-        let mut packet = [0; HEADER_LEN].to_vec();
-        if let Some(byte) = packet.get_mut(VERB_AT) {
-            *byte = verb as u8;
-        }
-        packet.extend_from_slice(payload);
-        let id = PacketId::new(0x1122_3344_5566_7788);
-        let around = &mut self.around;
-        self.networks
-            .inbound(around, from, verb, id, &mut packet)
-            .member
+        packet(&mut self.networks, &mut self.around, from, verb, payload).member
     }
 
     /// A frame that was read from the tap.
     pub fn frame(&mut self, id: NetworkId, ethernet: Ethernet, payload: &[u8]) {
-        let mut slot = [0; HEADROOM].to_vec();
-        slot.extend_from_slice(&ethernet.to_bytes());
-        slot.extend_from_slice(payload);
-        let len = ETHERNET_LEN + payload.len();
-        let around = &mut self.around;
-        self.networks.handle_frame(around, id, &mut slot, len);
+        frame(&mut self.networks, &mut self.around, id, ethernet, payload);
     }
 
     /// A foreign MAC has been seen behind a member.
@@ -229,15 +215,36 @@ impl Probe {
     pub fn view(&self, id: NetworkId, now: Now) -> Option<NetworkView<'_>> {
         self.networks.get(id, now)
     }
+}
 
-    /// Lets `ms` pass.
-    pub fn wait(&mut self, ms: u64) {
-        let end = self.around.now.mono.after(ms);
-        while let Some(at) = self.networks.next_deadline().filter(|at| *at <= end) {
-            // A deadline in the past would be a bug; time does not go back for it.
-            self.around.now.mono = at.max(self.around.now.mono);
-            self.networks.handle_timeout(&mut self.around);
-        }
-        self.around.now.mono = end;
+/// A packet of `from`, decrypted: what is behind the verb.
+pub(super) fn packet(
+    networks: &mut Networks,
+    around: &mut Recorder,
+    from: Address,
+    verb: Verb,
+    payload: &[u8],
+) -> Verdict {
+    let mut packet = [0; HEADER_LEN].to_vec();
+    if let Some(byte) = packet.get_mut(VERB_AT) {
+        *byte = verb as u8;
     }
+    packet.extend_from_slice(payload);
+    let id = PacketId::new(0x1122_3344_5566_7788);
+    networks.inbound(around, from, verb, id, &mut packet)
+}
+
+/// A frame that was read from the tap.
+pub(super) fn frame(
+    networks: &mut Networks,
+    around: &mut Recorder,
+    id: NetworkId,
+    ethernet: Ethernet,
+    payload: &[u8],
+) {
+    let mut slot = [0; HEADROOM].to_vec();
+    slot.extend_from_slice(&ethernet.to_bytes());
+    slot.extend_from_slice(payload);
+    let len = ETHERNET_LEN + payload.len();
+    networks.handle_frame(around, id, &mut slot, len);
 }

@@ -6,11 +6,10 @@ use std::vec::Vec;
 
 use super::config::{Config, FLAG_BROADCAST, ROLE_BRIDGE, ROLE_REPLICATOR};
 use super::multicast::GroupKey;
-use super::probe::{Recorder, Sent};
+use super::probe::{self, Recorder, Sent};
 use super::*;
-use crate::base::PacketId;
 use crate::wire::cursor::Reader;
-use crate::wire::frames::{ETHERNET_LEN, Ethernet, ExtFrame, HEADROOM};
+use crate::wire::frames::{Ethernet, ExtFrame};
 use crate::wire::multicast::{Gather, MulticastFrame};
 use crate::wire::verb::ErrorCode;
 
@@ -91,21 +90,17 @@ impl Bench {
     }
 
     fn tap(&mut self, id: NetworkId, ethernet: Ethernet, payload: &[u8]) {
-        let mut slot = std::vec![0; HEADROOM];
-        slot.extend_from_slice(&ethernet.to_bytes());
-        slot.extend_from_slice(payload);
-        let len = ETHERNET_LEN + payload.len();
-        self.networks.handle_frame(&mut self.c, id, &mut slot, len);
+        probe::frame(&mut self.networks, &mut self.c, id, ethernet, payload);
     }
 
     fn packet(&mut self, from: u64, verb: Verb, payload: &[u8]) -> Verdict {
-        let mut packet = std::vec![0; HEADER_LEN];
-        packet[VERB_AT] = verb as u8;
-        packet.extend_from_slice(payload);
-        let id = PacketId::new(0x1122_3344_5566_7788);
-        let from = address(from);
-        self.networks
-            .inbound(&mut self.c, from, verb, id, &mut packet)
+        probe::packet(
+            &mut self.networks,
+            &mut self.c,
+            address(from),
+            verb,
+            payload,
+        )
     }
 
     fn frame(&mut self, from: u64, network: NetworkId, ethertype: u16, body: &[u8]) -> Verdict {
