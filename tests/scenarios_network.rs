@@ -1029,19 +1029,81 @@ fn a_configuration_of_the_old_form_is_one() {
     assert!(lab.passes(1, 2) && lab.passes(2, 1));
 }
 
-/// What the service stores: the configuration, and the peers that were reached.
-fn stored(lab: &Lab, host: usize, others: &[usize]) -> (Vec<u8>, Vec<Vec<u8>>) {
+/// What the service stores: the configurations, and the peers that were reached.
+fn stored(lab: &Lab, ids: &[NetworkId], host: usize, other: usize) -> Stored {
     let node = &lab.world.hosts[host].node;
-    let config = node.stored_config(lab.id).expect("one in force");
+    let config = |id: &NetworkId| (*id, node.stored_config(*id).expect("one in force"));
     let record = |address: Address| {
         let mut record = vec![0; RECORD_MAX];
         let len = node.export_peer(address, &mut record).expect("known");
         record.truncate(len);
         record
     };
-    let others = others.iter().map(|n| lab.world.address(*n));
-    let records = others.chain([lab.c.secret.identity.address]).map(record);
-    (config, records.collect())
+    Stored {
+        configs: ids.iter().map(config).collect(),
+        peers: [lab.world.address(other), lab.c.secret.identity.address].map(record),
+    }
+}
+
+struct Stored {
+    configs: Vec<(NetworkId, Vec<u8>)>,
+    peers: [Vec<u8>; 2],
+}
+
+/// Two nodes with what they stored; neither root nor controller is there. The second starts so
+/// long after the first.
+fn restarted(kept: &[Stored; 2], pause_ms: u64) -> World {
+    let mut world = World::new(planet(&[(0, at("192.0.2.1:9993"))]));
+    for (stored, n) in kept.iter().zip(1..) {
+        if n > 1 {
+            world.run(pause_ms);
+        }
+        let host = world.add(n, &[&format!("203.{n}.113.1:9993")]);
+        for record in &stored.peers {
+            world
+                .call(host, |node, now, out| node.import_peer(now, record, out))
+                .expect("a record");
+        }
+        for (id, config) in &stored.configs {
+            world
+                .call(host, |node, now, out| {
+                    node.join_with(now, *id, Some(config), out)
+                })
+                .expect("room");
+            let view = world.hosts[host].node.network(*id).expect("joined");
+            assert_eq!(view.status, NetworkStatus::Ok);
+            assert!(!view.confirmed);
+            assert_eq!(view.addresses.len(), 1);
+        }
+    }
+    world
+}
+
+/// The first thing that IPv4 sends is a broadcast: who has 10.1.0.`of`? Does it arrive once, and
+/// then unicast both ways?
+fn resolves(world: &mut World, id: NetworkId, from: usize, to: usize, of: u8) -> bool {
+    let mut arp = b"\0\x01\x08\0\x06\x04\0\x01".to_vec();
+    arp.resize(24, 0);
+    arp.extend_from_slice(&[10, 1, 0, of]);
+    let ethernet = Ethernet {
+        to: Mac::BROADCAST,
+        from: derive::mac(id, world.address(from)),
+        ethertype: 0x0806,
+    };
+    world.hosts[to].frames.clear();
+    world.send_frame(from, id, ethernet, &arp);
+    world.run(1_000);
+    let heard = world.hosts[to].frames.iter();
+    let asked = heard.filter(|f| f.0 == id && f.1.ends_with(&arp)).count() == 1;
+    asked
+        && [(from, to), (to, from)].into_iter().all(|(from, to)| {
+            let payload = ipv6(7, 80);
+            world.hosts[to].frames.clear();
+            world.unicast(from, to, id, IPV6, &payload);
+            world.run(1_000);
+            let mut frames = world.hosts[to].frames.iter();
+            frames.any(|f| f.0 == id && f.1.ends_with(&payload))
+        })
 }
 
 #[test]
@@ -1052,49 +1114,43 @@ fn a_start_without_controller_and_root() {
     }
     lab.serve(MINUTE);
     assert!(lab.passes(1, 2) && lab.world.is_direct(1, 2));
-    let kept = [stored(&lab, 1, &[2]), stored(&lab, 2, &[1])];
-    let id = lab.id;
-    // Neither root nor controller is there; the second starts a minute after the first.
-    let mut world = World::new(planet(&[(0, at("192.0.2.1:9993"))]));
-    for ((config, records), n) in kept.iter().zip(1..) {
-        let host = world.add(n, &[&format!("203.{n}.113.1:9993")]);
-        for record in records {
-            world
-                .call(host, |node, now, out| node.import_peer(now, record, out))
-                .expect("a record");
-        }
-        world
-            .call(host, |node, now, out| {
-                node.join_with(now, id, Some(config), out)
-            })
-            .expect("room");
-        let view = world.hosts[host].node.network(id).expect("joined");
-        assert_eq!(view.status, NetworkStatus::Ok);
-        assert!(!view.confirmed);
-        assert_eq!(view.addresses.len(), 1);
-        world.run(MINUTE);
-    }
+    let ids = [lab.id];
+    let kept = [stored(&lab, &ids, 1, 2), stored(&lab, &ids, 2, 1)];
+    let mut world = restarted(&kept, MINUTE);
+    world.run(MINUTE);
     assert!(world.is_direct(0, 1));
-    // The first thing that IPv4 sends is a broadcast: who has 10.1.0.2?
-    let mut arp = b"\0\x01\x08\0\x06\x04\0\x01".to_vec();
-    arp.resize(24, 0);
-    arp.extend_from_slice(&[10, 1, 0, 2]);
-    let ethernet = Ethernet {
-        to: Mac::BROADCAST,
-        from: derive::mac(id, world.address(0)),
-        ethertype: 0x0806,
-    };
-    world.hosts[1].frames.clear();
-    world.send_frame(0, id, ethernet, &arp);
-    world.run(1_000);
-    let heard = world.hosts[1].frames.iter();
-    assert_eq!(heard.filter(|f| f.1.ends_with(&arp)).count(), 1);
-    for (from, to) in [(0, 1), (1, 0)] {
-        let payload = ipv6(7, 80);
-        world.hosts[to].frames.clear();
-        world.unicast(from, to, id, IPV6, &payload);
-        world.run(1_000);
-        let mut frames = world.hosts[to].frames.iter();
-        assert!(frames.any(|f| f.1.ends_with(&payload)));
+    assert!(resolves(&mut world, lab.id, 0, 1, 2));
+}
+
+#[test]
+fn members_of_many_networks_find_each_other_in_all_of_them_after_a_restart() {
+    let mut lab = Lab::new(2);
+    let mut ids = vec![lab.id];
+    for low in 2..=8 {
+        let id = lab.c.create(low);
+        for n in 1..=2 {
+            lab.c
+                .authorise(&lab.world, id, n, Some(&format!("10.1.0.{n}/24")));
+        }
+        ids.push(id);
+    }
+    for n in 1..=2 {
+        for id in &ids {
+            lab.world.join(n, *id);
+        }
+    }
+    lab.serve(MINUTE);
+    for id in &ids {
+        assert!(lab.passes_in(*id, 1, 2) && lab.passes_in(*id, 2, 1));
+    }
+    let kept = [stored(&lab, &ids, 1, 2), stored(&lab, &ids, 2, 1)];
+    let mut world = restarted(&kept, 500);
+    world.run(3_000);
+    let gate = DropReason::CredentialsGate;
+    for host in [0, 1] {
+        assert_eq!(world.hosts[host].node.stats().drops(gate), 0);
+    }
+    for id in ids {
+        assert!(resolves(&mut world, id, 0, 1, 2), "{id}");
     }
 }

@@ -1,7 +1,8 @@
 //! Packets that wait for an identity or for a path, both ways (node 4.2, 6.1).
 //!
 //! Cap: `Limits::waiting_packets` slots of 10 KiB, taken at the start, at most four per address.
-//! Anybody can fill them. Evicted: the oldest of the address, else the oldest of all
+//! Anybody can fill them. Evicted: of an address with four the second oldest, since the first
+//! shows the certificates without which those behind it are refused; else the oldest of all
 //! ([`DropReason::WaitingFull`]); after 5 s [`DropReason::WaitingTimeout`].
 
 use alloc::vec::Vec;
@@ -72,27 +73,31 @@ impl Waiting {
         since: Mono,
         stats: &mut Stats,
     ) {
-        let of_address =
-            |s: &(Option<Entry>, Vec<u8>)| s.0.as_ref().is_some_and(|e| e.address == address);
-        let greedy =
-            self.slots.iter().filter(|s| of_address(s)).count() >= policy::WAITING_PER_PEER;
+        let all = self.slots.iter().enumerate();
+        let mut kept: heapless::Vec<(u64, usize), { policy::WAITING_PER_PEER }> = all
+            .filter_map(|(i, s)| s.0.as_ref().map(|e| (e, i)))
+            .filter(|(e, _)| e.address == address)
+            .map(|(e, i)| (e.order, i))
+            .take(policy::WAITING_PER_PEER)
+            .collect();
+        kept.sort_unstable();
         // A lent buffer leaves an empty vector behind.
-        let free = self
-            .slots
-            .iter()
-            .position(|s| s.0.is_none() && s.1.capacity() > 0);
+        let is_free = |s: &(Option<Entry>, Vec<u8>)| s.0.is_none() && s.1.capacity() > 0;
+        let free = self.slots.iter().position(is_free);
+        let greedy = kept.is_full();
         let at = match free {
             Some(at) if !greedy => at,
             _ => {
-                let oldest = self
-                    .slots
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, s)| !greedy || of_address(s))
-                    .filter_map(|(i, s)| s.0.as_ref().map(|e| (e.order, i)))
-                    .min();
                 stats.drop(DropReason::WaitingFull);
-                let Some((_, at)) = oldest else { return };
+                let loser = if greedy {
+                    kept.get(1).map(|(_, at)| *at)
+                } else {
+                    let all = self.slots.iter().enumerate();
+                    all.filter_map(|(i, s)| s.0.as_ref().map(|e| (e.order, i)))
+                        .min()
+                        .map(|(_, at)| at)
+                };
+                let Some(at) = loser else { return };
                 at
             }
         };
@@ -187,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn oldest_goes_and_four_per_address() {
+    fn four_per_address_and_the_oldest_of_all_goes() {
         let mut w = Waiting::new(8);
         let mut stats = Stats::default();
         let t = Mono::from_ms(1000);
@@ -199,9 +204,26 @@ mod tests {
             w.push(address(2 + u64::from(i)), Way::Out, &[i], t, &mut stats);
         }
         assert_eq!(stats.drops(DropReason::WaitingFull), 8);
+        // Of the four [0], [7], [8], [9] the oldest of all went last but one.
         let mut first = w.take(Some(address(1)), w.mark()).expect("kept");
         assert_eq!(first.packet(), [8]);
         w.give_back(first);
+    }
+
+    #[test]
+    fn the_first_of_an_address_stays() {
+        let mut w = Waiting::new(8);
+        let mut stats = Stats::default();
+        let t = Mono::from_ms(1000);
+        for i in 0..200u8 {
+            w.push(address(1), Way::Out, &[i], t, &mut stats);
+        }
+        for expected in [0, 197, 198, 199] {
+            let mut taken = w.take(Some(address(1)), w.mark()).expect("kept");
+            assert_eq!(taken.packet(), [expected]);
+            w.give_back(taken);
+        }
+        assert!(w.is_empty());
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub enum State {
     Unreachable,
     /// The gateway is this machine.
     Own,
+    /// On the link, but we have no address of its family there to speak from.
+    NoAddress,
     /// The same target and metric came before.
     Duplicate,
     /// A default route while no upstream answers.
@@ -217,6 +219,8 @@ impl Planner<'_> {
             if !self.is_reachable(&via, &target) {
                 return State::Unreachable;
             }
+        } else if !self.has_address_like(&target) {
+            return State::NoAddress;
         }
         let metric = match managed.metric {
             0 => self.settings.metric.unwrap_or(METRIC_DEFAULT),
@@ -288,6 +292,11 @@ impl Planner<'_> {
             .addresses
             .iter()
             .any(|a| !a.prefix.is_host() && a.prefix.network() == *target)
+    }
+
+    fn has_address_like(&self, target: &Prefix) -> bool {
+        let mut own = self.plan.addresses.iter();
+        own.any(|a| a.prefix.ip.is_ipv4() == target.ip.is_ipv4())
     }
 
     fn is_reachable(&self, via: &IpAddr, target: &Prefix) -> bool {
@@ -406,6 +415,7 @@ impl State {
             Self::Connected => "connected",
             Self::Unreachable => "via-unreachable",
             Self::Own => "via-self",
+            Self::NoAddress => "no-address",
             Self::Duplicate => "duplicate",
             Self::Offline => "offline",
             Self::Unbound => "underlay-unbound",

@@ -879,24 +879,51 @@ pub struct Bundle<'a> {
 }
 
 impl Bundle<'_> {
-    /// Writes the payload.
-    pub fn write(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
-        if let Some(com) = self.com {
-            writer.bytes(com)?;
-        }
-        writer.u8(0)?;
+    /// Bytes of the payload behind which [`write_bundles`] puts 9 more for all together.
+    pub fn len(&self) -> usize {
         let parts = [
             self.capabilities,
             self.tags,
             self.revocations,
             self.ownerships,
         ];
-        for records in parts {
-            writer.u16(records.count)?;
-            writer.bytes(records.bytes)?;
-        }
-        Ok(())
+        let com = self.com.map_or(0, <[u8]>::len);
+        let len = |sum: usize, part: &Records<'_>| sum.saturating_add(part.bytes.len());
+        parts.iter().fold(com, len)
     }
+
+    /// There is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes the payload.
+    pub fn write(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
+        write_bundles(core::slice::from_ref(self), writer)
+    }
+}
+
+/// Writes one payload with the credentials of several networks: each names its own.
+pub fn write_bundles(bundles: &[Bundle<'_>], writer: &mut Writer<'_>) -> Result<(), Malformed> {
+    for com in bundles.iter().filter_map(|b| b.com) {
+        writer.bytes(com)?;
+    }
+    writer.u8(0)?;
+    let kinds: [for<'a> fn(&Bundle<'a>) -> Records<'a>; 4] = [
+        |b| b.capabilities,
+        |b| b.tags,
+        |b| b.revocations,
+        |b| b.ownerships,
+    ];
+    for kind in kinds {
+        let add = |sum: u16, bundle| sum.checked_add(kind(bundle).count);
+        let count = bundles.iter().try_fold(0, add);
+        writer.u16(count.ok_or(Malformed::Length)?)?;
+        for bundle in bundles {
+            writer.bytes(kind(bundle).bytes)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

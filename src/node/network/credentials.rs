@@ -1,14 +1,15 @@
-//! Credentials: verified, filed, shown to others, taken back (network 3).
+//! Credentials of others: verified, filed, taken back (network 3).
 //!
 //! Everything is filed under the member that it names, whoever brings it, and only what the
 //! network's controller signed. What is equal to what is on file costs no check of a signature.
 
 use alloc::vec::Vec;
 
-use super::config::{Batch, Config, Papers};
-use super::member::{Agreement, Filed, Member, Push};
+use super::config::Config;
+use super::member::{Agreement, Filed, Member};
 use super::refusal::Refusal;
 use super::{Carrier, Network, Networks};
+use crate::base::gate::Bucket;
 use crate::base::{Address, Mono, NetworkId, Table};
 use crate::crypto::sign;
 use crate::node::io::DropReason;
@@ -17,19 +18,13 @@ use crate::wire::credential::{
     self, Bundle, Capability, Com, Credential, Credentials, Ownership, Records, Revocation, Tag,
 };
 use crate::wire::cursor::{Reader, Writer};
-use crate::wire::packet::{HEADER_LEN, PACKET_MAX, VERB_AT};
+use crate::wire::packet::{HEADER_LEN, VERB_AT};
 use crate::wire::verb::Verb;
 
-/// Our credentials are shown to a member so often while we send to it…
-const PUSH_MS: u64 = 500_000;
-/// …and receivers take one packet of them in this time.
-const GATE_MS: u64 = 1_000;
-/// Pause between the packets of a set that does not fit one.
-const NEXT_MS: u64 = 1_100;
-/// Whoever was heard so lately learns of new tags and capabilities at once.
-const RECENT_MS: u64 = 60_000;
-/// Room for credentials in a packet: what is around them and some reserve.
-const PUSH_MAX: usize = PACKET_MAX - HEADER_LEN - 64;
+/// Packets of credentials taken from one peer at once, and how often one more, ms. Differs from
+/// 1.14.1, which takes one per second: a certificate for a second network, or a revocation behind
+/// a certificate, would be lost. What is equal costs nothing, checks of signatures are counted.
+const GATE: (u32, u32) = (2, 1_000);
 /// A revocation is passed on to so many members.
 const FORWARD_MAX: usize = 64;
 /// Certificates of ownership of one member.
@@ -38,17 +33,6 @@ const OWNERSHIPS_MAX: usize = 4;
 const SIGNED_MAX: usize = 2_048;
 /// Binary certificate without signature: eight qualifiers at most.
 const COM_MAX: usize = 8 + 8 * 24;
-
-/// Why our credentials might be shown.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Occasion {
-    /// A frame is about to go there.
-    Frame,
-    /// Our groups are.
-    Like,
-    /// The other has refused a frame.
-    Asked,
-}
 
 /// What filing a credential came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,9 +97,9 @@ impl Revocations {
 
 /// Who has shown us credentials lately.
 ///
-/// Cap: `Limits::refusals`; anybody fills it; the oldest goes.
+/// Cap: `Limits::refusals`; anybody fills it; the longest silent goes.
 pub(crate) struct Shown {
-    table: Table<Address, Mono>,
+    table: Table<Address, (Bucket, Mono)>,
 }
 
 impl Shown {
@@ -126,20 +110,18 @@ impl Shown {
     }
 
     fn pass(&mut self, from: Address, now: Mono) -> bool {
-        if let Some(at) = self.table.get_mut(&from) {
-            let due = now.since(*at) >= GATE_MS;
-            if due {
-                *at = now;
-            }
-            return due;
+        if let Some((gate, last)) = self.table.get_mut(&from) {
+            *last = now;
+            return gate.pass(now);
         }
         if self.table.is_full() {
-            let oldest = self.table.iter().min_by_key(|(_, at)| **at);
+            let oldest = self.table.iter().min_by_key(|(_, (_, last))| *last);
             if let Some(oldest) = oldest.map(|(from, _)| *from) {
                 self.table.remove(&oldest);
             }
         }
-        self.table.insert(from, now).is_ok()
+        let mut gate = Bucket::new(GATE.0, GATE.1);
+        gate.pass(now) && self.table.insert(from, (gate, now)).is_ok()
     }
 }
 
@@ -556,93 +538,6 @@ impl Networks {
             self.pendings.give_back(pending);
         }
     }
-
-    /// Shows our credentials to a member if that is due (network 3.8).
-    pub(super) fn push(
-        &mut self,
-        c: &mut dyn Carrier,
-        id: NetworkId,
-        to: Address,
-        occasion: Occasion,
-    ) {
-        let Some(network) = self.networks.get_mut(&id) else {
-            return;
-        };
-        let Network {
-            config: Some(config),
-            members,
-            installed: Some(installed),
-            ..
-        } = network
-        else {
-            return;
-        };
-        let papers = &config.papers;
-        if papers.is_empty() || (occasion == Occasion::Asked && papers.com.is_empty()) {
-            return;
-        }
-        let now = c.now().mono;
-        let Some(member) = members.entry(to, now) else {
-            return;
-        };
-        let Some(part) = due(member.pushed, *installed, occasion, now) else {
-            return;
-        };
-        let Some(room) = self.scratch.get_mut(HEADER_LEN..HEADER_LEN + PUSH_MAX) else {
-            return;
-        };
-        let mut writer = Writer::new(room);
-        let Ok(more) = papers.write_part(&mut writer, part) else {
-            return;
-        };
-        let part = if more { part.saturating_add(1) } else { 0 };
-        member.pushed = Some(Push { at: now, part });
-        let end = HEADER_LEN + writer.len();
-        if let Some(packet) = self.scratch.get_mut(..end) {
-            packet[VERB_AT] = Verb::NetworkCredentials as u8;
-            c.send(to, packet, true);
-        }
-    }
-
-    /// A configuration with other tags or capabilities is in force: members that talk to us
-    /// learn it now.
-    pub(super) fn push_to_recent(&mut self, c: &mut dyn Carrier, id: NetworkId) {
-        let now = c.now().mono;
-        let Some(network) = self.networks.get(&id) else {
-            return;
-        };
-        let mut recent: Vec<Address> = network
-            .members
-            .iter()
-            .filter(|(_, m)| now.since(m.heard) < RECENT_MS && m.pushed.is_some())
-            .map(|(a, _)| a)
-            .collect();
-        recent.truncate(FORWARD_MAX);
-        for to in recent {
-            self.push(c, id, to, Occasion::Frame);
-        }
-    }
-}
-
-/// Which packet of our credentials is due for a member.
-fn due(pushed: Option<Push>, installed: Mono, occasion: Occasion, now: Mono) -> Option<u8> {
-    let Some(push) = pushed else {
-        return Some(0);
-    };
-    let age = now.since(push.at);
-    if age < GATE_MS {
-        return None;
-    }
-    // Groups go to everybody once per minute, and each new certificate costs its receiver the
-    // check of a signature: an old one will do for them.
-    let newer = push.at <= installed && occasion != Occasion::Like;
-    if newer || age >= PUSH_MS {
-        return Some(0);
-    }
-    if push.part > 0 && age >= NEXT_MS {
-        return Some(push.part);
-    }
-    (occasion == Occasion::Asked).then_some(0)
 }
 
 /// May a credential be filed? `true`: it is there already.
@@ -659,84 +554,5 @@ fn replace<T>(list: &mut Vec<Filed<T>>, new: Filed<T>) {
     match list.iter_mut().find(|f| f.id == new.id) {
         Some(old) => *old = new,
         None => list.push(new),
-    }
-}
-
-/// Credentials of one kind, by their lengths.
-fn lengths(batch: &Batch, read: impl Fn(&mut Reader<'_>) -> bool) -> impl Iterator<Item = usize> {
-    let mut reader = Reader::new(&batch.bytes);
-    core::iter::from_fn(move || {
-        let before = reader.remaining();
-        (before > 0 && read(&mut reader)).then(|| before - reader.remaining())
-    })
-}
-
-impl Papers {
-    pub(crate) fn is_empty(&self) -> bool {
-        let batches = [&self.capabilities, &self.tags, &self.ownerships];
-        self.com.is_empty() && batches.iter().all(|b| b.count == 0)
-    }
-
-    /// Writes packet number `part` of all credentials, each as full as it gets; the first has the
-    /// certificate. Are there more?
-    fn write_part(&self, writer: &mut Writer<'_>, part: u8) -> Result<bool, Malformed> {
-        /// One byte for the end of certificates and four counts.
-        const FRAME: usize = 9;
-        let mut at = 0u8;
-        let mut room = PUSH_MAX - FRAME - self.com.len();
-        let batches: [(&Batch, Skip); 3] = [
-            (&self.capabilities, |r| Capability::read(r).is_ok()),
-            (&self.tags, |r| Tag::read(r).is_ok()),
-            (&self.ownerships, |r| Ownership::read(r).is_ok()),
-        ];
-        let mut records = [Records::default(); 3];
-        let mut more = false;
-        'all: for ((batch, read), record) in batches.into_iter().zip(&mut records) {
-            let mut start = 0;
-            let mut end = 0;
-            let mut count = 0;
-            for len in lengths(batch, read) {
-                if len > room {
-                    if at == part {
-                        more = true;
-                        *record = records_of(batch, start, end, count);
-                        break 'all;
-                    }
-                    at = at.saturating_add(1);
-                    room = PUSH_MAX - FRAME;
-                }
-                if at == part && count == 0 {
-                    start = end;
-                }
-                if at == part {
-                    count += 1;
-                }
-                end += len;
-                room = room.saturating_sub(len);
-            }
-            if at == part {
-                *record = records_of(batch, start, end, count);
-            }
-        }
-        let [capabilities, tags, ownerships] = records;
-        let bundle = Bundle {
-            com: (part == 0 && !self.com.is_empty()).then_some(&self.com[..]),
-            capabilities,
-            tags,
-            revocations: Records::default(),
-            ownerships,
-        };
-        bundle.write(writer)?;
-        Ok(more)
-    }
-}
-
-/// Reads one credential, to know where the next begins.
-type Skip = fn(&mut Reader<'_>) -> bool;
-
-fn records_of(batch: &Batch, start: usize, end: usize, count: u16) -> Records<'_> {
-    Records {
-        count,
-        bytes: batch.bytes.get(start..end).unwrap_or_default(),
     }
 }

@@ -3,11 +3,11 @@
 //! A frame for one member is turned into its packet where it lies, and a received one into the
 //! frame: no copy, no heap call.
 
-use super::credentials::Occasion;
 use super::member::Held;
 use super::multicast::{GroupKey, shuffle};
 use super::refusal::Refusal;
 use super::rules::{self, Decision, Facts, Subject};
+use super::showing::Occasion;
 use super::{Carrier, Networks, Verdict, ndp};
 use crate::base::{Address, NetworkId, PacketId};
 use crate::node::io::DropReason;

@@ -60,20 +60,16 @@ pub(crate) enum Agreement {
     No,
 }
 
-/// Our credentials as shown to a member.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Push {
-    pub(crate) at: Mono,
-    /// The next packet of them.
-    pub(crate) part: u8,
-}
-
 pub(crate) struct Member {
     pub(crate) heard: Mono,
     /// Our groups were told to it.
     pub(crate) announced: Option<Mono>,
     /// Our credentials were shown to it.
-    pub(crate) pushed: Option<Push>,
+    pub(crate) pushed: Option<Mono>,
+    /// It is to be shown this packet of them as soon as it takes one.
+    pub(crate) owed: Option<u8>,
+    /// Behind which it is told our groups.
+    pub(crate) groups_owed: bool,
     /// Its certificate of membership, verified, without signature.
     pub(crate) com: Option<Box<[u8]>>,
     pub(crate) agreement: Agreement,
@@ -89,6 +85,8 @@ impl Member {
             heard: now,
             announced: None,
             pushed: None,
+            owed: None,
+            groups_owed: false,
             com: None,
             agreement: Agreement::No,
             file: None,

@@ -19,6 +19,7 @@ mod pending;
 pub mod probe;
 mod refusal;
 pub mod rules;
+mod showing;
 mod spread;
 mod stored;
 #[cfg(test)]
@@ -33,11 +34,12 @@ use self::bridge::Routes;
 use self::config::{AdHoc, Config};
 pub use self::config::{Dns, IpNet, Route, SignOn};
 use self::controller::{Ask, Failure};
-use self::credentials::{Occasion, Revocations, Shown};
+use self::credentials::{Revocations, Shown};
 use self::member::{Agreement, Member, Members, Refusals};
 use self::multicast::{Behind, Gathers, Listeners, Queue};
 use self::pending::Pendings;
 pub use self::refusal::Refusal;
+use self::showing::Showings;
 pub use self::stored::StoredConfig;
 use self::update::Update;
 use super::Full;
@@ -295,6 +297,7 @@ pub(crate) struct Networks {
     pendings: Pendings,
     revocations: Revocations,
     shown: Shown,
+    showings: Showings,
     /// Checks of signatures.
     checks: Bucket,
     /// For rules that let only some frames pass.
@@ -326,6 +329,7 @@ impl Networks {
             pendings: Pendings::new(limits.pending_credentials),
             revocations: Revocations::new(limits.revocations, seed),
             shown: Shown::new(limits.refusals, seed),
+            showings: Showings::new(limits.refusals, seed),
             checks: Bucket::new(CHECKS.0, CHECKS.1),
             lots: rules::Lots::new(seed),
             recipients: Vec::new(),
@@ -518,7 +522,10 @@ impl Networks {
         let whole = new.is_none_or(|new| new.len() == network.groups.len());
         let mut audience = core::mem::take(&mut self.recipients);
         audience.clear();
-        audience.extend((0..).map_while(|n| c.upstream(n)));
+        // One that cannot be reached is told when it can: until then it would only push others
+        // out of the queue.
+        let upstreams = (0..).map_while(|n| c.upstream(n));
+        audience.extend(upstreams.filter(|a| c.latency_ms(*a).is_some()));
         audience.extend(id.controller());
         // Those above take our word; who is a member wants to see our certificate first.
         let above = audience.len();
@@ -544,9 +551,8 @@ impl Networks {
             }
             seen.push(*to);
             if n >= above {
-                self.push(c, id, *to, Occasion::Like);
-            }
-            if let Some(network) = self.networks.get(&id) {
+                self.tell_groups(c, id, *to, new);
+            } else if let Some(network) = self.networks.get(&id) {
                 like(c, *to, id, new.unwrap_or(&network.groups));
             }
         }
@@ -566,27 +572,7 @@ impl Networks {
         let told = |at| now.since(at) < ANNOUNCE_MS;
         if network.announce.is_some() && !member.announced.is_some_and(told) {
             member.announced = Some(now);
-            self.push(c, id, peer, Occasion::Like);
-            if let Some(network) = self.networks.get(&id) {
-                like(c, peer, id, &network.groups);
-            }
-        }
-    }
-
-    /// A peer of an earlier run can be reached again. Members forget each other when they restart,
-    /// and it may be that no upstream is there to ask: each shows itself to the other. Who is on
-    /// none of our networks ignores it.
-    pub(crate) fn met_again(&mut self, c: &mut dyn Carrier, peer: Address) {
-        let mut at = 0;
-        while let Some((slot, &id, network)) = self.networks.next_from(at) {
-            at = slot.index() + 1;
-            if network.announce.is_none() {
-                continue;
-            }
-            self.push(c, id, peer, Occasion::Like);
-            if let Some(network) = self.networks.get(&id) {
-                like(c, peer, id, &network.groups);
-            }
+            self.tell_groups(c, id, peer, None);
         }
     }
 
@@ -610,7 +596,8 @@ impl Networks {
             .map_while(|n| self.waiting.hungry(n))
             .filter_map(|key| self.gathers.again(key))
             .min();
-        [announce, ask, gather, self.waiting.deadline()]
+        let show = self.showings.deadline();
+        [announce, ask, gather, show, self.waiting.deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -621,6 +608,7 @@ impl Networks {
         let now = c.now().mono;
         self.waiting.expire(now);
         self.ask_controllers(c);
+        self.show_due(c);
         let mut n = 0;
         while let Some(key) = self.waiting.hungry(n) {
             n += 1;

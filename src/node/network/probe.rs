@@ -64,7 +64,7 @@ impl Recorder {
             me,
             upstreams: [upstream].into(),
             am_upstream: false,
-            paths: Vec::new(),
+            paths: [(upstream, 1)].into(),
             identities: Vec::new(),
             unknown: Vec::new(),
             sent: Vec::new(),

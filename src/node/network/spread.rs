@@ -3,9 +3,9 @@
 
 use super::config::{Config, FLAG_UNCOMPRESSED};
 use super::controller::Source;
-use super::credentials::Occasion;
 use super::frames::{Cast, Verdicts};
 use super::multicast::{GroupKey, Wanted, shuffle};
+use super::showing::Occasion;
 use super::{Carrier, Networks};
 use crate::base::{Address, NetworkId, PacketId};
 use crate::node::io::DropReason;
@@ -463,7 +463,8 @@ impl Networks {
         if code == ErrorCode::NeedMembershipCertificate as u8
             && let Ok(network) = reader.network_id()
         {
-            return self.push(c, network, from, Occasion::Asked);
+            self.push(c, network, from, Occasion::Asked);
+            return;
         }
         let mut reader = Reader::new(body);
         if code == ErrorCode::UnwantedMulticast as u8

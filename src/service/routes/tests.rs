@@ -141,6 +141,7 @@ fn routes_on_the_link_come_before_those_through_a_gateway() {
             "10.1.0.0/24",
             "192.168.60.0/24 via 172.30.0.1",
             "172.30.0.0/16",
+            // We have no address of this family there.
             "fd77::/64",
         ],
     );
@@ -149,7 +150,6 @@ fn routes_on_the_link_come_before_those_through_a_gateway() {
         written(&plan),
         [
             "172.30.0.0/16 metric 5000",
-            "fd77::/64 metric 5000",
             "192.168.50.0/24 via 10.1.0.1 metric 5000",
             "192.168.60.0/24 via 172.30.0.1 metric 5000",
         ]
@@ -161,7 +161,7 @@ fn routes_on_the_link_come_before_those_through_a_gateway() {
             State::OnLink,
             State::Applied,
             State::Applied,
-            State::Applied
+            State::NoAddress
         ]
     );
     assert_eq!(
@@ -172,6 +172,10 @@ fn routes_on_the_link_come_before_those_through_a_gateway() {
         }]
     );
     assert_eq!(plan.rules, []);
+    let both = Case::new(&["10.1.0.2/24", "fd01::2/64"], &["fd77::/64"]);
+    assert_eq!(written(&both.plan()), ["fd77::/64 metric 5000"]);
+    let none = Case::new(&[], &["172.30.0.0/16", "0.0.0.0/0"]).with("allowDefault", "1");
+    assert_eq!(none.states(), [State::NoAddress, State::NoAddress]);
 }
 
 #[test]
@@ -185,7 +189,7 @@ fn a_connected_subnet_is_never_shadowed() {
         [State::Connected, State::Connected, State::Applied]
     );
     let six = ["fd00:1::/64", "fd00::/32"];
-    let case = Case::new(&["10.1.0.2/24"], &six).beside(&lan);
+    let case = Case::new(&["fd02::2/64"], &six).beside(&lan);
     assert_eq!(case.states(), [State::Connected, State::Applied]);
     // The managed address itself: set, but without the route that the system would make.
     let case = Case::new(&["192.168.1.77/24"], &["192.168.1.0/24"]).beside(&lan);
@@ -321,7 +325,7 @@ fn metrics_come_from_the_network_then_from_the_owner() {
         "10.7.0.0/16 via 10.1.0.1",
         "fd77::/64 metric 3",
     ];
-    let case = Case::new(&["10.1.0.2/24"], &routes);
+    let case = Case::new(&["10.1.0.2/24", "fd01::2/128"], &routes);
     let metrics = |case: &Case| -> Vec<(String, u32)> {
         let planned = case.plan().routes;
         planned
@@ -488,6 +492,7 @@ fn each_state_has_its_word() {
         State::Connected,
         State::Unreachable,
         State::Own,
+        State::NoAddress,
         State::Duplicate,
         State::Offline,
         State::Unbound,
