@@ -7,7 +7,7 @@ use super::frames::{Cast, Verdicts};
 use super::multicast::{GroupKey, Wanted, shuffle};
 use super::showing::Occasion;
 use super::{Carrier, Networks};
-use crate::base::{Address, NetworkId, PacketId};
+use crate::base::{Address, Mono, NetworkId, PacketId};
 use crate::node::io::DropReason;
 use crate::wire::Malformed;
 use crate::wire::control;
@@ -119,7 +119,8 @@ impl Networks {
         }
     }
 
-    /// The best upstream, the controller, anchors in random order.
+    /// The best upstream, the controller, anchors in random order; if none of them can be reached,
+    /// members heard lately: each knows at least of itself.
     fn ask_for_members(&mut self, c: &mut dyn Carrier, key: GroupKey, wanted: usize) {
         let mut whom: heapless::Vec<Address, GATHER_FROM> = heapless::Vec::new();
         let first = [c.upstream(0), key.network.controller()];
@@ -139,6 +140,19 @@ impl Networks {
             }
         }
         shuffle(c.rng(), whom.get_mut(given..).unwrap_or_default());
+        if whom.iter().all(|a| c.latency_ms(*a).is_none())
+            && let Some(network) = self.networks.get(&key.network)
+        {
+            let members = network.members.iter();
+            let mut reached: Vec<(Mono, Address)> = members
+                .filter(|(a, _)| c.latency_ms(*a).is_some())
+                .map(|(a, member)| (member.heard, a))
+                .collect();
+            reached.sort_unstable_by(|a, b| b.cmp(a));
+            for (_, member) in reached {
+                let _ = whom.push(member);
+            }
+        }
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
         for to in whom {
             self.ask(c, to, key, wanted);

@@ -407,6 +407,29 @@ fn an_upstream_that_comes_up_is_asked_what_frames_wait_for() {
 }
 
 #[test]
+fn while_no_upstream_can_be_reached_members_are_asked() {
+    let mut bench = Bench::new(1);
+    let id = bench.join(AD_HOC_V4);
+    for member in [2, 3] {
+        bench.frame(member, id, 0x86dd, &[0x60; 40]);
+    }
+    let gathers = |bench: &mut Bench, last: u8| {
+        bench.c.take();
+        let arp = arp_request([10, 0, 0, last]);
+        bench.tap(id, bench.own(id, Mac::BROADCAST, 0x0806), &arp);
+        let sent = bench.c.take().into_iter();
+        let asked = sent.filter(|s| s.1 == Verb::MulticastGather);
+        asked.map(|s| s.0).collect::<Vec<Address>>()
+    };
+    let upstream = address(0xee);
+    // 3 is only reached by the upstream, so it cannot be while that is gone.
+    bench.c.paths = std::vec![(upstream, 9), (address(2), 5)];
+    assert_eq!(gathers(&mut bench, 9), [upstream]);
+    bench.c.paths.remove(0);
+    assert_eq!(gathers(&mut bench, 10), [upstream, address(2)]);
+}
+
+#[test]
 fn the_hub_of_an_ad_hoc_network_is_asked_too() {
     let mut bench = Bench::new(1);
     let id = bench.join(0xff0a_0000_0000_7701);
