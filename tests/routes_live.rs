@@ -50,7 +50,7 @@ fn list(write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
 }
 
 /// A stored configuration of a public network where everything is accepted (network 2.2, 2.8).
-fn configuration(member: Address, wishes: &Wishes<'_>) -> Vec<u8> {
+fn configuration(id: NetworkId, member: Address, wishes: &Wishes<'_>) -> Vec<u8> {
     let addresses = list(|writer| {
         for text in wishes.addresses {
             inet::write(writer, Some(&prefix(text))).expect("room");
@@ -82,7 +82,7 @@ fn configuration(member: Address, wishes: &Wishes<'_>) -> Vec<u8> {
         let mut dict = DictWriter::new(writer, Dialect::Modern);
         let mut write = || {
             dict.number("v", 7)?;
-            dict.number("nwid", network().get())?;
+            dict.number("nwid", id.get())?;
             dict.number("ts", 1_795_435_032_062)?;
             dict.number("ctmd", 7_200_000)?;
             dict.number("r", 1)?;
@@ -108,7 +108,7 @@ fn member(lab: &Lab, name: &str, seed: u8, wishes: &Wishes<'_>) -> PathBuf {
     let home = lab.home(name);
     let secret = new_identity(seed);
     put(&home, "identity.secret", text_of(&secret).as_bytes());
-    let conf = configuration(secret.identity.address, wishes);
+    let conf = configuration(network(), secret.identity.address, wishes);
     put(&home, &format!("networks.d/{NETWORK}.conf"), &conf);
     home
 }
@@ -182,7 +182,11 @@ fn device(service: &Service) -> String {
 
 /// Rows of `network` that begin with a word.
 fn rows(service: &Service, word: &str) -> Vec<String> {
-    let text = service.ask(&format!("network {NETWORK}"));
+    rows_of(service, NETWORK, word)
+}
+
+fn rows_of(service: &Service, network: &str, word: &str) -> Vec<String> {
+    let text = service.ask(&format!("network {network}"));
     let prefix = format!("200 network {word} ");
     text.lines()
         .filter_map(|line| line.strip_prefix(&prefix))
@@ -347,6 +351,80 @@ fn what_somebody_takes_comes_back_and_what_he_brings_stays() {
     ip(&format!("-n {space} route del {foreign}"));
     await_routes(&service, "main", &SET);
     assert!(rows(&service, "route").contains(&row("yes")));
+}
+
+#[test]
+fn of_two_networks_with_one_subnet_that_has_it_which_was_joined_first() {
+    const SECOND: &str = "8056c2e21c000002";
+    let Some(lab) = Lab::new("r2") else { return };
+    let wishes = Wishes {
+        addresses: &["10.147.17.5/24"],
+        routes: &[
+            ("10.147.17.0/24", "-", 0),
+            ("10.147.17.64/26", "10.147.17.9", 0),
+            ("192.168.50.0/24", "10.147.17.10", 0),
+        ],
+        mtu: 2800,
+        dns: None,
+    };
+    let home = member(&lab, "a", 12, &wishes);
+    let second = Wishes {
+        addresses: &["10.147.17.6/24", "10.9.0.6/24"],
+        routes: &[
+            ("10.147.17.0/24", "-", 0),
+            ("10.147.17.128/25", "10.9.0.1", 0),
+            ("192.168.51.0/24", "10.9.0.1", 0),
+        ],
+        ..wishes
+    };
+    let secret = new_identity(12);
+    let id = NetworkId::parse(SECOND).expect("an id");
+    let conf = configuration(id, secret.identity.address, &second);
+    put(&home, &format!("networks.d/{SECOND}.conf"), &conf);
+    let service = Service::start(&lab.space(Some("10.77.0.2/24")), &home);
+    device(&service);
+    let one = [
+        "10.147.17.64/26 10.147.17.9 5000",
+        "192.168.50.0/24 10.147.17.10 5000",
+        "192.168.51.0/24 10.9.0.1 5000",
+    ];
+    await_routes(&service, "main", &one);
+    // Its own address is there all the same: whoever sends to it is heard.
+    assert_eq!(
+        rows_of(&service, SECOND, "ip"),
+        ["10.147.17.6/24 yes", "10.9.0.6/24 yes"]
+    );
+    assert_eq!(
+        rows_of(&service, SECOND, "route"),
+        [
+            "10.147.17.0/24 - 0 0 connected",
+            "10.147.17.128/25 10.9.0.1 0 0 connected",
+            "192.168.51.0/24 10.9.0.1 0 0 yes"
+        ]
+    );
+    let kernels = || {
+        let all = listed(&service, "-4 route show 10.147.17.0/24 proto kernel");
+        let devices = all.iter().map(|r| r["dev"].as_str().map(str::to_owned));
+        devices.flatten().collect::<Vec<String>>()
+    };
+    assert_eq!(kernels(), [derive::device_name(network(), 0).as_str()]);
+    // With the first its subnet goes to the second.
+    let left = service.ask(&format!("leave {NETWORK}"));
+    assert!(left.contains("200 leave OK"), "{left}");
+    let two = [
+        "10.147.17.128/25 10.9.0.1 5000",
+        "192.168.51.0/24 10.9.0.1 5000",
+    ];
+    await_routes(&service, "main", &two);
+    wait_for("the subnet", || {
+        kernels() == [derive::device_name(id, 0).as_str()]
+    });
+    assert_eq!(
+        rows_of(&service, SECOND, "route")[0],
+        "10.147.17.0/24 - 0 0 yes"
+    );
+    let (status, log) = service.stop();
+    assert_eq!(status, Some(0), "{log}");
 }
 
 #[test]

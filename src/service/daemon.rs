@@ -55,6 +55,8 @@ pub(super) struct Daemon {
     pub(super) devicemap: Vec<(NetworkId, String)>,
     /// Addresses of interfaces that are not ours, as last read.
     pub(super) connected: Vec<Prefix>,
+    /// Networks joined so far.
+    pub(super) joins: u32,
     /// Names that networks push.
     pub(super) resolver: Resolver,
     /// What came and went since the last turn, for those who listen.
@@ -108,6 +110,7 @@ impl Daemon {
             rules: RuleSet::default(),
             devicemap: Vec::new(),
             connected: Vec::new(),
+            joins: 0,
             resolver,
             news: Vec::new(),
             default_routes: Vec::new(),

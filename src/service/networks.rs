@@ -59,6 +59,8 @@ pub struct Port {
     pub id: NetworkId,
     /// Its settings.
     pub settings: NetworkSettings,
+    /// Of two networks with the same subnet the one with the lower number has it.
+    pub(super) order: u32,
     tap: Option<Tap>,
     trouble: Option<Trouble>,
     retry: Option<Mono>,
@@ -72,10 +74,11 @@ pub struct Port {
 
 impl Port {
     /// A network without device yet.
-    pub fn new(id: NetworkId, settings: NetworkSettings, now: Mono) -> Self {
+    pub(super) fn new(id: NetworkId, settings: NetworkSettings, order: u32, now: Mono) -> Self {
         Self {
             id,
             settings,
+            order,
             tap: None,
             trouble: None,
             retry: None,
@@ -126,6 +129,11 @@ impl Port {
     /// What became of managed route number `n`.
     pub fn route_state(&self, n: usize, managed: &Managed) -> State {
         self.set.state(n, managed).unwrap_or(State::NoDevice)
+    }
+
+    /// Subnets that are on the link of its device.
+    pub(super) fn connected(&self) -> impl Iterator<Item = Prefix> {
+        self.set.connected()
     }
 
     /// Rules that the network wants.
@@ -473,7 +481,7 @@ mod tests {
     fn a_look_at_the_groups_is_hurried_but_not_without_end() {
         let now = Mono::from_ms(1 << 40);
         let id = NetworkId::parse("08e81158d081fdcb").expect("an id");
-        let mut port = Port::new(id, NetworkSettings::default(), now);
+        let mut port = Port::new(id, NetworkSettings::default(), 0, now);
         port.groups_read = Some(now);
         port.groups_next = now.after(GROUPS_MS);
         port.groups_may_have_changed(now.after(1));

@@ -82,7 +82,8 @@ impl Daemon {
         let Some(place) = self.wires.ports.iter_mut().find(|place| place.is_none()) else {
             return Err(Refused::Full);
         };
-        *place = Some(Port::new(id, settings, self.now.mono));
+        *place = Some(Port::new(id, settings, self.joins, self.now.mono));
+        self.joins = self.joins.wrapping_add(1);
         let name = format!("networks.d/{id}.conf");
         let stored = self.home.read(&name, CONFIG_MAX_BYTES).ok().flatten();
         let stored = stored.as_deref().filter(|text| text.len() > 1);
@@ -104,13 +105,13 @@ impl Daemon {
         self.node.leave(self.now, id, &mut self.wires);
         self.forget_kept(id);
         let news = &mut self.news;
-        if let Some(port) = self.wires.port_mut(slot) {
+        let place = self.wires.ports.get_mut(usize::from(slot));
+        let order = place.and_then(Option::take).map(|mut port| {
             port.close(|one| tell(news, id, News::Set(one)));
-        }
-        if let Some(place) = self.wires.ports.get_mut(usize::from(slot)) {
-            *place = None;
-        }
+            port.order
+        });
         self.ready.remove(Source::Tap(slot));
+        self.put_later_right(order);
         self.put_rules_right(None);
         if self.resolver.forget(self.now.mono, id) {
             tell(&mut self.news, id, News::Dns);
@@ -150,15 +151,42 @@ impl Daemon {
                 self.ready.insert(source);
             }
         }
+        let before = self.subnets(slot);
         self.put_right(slot, None);
+        if self.subnets(slot) != before {
+            self.put_later_right(self.wires.port_at(slot).map(|port| port.order));
+        }
         self.put_rules_right(None);
         self.read_groups(slot);
+    }
+
+    /// Subnets on the link of a network's device.
+    fn subnets(&self, slot: u16) -> Vec<Prefix> {
+        let port = self.wires.port_at(slot);
+        port.into_iter().flat_map(Port::connected).collect()
+    }
+
+    /// Networks by the order in which they were joined.
+    fn slots_in_order(&self) -> Vec<u16> {
+        let mut all: Vec<(u32, u16)> = self.wires.ports().map(|(s, p)| (p.order, s)).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(_, slot)| slot).collect()
+    }
+
+    /// The networks that were joined after number `order`: they yield to it.
+    fn put_later_right(&mut self, order: Option<u32>) {
+        let Some(order) = order else { return };
+        for slot in self.slots_in_order() {
+            if self.wires.port_at(slot).is_some_and(|p| p.order > order) {
+                self.put_right(slot, None);
+            }
+        }
     }
 
     /// All networks; `present`: the addresses that the system has, if they were read just now.
     pub(super) fn put_networks_right(&mut self, present: Option<Vec<Present>>) {
         let found = present.map(|present| self.found(&present));
-        for slot in (0u16..).take(self.wires.ports.len()) {
+        for slot in self.slots_in_order() {
             self.put_right(slot, found.as_ref());
             if found.is_some()
                 && let Some(port) = self.wires.port_mut(slot)
@@ -197,23 +225,21 @@ impl Daemon {
 
     /// One network's addresses, routes and names.
     fn put_right(&mut self, slot: u16, found: Option<&Found>) {
-        let Some(port) = self
-            .wires
-            .ports
-            .get(usize::from(slot))
-            .and_then(Option::as_ref)
-        else {
+        let Some(port) = self.wires.port_at(slot) else {
             return;
         };
-        let id = port.id;
+        let (id, order) = (port.id, port.order);
         let Some(want) = want_of(&self.node, id) else {
             return;
         };
+        let earlier = self.wires.ports().filter(|(_, port)| port.order < order);
+        let mut connected = self.connected.clone();
+        connected.extend(earlier.flat_map(|(_, port)| port.connected()));
         // Only a default route asks for this.
         let strict = port.settings.allow_default.is_on() && self.is_strict();
         let links = &self.wires.links;
         let around = Around {
-            connected: &self.connected,
+            connected: &connected,
             online: self.node.is_online(),
             bound: links.iter().all(|(_, link)| link.socket.keeps_to_device()),
             strict,

@@ -20,7 +20,7 @@ use core::net::IpAddr;
 use super::routes::{Change, Managed, Placed, Plan, Planned, State, difference};
 use super::settings::Prefix;
 use crate::os::Error;
-use crate::os::netlink::{Control, Route, Rule};
+use crate::os::netlink::{Control, MAIN_TABLE, Route, Rule};
 
 #[cfg(test)]
 mod tests;
@@ -133,6 +133,20 @@ impl RouteSet {
     /// Managed addresses that are set, sorted.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = Prefix> {
         self.addresses.iter().map(|placed| placed.prefix)
+    }
+
+    /// Subnets that the main table takes to be on the link of this device.
+    pub(crate) fn connected(&self) -> impl Iterator<Item = Prefix> {
+        let leads_there = |network: &Prefix| {
+            self.routes.iter().any(|r| {
+                let to = (r.table, r.target, r.bits, r.via);
+                to == (MAIN_TABLE, network.ip, network.bits, None)
+            })
+        };
+        let subnets = self.addresses.iter().filter(|p| !p.prefix.is_host());
+        subnets
+            .filter(move |p| !p.bare || leads_there(&p.prefix.network()))
+            .map(|p| p.prefix)
     }
 
     /// An address is set; if not, the errno of the refusal, if there was one.

@@ -76,6 +76,11 @@ impl Wires {
     }
 
     /// The port in a slot.
+    pub(super) fn port_at(&self, slot: u16) -> Option<&Port> {
+        self.ports.get(usize::from(slot))?.as_ref()
+    }
+
+    /// The port in a slot, to be changed.
     pub(super) fn port_mut(&mut self, slot: u16) -> Option<&mut Port> {
         self.ports.get_mut(usize::from(slot))?.as_mut()
     }
