@@ -3,10 +3,11 @@
 //! Everything is filed under the member that it names, whoever brings it, and only what the
 //! network's controller signed. What is equal to what is on file costs no check of a signature.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::config::Config;
-use super::member::{Agreement, Filed, Member};
+use super::member::{Agreement, File, Filed, Member};
 use super::refusal::Refusal;
 use super::{Carrier, Network, Networks};
 use crate::base::gate::Bucket;
@@ -123,6 +124,19 @@ impl Shown {
         let mut gate = Bucket::new(GATE.0, GATE.1);
         gate.pass(now) && self.table.insert(from, (gate, now)).is_ok()
     }
+}
+
+/// A credential beside the certificate, before it is checked.
+struct Paper<'a, T> {
+    network: NetworkId,
+    holder: Address,
+    signer: Address,
+    signature: Option<&'a [u8; 96]>,
+    /// As revocations name it.
+    kind: u8,
+    /// So many of this kind are kept of one member.
+    most: usize,
+    filed: Filed<T>,
 }
 
 /// Does a member that shows `com` take part (network 3.1)? Worked out once per certificate of
@@ -287,34 +301,21 @@ impl Networks {
     }
 
     fn file_tag(&mut self, c: &mut dyn Carrier, tag: &Tag<'_>) -> Result<Filing, Refusal> {
-        let threshold =
-            self.revocations
-                .threshold(tag.network, tag.issued_to, Revocation::TAG, tag.id);
-        if tag.timestamp <= threshold {
-            return Err(Refusal::Revoked);
-        }
-        let most = self.limits.peer_tags;
-        let filed = Filed {
-            id: tag.id,
-            timestamp: tag.timestamp,
-            what: tag.value,
+        let paper = Paper {
+            network: tag.network,
+            holder: tag.issued_to,
+            signer: tag.signer,
+            signature: tag.signature,
+            kind: Revocation::TAG,
+            most: self.limits.peer_tags,
+            filed: Filed {
+                id: tag.id,
+                timestamp: tag.timestamp,
+                what: tag.value,
+            },
         };
-        let network = self.joined(tag.network)?;
-        let file = network
-            .members
-            .get(tag.issued_to)
-            .and_then(|m| m.file.as_ref());
-        let known = file.map_or(&[][..], |f| &f.tags);
-        if place(known, &filed, most)? {
-            return Ok(Filing::Redundant);
-        }
-        let mut room = [0; SIGNED_MAX];
-        let len = tag.signed_message(&mut room).map_err(|_| Refusal::Form)?;
-        let message = room.get(..len).unwrap_or_default();
-        self.check(c, tag.network, tag.signer, message, tag.signature)?;
-        self.store(c, tag.network, tag.issued_to, |file| {
-            replace(&mut file.tags, filed);
-        })
+        let message = |room: &mut [u8]| tag.signed_message(room);
+        self.file(c, paper, |file| &mut file.tags, message)
     }
 
     /// Differs from 1.14.1: one link, and the one whom it names brings it. The address in it is
@@ -332,36 +333,25 @@ impl Networks {
         if link.to != from {
             return Err(Refusal::Form);
         }
-        let id = capability.network;
-        let kind = Revocation::CAPABILITY;
-        let threshold = self.revocations.threshold(id, from, kind, capability.id);
-        if capability.timestamp <= threshold {
-            return Err(Refusal::Revoked);
-        }
-        let most = self.limits.peer_capabilities;
         let mut room = [0; SIGNED_MAX];
         let mut writer = Writer::new(&mut room);
-        capability
-            .rules
-            .write(&mut writer)
-            .map_err(|_| Refusal::Form)?;
-        let filed = Filed {
-            id: capability.id,
-            timestamp: capability.timestamp,
-            what: writer.written().into(),
+        let rules = capability.rules;
+        rules.write(&mut writer).map_err(|_| Refusal::Form)?;
+        let paper = Paper {
+            network: capability.network,
+            holder: from,
+            signer: link.from,
+            signature: link.signature,
+            kind: Revocation::CAPABILITY,
+            most: self.limits.peer_capabilities,
+            filed: Filed {
+                id: capability.id,
+                timestamp: capability.timestamp,
+                what: Box::from(writer.written()),
+            },
         };
-        let network = self.joined(id)?;
-        let file = network.members.get(from).and_then(|m| m.file.as_ref());
-        let known = file.map_or(&[][..], |f| &f.capabilities);
-        if place(known, &filed, most)? {
-            return Ok(Filing::Redundant);
-        }
-        let len = capability
-            .signed_message(&mut room)
-            .map_err(|_| Refusal::Form)?;
-        let message = room.get(..len).unwrap_or_default();
-        self.check(c, id, link.from, message, link.signature)?;
-        self.store(c, id, from, |file| replace(&mut file.capabilities, filed))
+        let message = |room: &mut [u8]| capability.signed_message(room);
+        self.file(c, paper, |file| &mut file.capabilities, message)
     }
 
     fn file_ownership(
@@ -369,49 +359,60 @@ impl Networks {
         c: &mut dyn Carrier,
         ownership: &Ownership<'_>,
     ) -> Result<Filing, Refusal> {
-        let (id, holder) = (ownership.network, ownership.issued_to);
-        let kind = Revocation::OWNERSHIP;
-        let threshold = self.revocations.threshold(id, holder, kind, ownership.id);
-        if ownership.timestamp <= threshold {
+        let things = ownership.things().map(|t| (t.kind, t.value));
+        let paper = Paper {
+            network: ownership.network,
+            holder: ownership.issued_to,
+            signer: ownership.signer,
+            signature: ownership.signature,
+            kind: Revocation::OWNERSHIP,
+            most: OWNERSHIPS_MAX,
+            filed: Filed {
+                id: ownership.id,
+                timestamp: ownership.timestamp,
+                what: things.collect::<Vec<_>>(),
+            },
+        };
+        let message = |room: &mut [u8]| ownership.signed_message(room);
+        self.file(c, paper, |file| &mut file.ownerships, message)
+    }
+
+    /// What is said by one kind of credential is checked and filed under its holder.
+    fn file<T: PartialEq>(
+        &mut self,
+        c: &mut dyn Carrier,
+        paper: Paper<'_, T>,
+        list: fn(&mut File) -> &mut Vec<Filed<T>>,
+        message: impl FnOnce(&mut [u8]) -> Result<usize, Malformed>,
+    ) -> Result<Filing, Refusal> {
+        let Paper {
+            network: id,
+            holder,
+            signer,
+            signature,
+            kind,
+            most,
+            filed,
+        } = paper;
+        if filed.timestamp <= self.revocations.threshold(id, holder, kind, filed.id) {
             return Err(Refusal::Revoked);
         }
-        let filed = Filed {
-            id: ownership.id,
-            timestamp: ownership.timestamp,
-            what: ownership
-                .things()
-                .map(|t| (t.kind, t.value))
-                .collect::<Vec<_>>(),
-        };
-        let network = self.joined(id)?;
-        let file = network.members.get(holder).and_then(|m| m.file.as_ref());
-        let known = file.map_or(&[][..], |f| &f.ownerships);
-        if place(known, &filed, OWNERSHIPS_MAX)? {
+        let member = self.joined(id)?.members.get_mut(holder);
+        if let Some(file) = member.and_then(|m| m.file.as_mut())
+            && place(list(file), &filed, most)?
+        {
             return Ok(Filing::Redundant);
         }
         let mut room = [0; SIGNED_MAX];
-        let len = ownership
-            .signed_message(&mut room)
-            .map_err(|_| Refusal::Form)?;
+        let len = message(&mut room).map_err(|_| Refusal::Form)?;
         let message = room.get(..len).unwrap_or_default();
-        self.check(c, id, ownership.signer, message, ownership.signature)?;
-        self.store(c, id, holder, |file| replace(&mut file.ownerships, filed))
-    }
-
-    fn store(
-        &mut self,
-        c: &mut dyn Carrier,
-        id: NetworkId,
-        holder: Address,
-        put: impl FnOnce(&mut super::member::File),
-    ) -> Result<Filing, Refusal> {
+        self.check(c, id, signer, message, signature)?;
         let now = c.now().mono;
-        let network = self.joined(id)?;
         let Network {
             members, config, ..
-        } = network;
+        } = self.joined(id)?;
         if let (Some(member), Some(config)) = (members.entry(holder, now), config) {
-            put(member.file.get_or_insert_default());
+            replace(list(member.file.get_or_insert_default()), filed);
             member.weigh(config.timestamp, config.window_ms);
         }
         Ok(Filing::New)
