@@ -7,6 +7,7 @@ use core::fmt;
 pub mod agree;
 pub mod armor;
 pub mod identity;
+pub mod kmac;
 pub mod poly;
 pub mod rng;
 pub mod salsa;

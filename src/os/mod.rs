@@ -38,6 +38,7 @@ pub mod tap;
 #[cfg(target_os = "openbsd")]
 #[path = "tap_openbsd.rs"]
 pub mod tap;
+pub mod tcp;
 pub mod udp;
 
 /// A system call that failed.
