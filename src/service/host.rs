@@ -38,6 +38,7 @@ impl Daemon {
         let link = self.wires.links.get(path.local);
         PathRow {
             local: link.map(|link| link.wanted.local),
+            socket: path.local.0,
             remote: path.remote,
             interface: link.map(|link| link.wanted.device.as_str()),
             sent_ms: path.sent_ms,

@@ -6,6 +6,8 @@ use std::ffi::OsString;
 use std::io::Write as _;
 
 pub mod control;
+#[cfg(feature = "http-compat")]
+pub mod http;
 pub mod identity;
 pub mod json;
 pub mod link;

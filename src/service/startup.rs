@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use mio::Poll;
 
-use super::control::{Access, Server};
+use super::control::auth::Guard;
+use super::control::{Access, Server, TcpAccess};
 use super::daemon::{Daemon, Parts};
 use super::event_loop::EventLoop;
 use super::ready::Source;
@@ -163,9 +164,7 @@ fn run(options: &Options, mut home: Home, ready: impl FnOnce()) -> Result<i32, F
         pid.remove();
         return Ok(0);
     };
-    if let Err(text) = home.authtoken(&mut rng) {
-        log::error!("{text}: the token cannot be used");
-    }
+    let token = home.authtoken(&mut rng);
     let planet = planet(&mut home);
     let limits = match file::memory_bytes() {
         Some(bytes) if bytes < SMALL_BELOW_BYTES => Limits::small(),
@@ -206,7 +205,10 @@ fn run(options: &Options, mut home: Home, ready: impl FnOnce()) -> Result<i32, F
     daemon
         .home
         .write_cache("zerotier-one.port", port.as_bytes());
-    let server = open_control(&daemon, &poll)?;
+    let mut server = open_control(&daemon, &poll)?;
+    if let Some(server) = &mut server {
+        open_tcp(server, token, daemon.port, &poll);
+    }
     log::info!("{} on port {}", daemon.node.address(), daemon.port);
     daemon.clean_system();
     start_memberships(&mut daemon);
@@ -286,6 +288,29 @@ fn open_control(daemon: &Daemon, poll: &Poll) -> Result<Option<Server>, Fatal> {
             );
             Ok(None)
         }
+    }
+}
+
+/// TCP for the owner, on the primary port. Whoever only uses the Unix socket does not miss it.
+fn open_tcp(server: &mut Server, token: Result<String, String>, port: u16, poll: &Poll) {
+    let token = match token {
+        Ok(token) => token,
+        Err(text) => {
+            log::error!("{text}: the token cannot be used, so there is no control by TCP");
+            return;
+        }
+    };
+    // Built for those who know nothing but HTTP, it is there when it is built.
+    if !cfg!(feature = "http-compat") {
+        return;
+    }
+    let access = TcpAccess {
+        port,
+        management: Vec::new(),
+        guard: Guard::new(token, None),
+    };
+    if let Err(error) = server.set_tcp(Some(access), poll.registry()) {
+        log::warn!("no control by TCP on port {port}: {error}");
     }
 }
 

@@ -67,7 +67,38 @@ pub struct Conn<S> {
 impl<S: Read + Write> Conn<S> {
     /// Greets. Taken as readable and writable until the stream says otherwise.
     pub fn new(stream: S, caller: Caller, now: Mono, host: &dyn Host) -> Self {
-        let mut conn = Self {
+        let mut conn = Self::silent(stream, caller, now);
+        conn.output.row(format_args!(
+            "{} zt-ctl/{} {} {} {}",
+            Code::Banner,
+            line::MAJOR,
+            crate::service::VERSION,
+            host.info().identity.address,
+            if caller.read_only { "ro" } else { "rw" },
+        ));
+        conn.end_reply();
+        conn
+    }
+
+    /// Goes on where a challenge ended: greeted already, with `input` and perhaps its end read.
+    pub(super) fn admitted(
+        stream: S,
+        caller: Caller,
+        now: Mono,
+        input: &[u8],
+        input_ended: bool,
+    ) -> Self {
+        let mut conn = Self::silent(stream, caller, now);
+        if let Some(front) = conn.input.get_mut(..input.len()) {
+            front.copy_from_slice(input);
+            conn.input_len = input.len();
+        }
+        conn.input_ended = input_ended;
+        conn
+    }
+
+    fn silent(stream: S, caller: Caller, now: Mono) -> Self {
+        Self {
             stream,
             caller,
             input: vec![0; INPUT_BYTES].into_boxed_slice(),
@@ -81,17 +112,7 @@ impl<S: Read + Write> Conn<S> {
             monitor: None,
             closing: false,
             last_active: now,
-        };
-        conn.output.row(format_args!(
-            "{} zt-ctl/{} {} {} {}",
-            Code::Banner,
-            line::MAJOR,
-            crate::service::VERSION,
-            host.info().identity.address,
-            if caller.read_only { "ro" } else { "rw" },
-        ));
-        conn.end_reply();
-        conn
+        }
     }
 
     /// The stream may be read or written again.

@@ -52,6 +52,8 @@ pub struct InfoRow<'a> {
 pub struct PathRow<'a> {
     /// Our address, if it is known.
     pub local: Option<SocketAddr>,
+    /// Number of our socket.
+    pub socket: u16,
     /// The peer's.
     pub remote: SocketAddr,
     /// Interface of `local`.

@@ -1,4 +1,4 @@
-//! The same as JSON with the fields of 1.14.1 (service 4.2 to 4.6), keys sorted, in lines.
+//! The same as JSON, for the control protocol and for HTTP, with the fields of 1.14.1 (service 4.2 to 4.6), keys sorted, in lines.
 //!
 //! One object at a time is written down and sent in lines that end at a comma. The longest is a
 //! network with many groups, about 45 bytes each: under 64 KiB.
@@ -10,13 +10,15 @@ use super::buffer::Buffer;
 use super::host::{Host, MoonRow, NetworkRow, PathRow, PeerRow};
 use super::line::ROW_MAX;
 use super::lists_network::{prefixes, word};
+#[cfg(feature = "http-compat")]
+use crate::base::Address;
 use crate::base::{NetworkId, UnixMs};
 use crate::service::json::Quoted;
 use crate::wire::inet::Slash;
 
 /// Where a text is. `sent` ≤ `text.len()`.
 #[derive(Debug)]
-pub(super) struct JsonList {
+pub(in crate::service) struct JsonList {
     what: What,
     next: Next,
     text: String,
@@ -26,10 +28,16 @@ pub(super) struct JsonList {
 #[derive(Clone, Copy, Debug)]
 enum What {
     Status,
+    #[cfg(feature = "http-compat")]
+    Health,
     Peers,
+    #[cfg(feature = "http-compat")]
+    Peer(Address),
     Networks,
-    Network(NetworkId),
+    Network(NetworkId, Depth),
     Moons,
+    #[cfg(feature = "http-compat")]
+    Moon(u64),
 }
 
 /// What is written down next.
@@ -51,33 +59,75 @@ impl JsonList {
         }
     }
 
-    pub(super) const fn status() -> Self {
+    pub(in crate::service) const fn status() -> Self {
         Self::new(What::Status)
     }
 
-    pub(super) const fn peers() -> Self {
+    pub(in crate::service) const fn peers() -> Self {
         Self::new(What::Peers)
     }
 
-    pub(super) const fn networks() -> Self {
+    pub(in crate::service) const fn networks() -> Self {
         Self::new(What::Networks)
     }
 
+    /// A network, with what became of its addresses, routes and names.
     pub(super) const fn network(id: NetworkId) -> Self {
-        Self::new(What::Network(id))
+        Self::new(What::Network(id, Depth::States))
     }
 
-    pub(super) const fn moons() -> Self {
+    pub(in crate::service) const fn moons() -> Self {
         Self::new(What::Moons)
+    }
+
+    /// Parts that HTTP asks for by themselves, with the fields of 1.14.1 only.
+    #[cfg(feature = "http-compat")]
+    pub(in crate::service) const fn health() -> Self {
+        Self::new(What::Health)
+    }
+
+    #[cfg(feature = "http-compat")]
+    pub(in crate::service) const fn peer(address: Address) -> Self {
+        Self::new(What::Peer(address))
+    }
+
+    #[cfg(feature = "http-compat")]
+    pub(in crate::service) const fn bare_network(id: NetworkId) -> Self {
+        Self::new(What::Network(id, Depth::AsReference))
+    }
+
+    #[cfg(feature = "http-compat")]
+    pub(in crate::service) const fn moon(id: u64) -> Self {
+        Self::new(What::Moon(id))
+    }
+
+    /// Appends text until `out` holds `max` bytes. `false`: that was all of it.
+    #[cfg(feature = "http-compat")]
+    pub(in crate::service) fn read(
+        &mut self,
+        host: &dyn Host,
+        out: &mut Vec<u8>,
+        max: usize,
+    ) -> bool {
+        loop {
+            let rest = self.text.as_bytes().get(self.sent..).unwrap_or_default();
+            let part = rest.get(..max.saturating_sub(out.len())).unwrap_or(rest);
+            out.extend_from_slice(part);
+            self.sent += part.len();
+            if self.sent < self.text.len() {
+                return true;
+            }
+            self.write_next(host);
+            if self.text.is_empty() {
+                return false;
+            }
+        }
     }
 
     /// Writes the next line. `false`: there is none.
     pub(super) fn next(&mut self, host: &dyn Host, out: &mut Buffer) -> bool {
         if self.sent == self.text.len() {
-            self.text.clear();
-            self.sent = 0;
-            // Writing to a String cannot fail.
-            let _ = self.write_down(host);
+            self.write_next(host);
         }
         let rest = self.text.get(self.sent..).unwrap_or_default();
         let line = first_line(rest, ROW_MAX - 1);
@@ -89,6 +139,13 @@ impl JsonList {
         true
     }
 
+    fn write_next(&mut self, host: &dyn Host) {
+        self.text.clear();
+        self.sent = 0;
+        // Writing to a String cannot fail.
+        let _ = self.write_down(host);
+    }
+
     fn write_down(&mut self, host: &dyn Host) -> fmt::Result {
         let text = &mut self.text;
         match (self.next, self.what) {
@@ -97,12 +154,28 @@ impl JsonList {
                 self.next = Next::Nothing;
                 write!(text, "{}", Status(host))
             }
-            (_, What::Network(id)) => {
+            #[cfg(feature = "http-compat")]
+            (_, What::Health) => {
                 self.next = Next::Nothing;
-                match host.network(id) {
-                    Some(row) => write!(text, "{}", Network(host, row, Depth::States)),
-                    None => text.write_str("{}"),
-                }
+                write!(text, "{}", Health(host))
+            }
+            #[cfg(feature = "http-compat")]
+            (_, What::Peer(address)) => {
+                self.next = Next::Nothing;
+                let peer = host.peer(address).map(|row| Peer(host, row));
+                write!(text, "{}", OrEmpty(peer))
+            }
+            #[cfg(feature = "http-compat")]
+            (_, What::Moon(id)) => {
+                self.next = Next::Nothing;
+                let mut moons = (0..).map_while(|n| host.moon(n));
+                let moon = moons.find(|moon| moon.id == id).map(Moon);
+                write!(text, "{}", OrEmpty(moon))
+            }
+            (_, What::Network(id, depth)) => {
+                self.next = Next::Nothing;
+                let network = host.network(id).map(|row| Network(host, row, depth));
+                write!(text, "{}", OrEmpty(network))
             }
             (Next::Begin, _) => {
                 self.next = Next::Element(0, true);
@@ -125,7 +198,7 @@ impl JsonList {
                         let written = write!(text, "{}", Moon(row));
                         written.map(|()| cursor + 1)
                     }),
-                    What::Status | What::Network(_) => None,
+                    _ => None,
                 };
                 self.next = match next.transpose()? {
                     Some(next) => Next::Element(next, false),
@@ -190,13 +263,49 @@ fn comma(n: usize) -> &'static str {
     if n > 0 { "," } else { "" }
 }
 
+/// An object, or one without members.
+struct OrEmpty<T>(Option<T>);
+
+impl<T: fmt::Display> fmt::Display for OrEmpty<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(object) => object.fmt(f),
+            None => f.write_str("{}"),
+        }
+    }
+}
+
+struct Version;
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (major, minor, revision) = crate::VERSION;
+        write!(
+            f,
+            "\"version\":\"{major}.{minor}.{revision}\",\"versionBuild\":0,\
+             \"versionMajor\":{major},\"versionMinor\":{minor},\"versionRev\":{revision}"
+        )
+    }
+}
+
+#[cfg(feature = "http-compat")]
+struct Health<'a>(&'a dyn Host);
+
+#[cfg(feature = "http-compat")]
+impl fmt::Display for Health<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let info = self.0.info();
+        let (clock, online) = (info.clock.as_ms(), info.online);
+        write!(f, "{{\"clock\":{clock},\"online\":{online},{Version}}}")
+    }
+}
+
 struct Status<'a>(&'a dyn Host);
 
 impl fmt::Display for Status<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = self.0;
         let info = host.info();
-        let (major, minor, revision) = crate::VERSION;
         write!(
             f,
             "{{\"address\":\"{}\",\"clock\":{},\"config\":{{\"settings\":{{\
@@ -209,17 +318,16 @@ impl fmt::Display for Status<'_> {
         write_addresses(f, |n| host.bound(n))?;
         write!(
             f,
-            ",\"portMappingEnabled\":false,\"primaryPort\":{},\"softwareUpdate\":\"disable\",\
-             \"softwareUpdateChannel\":\"release\",\"surfaceAddresses\":",
+            ",\"portMappingEnabled\":false,\"primaryPort\":{},\"secondaryPort\":0,\
+             \"softwareUpdate\":\"disable\",\"softwareUpdateChannel\":\"release\",\
+             \"surfaceAddresses\":",
             info.port
         )?;
         write_addresses(f, |n| host.surface(n))?;
         write!(
             f,
-            "}}}},\"online\":{},\"planetWorldId\":{},\"planetWorldTimestamp\":{},\
-             \"publicIdentity\":\"{}\",\"tcpFallbackActive\":false,\
-             \"version\":\"{major}.{minor}.{revision}\",\"versionBuild\":0,\
-             \"versionMajor\":{major},\"versionMinor\":{minor},\"versionRev\":{revision}}}",
+            ",\"tertiaryPort\":0}}}},\"online\":{},\"planetWorldId\":{},\"planetWorldTimestamp\":{},\
+             \"publicIdentity\":\"{}\",\"tcpFallbackActive\":false,{Version}}}",
             info.online, info.planet_id, info.planet_timestamp, info.identity,
         )
     }
@@ -263,13 +371,14 @@ impl fmt::Display for Path<'_> {
         write!(
             f,
             "{{\"active\":{},\"address\":\"{}\",\"expired\":{},\"lastReceive\":{},\
-             \"lastSend\":{},\"localPort\":{},\"preferred\":{},\"trustedPathId\":0}}",
+             \"lastSend\":{},\"localPort\":{},\"localSocket\":{},\"preferred\":{},\"trustedPathId\":0}}",
             path.active,
             Slash(path.remote),
             path.expired,
             time(path.received_ms),
             time(path.sent_ms),
             path.local.map_or(0, |at| at.port()),
+            path.socket,
             path.preferred,
         )
     }
@@ -278,7 +387,7 @@ impl fmt::Display for Path<'_> {
 struct Network<'a>(&'a dyn Host, NetworkRow<'a>, Depth);
 
 /// What of a network is shown.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Depth {
     /// The fields of 1.14.1.
     AsReference,

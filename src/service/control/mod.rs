@@ -1,10 +1,11 @@
 //! The control socket: `zt-ctl/1` (service 6).
 //!
 //! A line protocol on a Unix socket in the home directory; being able to connect is the right to
-//! command. Nothing here waits: reads and writes are non-blocking, buffers are bounded, and a
+//! command. The same by TCP, behind a challenge and beside HTTP. Nothing here waits: reads and writes are non-blocking, buffers are bounded, and a
 //! list is generated as its reader drains it. The daemon is behind [`Host`].
 #![forbid(unsafe_code)]
 
+pub mod auth;
 mod buffer;
 mod commands;
 pub mod conn;
@@ -12,9 +13,10 @@ mod events;
 mod host;
 pub mod line;
 mod lists;
-mod lists_json;
+pub(super) mod lists_json;
 mod lists_network;
 mod server;
+mod tcp;
 
 pub use self::commands::Caller;
 pub use self::events::{Class, EVENTS_BYTES};
@@ -23,3 +25,4 @@ pub use self::host::{
 };
 pub use self::line::{Code, Field};
 pub use self::server::{Access, CONNS_MAX, Server};
+pub use self::tcp::{CONNS_MAX as TCP_CONNS_MAX, CONTROL_MAX as TCP_CONTROL_MAX, TcpAccess};

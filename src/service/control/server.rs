@@ -20,7 +20,9 @@ use super::conn::{Conn, Turn};
 use super::events::Class;
 use super::host::Host;
 use super::line::{Code, END, read_only_socket_path, socket_path};
+use super::tcp::{Tcp, TcpAccess};
 use crate::base::{Mono, UnixMs};
+use crate::os;
 
 /// Connections at once, about 20 KiB each, taken when they come. The next is told `503`.
 pub const CONNS_MAX: usize = 8;
@@ -47,19 +49,22 @@ struct Listener {
     pending: bool,
 }
 
-/// The control server. Token `first + n` belongs to listener `n`, those behind to connections.
+/// The control server. Token `first + n` belongs to listener `n`, those behind to connections, the
+/// last to what comes by TCP.
 #[derive(Debug)]
 pub struct Server {
     first: usize,
     listeners: Vec<Listener>,
     conns: [Option<Box<Conn<UnixStream>>>; CONNS_MAX],
+    tcp: Option<Tcp>,
 }
 
 const LISTENERS_MAX: usize = 2;
+const OWN_TOKENS: usize = LISTENERS_MAX + CONNS_MAX;
 
 impl Server {
     /// Tokens in use, from the first on.
-    pub const TOKENS: usize = LISTENERS_MAX + CONNS_MAX;
+    pub const TOKENS: usize = OWN_TOKENS + Tcp::TOKENS;
 
     /// Opens the sockets of a home. [`io::ErrorKind::AddrInUse`]: somebody answers there.
     pub fn open(
@@ -72,6 +77,7 @@ impl Server {
             first: first.0,
             listeners: Vec::with_capacity(LISTENERS_MAX),
             conns: Default::default(),
+            tcp: None,
         };
         let mode = match access.group {
             Some(_) => MODE_GROUP,
@@ -82,6 +88,24 @@ impl Server {
             server.listen(read_only_socket_path(home), MODE_ALL, None, registry)?;
         }
         Ok(server)
+    }
+
+    /// Listens by TCP too, or no more. Connections of before end.
+    pub fn set_tcp(
+        &mut self,
+        access: Option<TcpAccess>,
+        registry: &Registry,
+    ) -> Result<(), os::Error> {
+        self.tcp = None;
+        if let Some(access) = access {
+            self.tcp = Some(Tcp::open(access, registry, self.first + OWN_TOKENS)?);
+        }
+        Ok(())
+    }
+
+    /// The TCP port, if there is one.
+    pub fn tcp_port(&self) -> Option<u16> {
+        self.tcp.as_ref().map(Tcp::port)
     }
 
     fn listen(
@@ -128,6 +152,10 @@ impl Server {
             if let Some(listener) = self.listeners.get_mut(n) {
                 listener.pending = true;
             }
+        } else if let Some(n) = n.checked_sub(OWN_TOKENS) {
+            if let Some(tcp) = &mut self.tcp {
+                tcp.ready(n);
+            }
         } else if let Some(Some(conn)) = self.conns.get_mut(n - LISTENERS_MAX) {
             conn.ready();
         }
@@ -151,6 +179,9 @@ impl Server {
                 }
             }
         }
+        if let Some(tcp) = &mut self.tcp {
+            more |= tcp.turn(now, registry, host);
+        }
         more
     }
 
@@ -160,6 +191,7 @@ impl Server {
             .iter()
             .flatten()
             .filter_map(|c| c.deadline())
+            .chain(self.tcp.as_ref().and_then(Tcp::next_deadline))
             .min()
     }
 
@@ -171,6 +203,9 @@ impl Server {
         let mut heard = false;
         for conn in self.conns.iter_mut().flatten() {
             heard |= conn.event(wall, class, keys);
+        }
+        if let Some(tcp) = &mut self.tcp {
+            heard |= tcp.publish(wall, class, keys);
         }
         heard
     }
