@@ -9,6 +9,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use live::stored::{self, Wishes, configuration};
 use live::{Lab, PORT, Service, inside, ip, new_identity, planet, put, text_of, wait_for};
 use serde_json::Value;
 use zt::base::{Address, NetworkId};
@@ -23,94 +24,8 @@ fn network() -> NetworkId {
     NetworkId::parse(NETWORK).expect("an id")
 }
 
-/// What a network asks for.
-#[derive(Clone, Default)]
-struct Wishes<'a> {
-    addresses: &'a [&'a str],
-    /// Target, gateway or `-`, metric.
-    routes: &'a [(&'a str, &'a str, u16)],
-    mtu: u64,
-    dns: Option<(&'a str, &'a str)>,
-}
-
-/// `ip/bits` as the wire has it: the bits stand for the port.
-fn prefix(text: &str) -> SocketAddr {
-    let (ip, bits) = text.split_once('/').expect("a prefix");
-    SocketAddr::new(
-        ip.parse().expect("an address"),
-        bits.parse().expect("a length"),
-    )
-}
-
-fn list(write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
-    let mut room = vec![0; 16 * 1024];
-    let mut writer = Writer::new(&mut room);
-    write(&mut writer);
-    writer.written().to_vec()
-}
-
-/// A stored configuration of a public network where everything is accepted (network 2.2, 2.8).
-fn configuration(id: NetworkId, member: Address, wishes: &Wishes<'_>) -> Vec<u8> {
-    let addresses = list(|writer| {
-        for text in wishes.addresses {
-            inet::write(writer, Some(&prefix(text))).expect("room");
-        }
-    });
-    let routes = list(|writer| {
-        for (target, via, metric) in wishes.routes {
-            let via: Option<IpAddr> = via.parse().ok();
-            let via = via.map(|ip| SocketAddr::new(ip, 0));
-            inet::write(writer, Some(&prefix(target))).expect("room");
-            inet::write(writer, via.as_ref()).expect("room");
-            writer.u16(0).expect("room");
-            writer.u16(*metric).expect("room");
-        }
-    });
-    let dns = wishes.dns.map(|(domain, server)| {
-        list(|writer| {
-            let mut name = [0; 128];
-            name[..domain.len()].copy_from_slice(domain.as_bytes());
-            writer.bytes(&name).expect("room");
-            let server = SocketAddr::new(server.parse().expect("an address"), 0);
-            inet::write(writer, Some(&server)).expect("room");
-            for _ in 1..4 {
-                inet::write(writer, None).expect("room");
-            }
-        })
-    });
-    list(|writer| {
-        let mut dict = DictWriter::new(writer, Dialect::Modern);
-        let mut write = || {
-            dict.number("v", 7)?;
-            dict.number("nwid", id.get())?;
-            dict.number("ts", 1_795_435_032_062)?;
-            dict.number("ctmd", 7_200_000)?;
-            dict.number("r", 1)?;
-            dict.address("id", member.get())?;
-            // Broadcasts pass.
-            dict.number("f", 2)?;
-            dict.number("ml", 32)?;
-            dict.number("t", 1)?;
-            dict.bytes("n", b"lab")?;
-            dict.number("mtu", wishes.mtu)?;
-            dict.bytes("RT", &routes)?;
-            dict.bytes("I", &addresses)?;
-            // ACTION_ACCEPT.
-            dict.bytes("R", &[1, 0])?;
-            dns.iter().try_for_each(|dns| dict.bytes("DNS", dns))
-        };
-        write().expect("room");
-    })
-}
-
-/// A home with an identity of its own and a network that it was on before.
 fn member(lab: &Lab, name: &str, seed: u8, wishes: &Wishes<'_>) -> PathBuf {
-    let home = lab.home(name);
-    let secret = new_identity(seed);
-    put(&home, "identity.secret", text_of(&secret).as_bytes());
-    let conf = configuration(network(), secret.identity.address, wishes);
-    put(&home, &format!("networks.d/{NETWORK}.conf"), &conf);
-    home
+    stored::member(lab, name, seed, network(), wishes)
 }
 
 /// `ip -j …` in the namespace of a service.

@@ -4,6 +4,8 @@
 //! namespaces hold the pid of the test, and are removed at its end.
 #![allow(dead_code, reason = "not every test needs all of it")]
 
+pub(crate) mod stored;
+
 use std::cell::Cell;
 use std::fs;
 use std::io::{Read as _, Write as _};
