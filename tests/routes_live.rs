@@ -6,17 +6,14 @@ mod live;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use live::stored::{self, Wishes, configuration};
 use live::{Lab, PORT, Service, inside, ip, new_identity, planet, put, text_of, wait_for};
 use serde_json::Value;
-use zt::base::{Address, NetworkId};
-use zt::wire::cursor::Writer;
+use zt::base::NetworkId;
 use zt::wire::derive;
-use zt::wire::dict::{Dialect, DictWriter};
-use zt::wire::inet;
 
 const NETWORK: &str = "8056c2e21c000001";
 
@@ -143,6 +140,7 @@ const ASKED: Wishes<'_> = Wishes {
     ],
     mtu: 1400,
     dns: Some(("lab.example", "10.147.17.10")),
+    bridges: &[],
 };
 
 /// What becomes of them with the settings of a new network.
@@ -280,7 +278,7 @@ fn of_two_networks_with_one_subnet_that_has_it_which_was_joined_first() {
             ("192.168.50.0/24", "10.147.17.10", 0),
         ],
         mtu: 2800,
-        dns: None,
+        ..Wishes::default()
     };
     let home = member(&lab, "a", 12, &wishes);
     let second = Wishes {
@@ -556,7 +554,7 @@ impl World {
                     addresses: &["10.147.17.5/24", "fd17::5/64"],
                     routes: &[("0.0.0.0/0", "10.147.17.10", 0), ("::/0", "fd17::10", 0)],
                     mtu: 2800,
-                    dns: None,
+                    ..Wishes::default()
                 },
             ),
             member(
