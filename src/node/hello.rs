@@ -240,10 +240,11 @@ impl Core {
             .map(|peer| peer.identity == identity);
         match (known, same) {
             (Some(slot), Some(true)) => {
-                let opened = match self.peers.at(slot) {
-                    Some(peer) => armor::open(&peer.keys, packet).is_ok(),
-                    None => false,
+                let Some(peer) = self.peers.at_mut(slot) else {
+                    return;
                 };
+                let opened = armor::open(&peer.keys, packet).is_ok();
+                peer.traffic.count(opened);
                 if !opened {
                     self.stats.drop(DropReason::Authentication);
                     return;
@@ -312,6 +313,7 @@ impl Core {
         header: Header,
         packet: &mut [u8],
     ) -> Option<Facts> {
+        self.stats.received(Verb::Hello);
         let hello = Hello::parse(packet.get(HEADER_LEN..)?).ok()?;
         let mut facts = Facts {
             id: header.id,
@@ -425,6 +427,8 @@ impl Core {
         let to = identity.address;
         if crate::wire::packet::write_header(&mut packet, reply, to, self.me, 0).is_ok() {
             armor::seal(&keys, Suite::Salsa, &mut packet);
+            self.stats.sent(Verb::Error);
+            self.stats.error_sent(ErrorCode::IdentityCollision as u8);
             self.put_raw(out, hop.local, hop.remote, &packet, None);
         }
     }

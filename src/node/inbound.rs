@@ -141,14 +141,16 @@ impl Node {
             }
             return;
         };
-        let Some(peer) = core.peers.at(slot) else {
+        let Some(peer) = core.peers.at_mut(slot) else {
             return;
         };
         match header.suite() {
             Some(Suite::Poly1305 | Suite::Salsa | Suite::AesGmacSiv) => {}
             Some(Suite::Trusted) | None => return core.stats.drop(DropReason::Suite),
         }
-        if armor::open(&peer.keys, packet).is_err() {
+        let opened = armor::open(&peer.keys, packet).is_ok();
+        peer.traffic.count(opened);
+        if !opened {
             return core.stats.drop(DropReason::Authentication);
         }
         let origin = Origin {
@@ -196,6 +198,10 @@ impl Node {
             self.core.stats.drop(DropReason::UnknownVerb);
             return self.core.heard(out, origin, Verb::Nop, false);
         };
+        // A HELLO is counted where all of them come together.
+        if verb != Verb::Hello {
+            self.core.stats.received(verb);
+        }
         match verb {
             Verb::Frame
             | Verb::ExtFrame
@@ -310,6 +316,7 @@ impl Node {
         let Ok(error) = ErrorReply::parse(packet.get(HEADER_LEN..).unwrap_or_default()) else {
             return self.core.stats.drop(DropReason::Malformed);
         };
+        self.core.stats.error_received(error.code);
         self.core.heard(out, origin, Verb::Error, false);
         let asked = self
             .core

@@ -4,6 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use crate::base::{Address, Limits, NetworkId};
 use crate::wire::identity::SecretIdentity;
+use crate::wire::verb::{ErrorCode, Verb};
 
 /// A local UDP socket, numbered by the service. Below [`Limits::sockets`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -237,7 +238,14 @@ pub struct Stats {
     /// Identity checks run.
     pub digests: u64,
     drops: [u64; DropReason::ALL.len()],
+    /// Packets by verb, then by error code, authentic ones only; in, out.
+    verbs: [(u64, u64); VERBS],
+    errors: [(u64, u64); ERRORS],
 }
+
+/// One more than the highest of either.
+const VERBS: usize = Verb::PathNegotiationRequest as usize + 1;
+const ERRORS: usize = ErrorCode::NetworkAuthenticationRequired as usize + 1;
 
 impl Default for Stats {
     fn default() -> Self {
@@ -252,6 +260,8 @@ impl Default for Stats {
             frames_out: 0,
             digests: 0,
             drops: [0; DropReason::ALL.len()],
+            verbs: [(0, 0); VERBS],
+            errors: [(0, 0); ERRORS],
         }
     }
 }
@@ -267,6 +277,44 @@ impl Stats {
     /// Drops for a reason so far.
     pub fn drops(&self, reason: DropReason) -> u64 {
         self.drops.get(reason as usize).copied().unwrap_or(0)
+    }
+
+    /// Counts a packet that came and was authentic.
+    pub(crate) fn received(&mut self, verb: Verb) {
+        if let Some((n, _)) = self.verbs.get_mut(verb as usize) {
+            *n = n.wrapping_add(1);
+        }
+    }
+
+    /// Counts a packet that leaves.
+    pub(crate) fn sent(&mut self, verb: Verb) {
+        if let Some((_, n)) = self.verbs.get_mut(verb as usize) {
+            *n = n.wrapping_add(1);
+        }
+    }
+
+    /// Counts the code of an ERROR that came.
+    pub(crate) fn error_received(&mut self, code: u8) {
+        if let Some((n, _)) = self.errors.get_mut(usize::from(code)) {
+            *n = n.wrapping_add(1);
+        }
+    }
+
+    /// Counts the code of an ERROR that leaves.
+    pub(crate) fn error_sent(&mut self, code: u8) {
+        if let Some((_, n)) = self.errors.get_mut(usize::from(code)) {
+            *n = n.wrapping_add(1);
+        }
+    }
+
+    /// Packets of a verb so far, in and out.
+    pub fn packets(&self, verb: Verb) -> (u64, u64) {
+        self.verbs.get(verb as usize).copied().unwrap_or_default()
+    }
+
+    /// ERRORs of a code so far, in and out.
+    pub fn errors(&self, code: ErrorCode) -> (u64, u64) {
+        self.errors.get(code as usize).copied().unwrap_or_default()
     }
 
     /// All drops so far.

@@ -33,7 +33,7 @@ mod waiting;
 mod whois;
 
 pub use self::io::{Config, DropReason, Event, Family, LinkChange, Outbox, SocketId, Stats};
-pub use self::peer::Version;
+pub use self::peer::{Traffic, Version};
 pub use self::topology::{Role, supersedes};
 pub use self::view::{MoonView, PathView, PeerView};
 

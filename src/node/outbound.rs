@@ -11,6 +11,7 @@ use super::whois::Want;
 use crate::base::{Address, PacketId, Slot};
 use crate::crypto::armor;
 use crate::wire::control;
+use crate::wire::control::ERROR_CODE_AT;
 use crate::wire::cursor::Writer;
 use crate::wire::fragment;
 use crate::wire::lz4;
@@ -180,7 +181,7 @@ impl Core {
         packet: &mut [u8],
         seal: Seal,
     ) {
-        let Some(peer) = self.peers.at(slot) else {
+        let Some(peer) = self.peers.at_mut(slot) else {
             return;
         };
         let pieces = fragment::piece_count(packet.len(), hop.datagram_max);
@@ -195,6 +196,15 @@ impl Core {
         if packet::write_header(packet, id, to, self.me, flags).is_err() {
             self.stats.drop(DropReason::Malformed);
             return;
+        }
+        peer.traffic.sent = peer.traffic.sent.wrapping_add(1);
+        if let Some(verb) = verb {
+            self.stats.sent(verb);
+        }
+        if verb == Some(Verb::Error)
+            && let Some(code) = packet.get(HEADER_LEN + ERROR_CODE_AT)
+        {
+            self.stats.error_sent(*code);
         }
         if let Some(at) = seal.tail {
             armor::mask_hello_tail(&peer.keys, packet, at);

@@ -137,6 +137,29 @@ impl Contact {
     }
 }
 
+/// Packets between us and a peer since it is known. They wrap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    /// Authentic ones from it.
+    pub received: u64,
+    /// To it.
+    pub sent: u64,
+    /// In its name, and not authentic.
+    pub refused: u64,
+}
+
+impl Traffic {
+    /// A packet came in its name.
+    pub(crate) fn count(&mut self, authentic: bool) {
+        let n = if authentic {
+            &mut self.received
+        } else {
+            &mut self.refused
+        };
+        *n = n.wrapping_add(1);
+    }
+}
+
 pub(crate) struct Peer {
     pub(crate) identity: Identity,
     pub(crate) keys: SessionKeys,
@@ -167,6 +190,7 @@ pub(crate) struct Peer {
     pub(crate) probe_gate: Once,
     pub(crate) created: Mono,
     pub(crate) announced: bool,
+    pub(crate) traffic: Traffic,
     /// Where it was in an earlier run, until it has a path.
     pub(crate) recalled: Option<Box<Recalled>>,
 }
@@ -196,6 +220,7 @@ impl Peer {
             probe_gate: Once::new(),
             created: now,
             announced: false,
+            traffic: Traffic::default(),
         }
     }
 

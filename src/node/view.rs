@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use super::Node;
 use super::io::SocketId;
 use super::path::Path;
-use super::peer::{Peer, Version};
+use super::peer::{Peer, Traffic, Version};
 use super::topology::Role;
 use crate::base::{Address, Mono};
 use crate::wire::identity::Identity;
@@ -49,6 +49,8 @@ pub struct PeerView<'a> {
     pub path: Option<PathView>,
     /// ms since anything authentic came from it.
     pub received_ms: Option<u64>,
+    /// Packets from and to it.
+    pub traffic: Traffic,
 }
 
 /// A moon held or wanted.
@@ -88,6 +90,7 @@ impl Node {
             latency_ms: peer.latency_ms(now),
             path: peer.best(now).map(|path| self.path_view(peer, path, now)),
             received_ms: peer.heard.map(|at| now.since(at)),
+            traffic: peer.traffic,
         }
     }
 
@@ -117,6 +120,11 @@ impl Node {
     /// Peers known.
     pub fn peer_count(&self) -> usize {
         self.core.peers.len()
+    }
+
+    /// Peers that may be known at once.
+    pub fn peers_max(&self) -> usize {
+        self.core.peers.capacity()
     }
 
     /// Moons held or wanted.

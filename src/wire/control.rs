@@ -62,6 +62,9 @@ pub fn write_ok_head(writer: &mut Writer<'_>, verb: Verb, id: PacketId) -> Resul
     writer.u64(id.get())
 }
 
+/// Where the payload of an ERROR has its code.
+pub const ERROR_CODE_AT: usize = 9;
+
 /// Writes the common part of an ERROR.
 pub fn write_error_head(
     writer: &mut Writer<'_>,
