@@ -341,7 +341,6 @@ fn bad_arguments_change_nothing() {
         ("join a%zz", "400 - bad argument"),
         ("conf", "501 conf not built"),
         ("bond", "501 bond not built"),
-        ("metrics", "501 metrics not built"),
         ("-j help", "501 help json not built"),
     ] {
         assert_eq!(all(host, request), [reply], "{request}");

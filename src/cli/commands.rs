@@ -85,9 +85,8 @@ impl Run<'_, '_> {
                 help(self.program, self.screen.out)?;
                 Ok(DONE)
             }
-            "paths" | "network" | "conf" | "metrics" | "log" | "reload" | "stop" => {
-                self.pass_through(command)
-            }
+            "metrics" => self.metrics(),
+            "paths" | "network" | "conf" | "log" | "reload" | "stop" => self.pass_through(command),
             path if path.starts_with('/') => self.path(path),
             _ => {
                 help(self.program, self.screen.err)?;
@@ -474,6 +473,19 @@ impl Run<'_, '_> {
             writeln!(self.screen.out, "{line}")?;
             self.screen.out.flush()?;
         }
+    }
+
+    /// Prometheus text as it is over HTTP.
+    fn metrics(&mut self) -> Outcome {
+        let reply = self.connect()?.ask(&["metrics"])?;
+        if !reply.is_ok() {
+            return self.refused(&reply);
+        }
+        for row in reply.rows.iter().skip(1) {
+            let line = row.split_once(' ').map_or("", |(_, line)| line);
+            writeln!(self.screen.out, "{line}")?;
+        }
+        Ok(DONE)
     }
 
     /// Commands that 1.14.1 does not have: their rows, or their JSON.

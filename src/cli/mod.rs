@@ -154,6 +154,7 @@ Available commands:
                           - Join a moon via any member root
   deorbit <world ID>      - Leave a moon
   monitor [<class>...]    - Display events as they come
+  metrics                 - Display figures as Prometheus text
   log <level>             - Set the level of the log
   reload                  - Read the settings again
   dump                    - Debug settings dump for support

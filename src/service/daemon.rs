@@ -9,6 +9,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 
 use super::Fatal;
+use super::control::Lag;
 use super::dns::{Places, Resolver};
 use super::keep::Kept;
 use super::link::{Candidate, Failed, Wanted, wanted};
@@ -46,6 +47,7 @@ pub(super) struct Daemon {
     pub(super) online: bool,
     pub(super) collision: bool,
     pub(super) stopping: bool,
+    pub(super) lag: Lag,
     /// What the files of the networks hold.
     pub(super) kept: Vec<Kept>,
     pub(super) ready: Ready,
@@ -103,6 +105,7 @@ impl Daemon {
             online: false,
             collision: false,
             stopping: false,
+            lag: Lag::default(),
             kept: Vec::new(),
             ready: Ready::with_capacity(limits.sockets.saturating_add(limits.networks)),
             registry,

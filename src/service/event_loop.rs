@@ -19,7 +19,7 @@ use super::overlay::News;
 use super::ready::Source;
 use super::route_set;
 use super::routes::State;
-use crate::base::NetworkId;
+use crate::base::{Mono, NetworkId};
 use crate::node::Event;
 use crate::os::clock;
 use crate::os::netlink::Monitor;
@@ -54,16 +54,22 @@ impl EventLoop {
     /// Turns until somebody asks for a stop.
     pub(super) fn run(&mut self) -> Result<(), Fatal> {
         let mut events = Events::with_capacity(EVENTS_MAX);
+        self.daemon.now = clock::now();
         // Before the first wait there may be events of the start to be told.
         let mut more = true;
         while !self.daemon.stopping {
-            match self.poll.poll(&mut events, self.pause(more)) {
+            let due = self.due(more);
+            let pause = due.map(|at| Duration::from_millis(at.since(clock::mono())));
+            match self.poll.poll(&mut events, pause) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => {
                     return Err(Fatal::new(format!("waiting for events failed: {error}")));
                 }
                 _ => {}
             }
             self.daemon.now = clock::now();
+            if let Some(due) = due {
+                self.daemon.lag.add(self.daemon.now.mono.since(due));
+            }
             for event in &events {
                 match Source::from_token(event.token()) {
                     Source::Control(_) => {
@@ -162,17 +168,15 @@ impl EventLoop {
         }
     }
 
-    /// How long to sleep; `None`: until something happens.
-    fn pause(&self, more: bool) -> Option<Duration> {
+    /// When the next turn is due; `None`: when something happens. With something to do at once
+    /// that is when this turn began, so that a long turn shows.
+    fn due(&self, more: bool) -> Option<Mono> {
         if more || !self.daemon.ready.is_empty() {
-            return Some(Duration::ZERO);
+            return Some(self.daemon.now.mono);
         }
         let server = self.server.as_ref().and_then(Server::next_deadline);
-        let next = [self.daemon.next_deadline(), server]
-            .into_iter()
-            .flatten()
-            .min()?;
-        Some(Duration::from_millis(next.since(clock::mono())))
+        let next = [self.daemon.next_deadline(), server];
+        next.into_iter().flatten().min()
     }
 }
 

@@ -4,7 +4,8 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use super::control::{
-    Code, Host, InfoRow, Installed, MoonRow, Net, NetworkRow, PathRow, PeerRow, Refusal, RouteRow,
+    Code, Frames, Host, InfoRow, Installed, Lag, MoonRow, Net, NetworkRow, PathRow, PeerRow,
+    Refusal, RouteRow,
 };
 use super::daemon::{Daemon, Refused};
 use super::log;
@@ -13,6 +14,7 @@ use super::settings::{self, NetworkSettings, Prefix};
 use crate::base::{Address, Mac, NetworkId};
 use crate::node::network::{IpNet, NetworkView};
 use crate::node::{DropReason, PathView, PeerView, Role};
+use crate::wire::verb::{ErrorCode, Verb};
 
 /// What 1.14.1 says when the tap could not be made.
 const PORT_ERROR: i32 = -999;
@@ -62,6 +64,7 @@ impl Daemon {
             },
             latency_ms: peer.latency_ms,
             path: peer.path.as_ref().map(|path| self.path_row(path)),
+            packets: peer.traffic,
         }
     }
 
@@ -89,6 +92,12 @@ impl Daemon {
             allow_dns: settings.is_some_and(|s| s.allow_dns),
             dns_domain: view.dns.map_or("", |dns| &dns.domain),
             dns_state: self.resolver.state(view.id).name(),
+            frames: Frames {
+                received: view.counters.frames_out,
+                refused_in: view.counters.dropped_out,
+                sent: (view.counters.frames_in).saturating_sub(view.counters.dropped_in),
+                refused_out: view.counters.dropped_in,
+            },
         }
     }
 
@@ -186,6 +195,30 @@ impl Host for Daemon {
             ("tap-failed", losses.tap_failed),
         ];
         figures.get(n).copied()
+    }
+
+    fn packets(&self, verb: Verb) -> (u64, u64) {
+        self.node.stats().packets(verb)
+    }
+
+    fn errors(&self, code: ErrorCode) -> (u64, u64) {
+        self.node.stats().errors(code)
+    }
+
+    fn table(&self, n: usize) -> Option<(&'static str, u64, u64)> {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let (links, ports) = (&self.wires.links, &self.wires.ports);
+        let tables = [
+            ("peers", self.node.peer_count(), self.node.peers_max()),
+            ("sockets", links.iter().count(), links.capacity()),
+            ("networks", self.wires.ports().count(), ports.len()),
+        ];
+        let (name, used, capacity) = *tables.get(n)?;
+        Some((name, count(used), count(capacity)))
+    }
+
+    fn lag(&self) -> Lag {
+        self.lag
     }
 
     fn next_peer(&self, cursor: usize) -> Option<(usize, PeerRow<'_>)> {

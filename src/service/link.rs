@@ -114,6 +114,11 @@ impl<S> Links<S> {
         }
     }
 
+    /// Sockets that may be open at once.
+    pub fn capacity(&self) -> usize {
+        self.links.len()
+    }
+
     /// The socket with this id.
     pub fn get(&self, id: SocketId) -> Option<&Link<S>> {
         self.links.get(usize::from(id.0))?.as_ref()

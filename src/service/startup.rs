@@ -207,7 +207,7 @@ fn run(options: &Options, mut home: Home, ready: impl FnOnce()) -> Result<i32, F
         .write_cache("zerotier-one.port", port.as_bytes());
     let mut server = open_control(&daemon, &poll)?;
     if let Some(server) = &mut server {
-        open_tcp(server, token, daemon.port, &poll);
+        open_tcp(server, token, &mut daemon, &mut rng, &poll);
     }
     log::info!("{} on port {}", daemon.node.address(), daemon.port);
     daemon.clean_system();
@@ -292,7 +292,13 @@ fn open_control(daemon: &Daemon, poll: &Poll) -> Result<Option<Server>, Fatal> {
 }
 
 /// TCP for the owner, on the primary port. Whoever only uses the Unix socket does not miss it.
-fn open_tcp(server: &mut Server, token: Result<String, String>, port: u16, poll: &Poll) {
+fn open_tcp(
+    server: &mut Server,
+    token: Result<String, String>,
+    daemon: &mut Daemon,
+    rng: &mut Rng,
+    poll: &Poll,
+) {
     let token = match token {
         Ok(token) => token,
         Err(text) => {
@@ -300,14 +306,20 @@ fn open_tcp(server: &mut Server, token: Result<String, String>, port: u16, poll:
             return;
         }
     };
-    // Built for those who know nothing but HTTP, it is there when it is built.
+    // For those who know nothing but HTTP: it is there when that is built.
     if !cfg!(feature = "http-compat") {
         return;
     }
+    let metrics = cfg!(feature = "metrics").then(|| daemon.home.metrics_token(rng));
+    let metrics = metrics.and_then(|token| {
+        let told = token.inspect_err(|text| log::error!("{text}: no figures over HTTP"));
+        told.ok()
+    });
+    let port = daemon.port;
     let access = TcpAccess {
         port,
         management: Vec::new(),
-        guard: Guard::new(token, None),
+        guard: Guard::new(token, metrics),
     };
     if let Err(error) = server.set_tcp(Some(access), poll.registry()) {
         log::warn!("no control by TCP on port {port}: {error}");

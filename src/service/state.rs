@@ -79,7 +79,7 @@ impl Home {
             told: false,
             planet_is_foreign: false,
         };
-        for secret in ["identity.secret", "authtoken.secret"] {
+        for secret in ["identity.secret", "authtoken.secret", "metricstoken.secret"] {
             home.close_to_others(secret);
         }
         Ok(home)
@@ -183,10 +183,18 @@ impl Home {
         }
     }
 
-    /// The token of the control socket, made if there is none. An existing file is never
-    /// replaced; if it holds nothing usable, nobody can use the token until its owner acts.
+    /// The token of the owner, made if there is none. An existing file is never replaced; if it
+    /// holds nothing usable, nobody can use the token until its owner acts.
     pub fn authtoken(&mut self, rng: &mut Rng) -> Result<String, String> {
-        let name = "authtoken.secret";
+        self.token("authtoken.secret", rng)
+    }
+
+    /// The token for figures alone, by the same rules.
+    pub fn metrics_token(&mut self, rng: &mut Rng) -> Result<String, String> {
+        self.token("metricstoken.secret", rng)
+    }
+
+    fn token(&mut self, name: &str, rng: &mut Rng) -> Result<String, String> {
         match self.read_text(name) {
             Ok(Some(text)) if text.trim().is_empty() => {
                 return Err(format!("{}: the file is empty", self.path(name).display()));

@@ -8,10 +8,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use zt::base::{Address, Mac, Mono, NetworkId, UnixMs};
+use zt::node::Traffic;
 use zt::service::control::{
-    Host, InfoRow, Installed, MoonRow, Net, NetworkRow, PathRow, PeerRow, Refusal, RouteRow,
+    Frames, Host, InfoRow, Installed, MoonRow, Net, NetworkRow, PathRow, PeerRow, Refusal, RouteRow,
 };
 use zt::wire::identity::Identity;
+use zt::wire::verb::{ErrorCode, Verb};
 use zt::wire::world::{DEFAULT_PLANET, World};
 
 pub(crate) const IDENTITY: &str = "3c9439e96a:0:0c8b1be28f899b1518835afb8e984e764035a2a1b77c5bf111512fef773e906bb22c4666586b165c118ac35c182c3eaa9b47815b4f1a1773163d318993a957b0";
@@ -64,6 +66,11 @@ impl Fake {
             role: if n == 0 { "PLANET" } else { "LEAF" },
             latency_ms: path.map(|_| 28),
             path,
+            packets: Traffic {
+                received: 30,
+                sent: 40,
+                refused: n as u64,
+            },
         })
     }
 }
@@ -122,6 +129,24 @@ impl Host for Fake {
         (n == 0).then_some(("tables", 512))
     }
 
+    fn packets(&self, verb: Verb) -> (u64, u64) {
+        match verb {
+            Verb::Hello => (5, 6),
+            _ => (0, 0),
+        }
+    }
+
+    fn errors(&self, code: ErrorCode) -> (u64, u64) {
+        match code {
+            ErrorCode::UnwantedMulticast => (7, 8),
+            _ => (0, 0),
+        }
+    }
+
+    fn table(&self, n: usize) -> Option<(&'static str, u64, u64)> {
+        (n == 0).then_some(("peers", 3, 64))
+    }
+
     fn next_peer(&self, cursor: usize) -> Option<(usize, PeerRow<'_>)> {
         self.peer_row(cursor).map(|row| (cursor + 1, row))
     }
@@ -174,6 +199,12 @@ impl Host for Fake {
             allow_dns: false,
             dns_domain: "lab.example",
             dns_state: "not-allowed",
+            frames: Frames {
+                received: 1,
+                refused_in: 2,
+                sent: 3,
+                refused_out: 4,
+            },
         })
     }
 

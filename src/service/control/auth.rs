@@ -80,7 +80,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// `token` opens everything, `metrics_token` only the figures.
+    /// `token` opens everything, `metrics_token` only the figures; without one HTTP has none.
     pub fn new(token: String, metrics_token: Option<String>) -> Self {
         Self {
             token: Zeroizing::new(token),
@@ -89,6 +89,11 @@ impl Guard {
             failed: 0,
             log: Once::new(),
         }
+    }
+
+    /// HTTP shows figures.
+    pub fn has_metrics(&self) -> bool {
+        self.metrics_token.is_some()
     }
 
     /// One more attempt is allowed at present.

@@ -9,6 +9,8 @@ use super::line::{self, Code, Field, Request};
 use super::lists::List;
 use super::lists_json::JsonList;
 use super::lists_network::{Family, property};
+#[cfg(feature = "metrics")]
+use super::metrics::Metrics;
 use crate::base::{Address, NetworkId};
 
 /// Who is at the other end.
@@ -86,7 +88,7 @@ commands! {
     "deorbit" "<id>" CHANGE deorbit,
     "conf" "[<key>[=<json>]]" READ not_built,
     "bond" "[<peer>]" READ not_built,
-    "metrics" "" READ not_built,
+    "metrics" "" READ metrics,
     "monitor" "[<class>...|off]" READ monitor,
     "log" "<level>" CHANGE log_level,
     "reload" "" CHANGE reload,
@@ -450,6 +452,16 @@ fn stop(call: &mut Call<'_>) -> Result<Next, Refusal> {
     }
     call.host.stop();
     call.ok_done()
+}
+
+#[cfg(feature = "metrics")]
+fn metrics(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    call.list("<sample>", List::Metrics(Metrics::default()))
+}
+
+#[cfg(not(feature = "metrics"))]
+fn metrics(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    not_built(call)
 }
 
 fn not_built(_: &mut Call<'_>) -> Result<Next, Refusal> {

@@ -11,7 +11,9 @@ use std::borrow::Cow;
 
 use super::line::Code;
 use crate::base::{Address, Mac, NetworkId, UnixMs};
+use crate::node::Traffic;
 use crate::wire::identity::Identity;
+use crate::wire::verb::{ErrorCode, Verb};
 use crate::wire::world::World;
 
 /// The daemon itself.
@@ -87,6 +89,32 @@ pub struct PeerRow<'a> {
     pub latency_ms: Option<u32>,
     /// The path that packets take; none: they are relayed.
     pub path: Option<PathRow<'a>>,
+    /// Packets from and to it.
+    pub packets: Traffic,
+}
+
+/// Frames of a network since it was joined.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Frames {
+    /// From members, given to the device.
+    pub received: u64,
+    /// From members, not given to the device.
+    pub refused_in: u64,
+    /// From the device, on their way to members.
+    pub sent: u64,
+    /// From the device, and not sent.
+    pub refused_out: u64,
+}
+
+/// How late the loop is with what is due.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Lag {
+    /// Turns so far.
+    pub turns: u64,
+    /// The sum over all turns.
+    pub total_ms: u64,
+    /// The longest of all turns.
+    pub max_ms: u64,
 }
 
 /// A network.
@@ -126,6 +154,17 @@ pub struct NetworkRow<'a> {
     pub dns_domain: &'a str,
     /// Who was told of the pushed servers, or why nobody was, in one word.
     pub dns_state: &'a str,
+    /// Frames from and to its members.
+    pub frames: Frames,
+}
+
+impl Lag {
+    /// A turn was so late.
+    pub fn add(&mut self, late_ms: u64) {
+        self.turns = self.turns.wrapping_add(1);
+        self.total_ms = self.total_ms.wrapping_add(late_ms);
+        self.max_ms = self.max_ms.max(late_ms);
+    }
 }
 
 /// An address with its prefix length.
@@ -229,6 +268,26 @@ pub trait Host {
     /// Further figures of `status`, number `n`: names of one word, lower case.
     fn figure(&self, _n: usize) -> Option<(&'static str, u64)> {
         None
+    }
+
+    /// Packets of a verb, authentic ones that came and those that left.
+    fn packets(&self, _verb: Verb) -> (u64, u64) {
+        (0, 0)
+    }
+
+    /// ERRORs with a code that came and that left.
+    fn errors(&self, _code: ErrorCode) -> (u64, u64) {
+        (0, 0)
+    }
+
+    /// Table number `n`: name, entries in use, entries that it can hold.
+    fn table(&self, _n: usize) -> Option<(&'static str, u64, u64)> {
+        None
+    }
+
+    /// How late the loop is.
+    fn lag(&self) -> Lag {
+        Lag::default()
     }
 
     /// First peer at or after `cursor`, and the cursor behind it. Starts at 0.

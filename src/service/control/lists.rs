@@ -8,6 +8,8 @@ use super::commands::COMMANDS;
 use super::host::{Host, InfoRow, MoonRow, PathRow, PeerRow};
 use super::line::Field;
 use super::lists_network::{Family, ips, list_networks_row, network};
+#[cfg(feature = "metrics")]
+use super::metrics::Metrics;
 use crate::base::{Address, NetworkId};
 use crate::wire::inet::Slash;
 
@@ -50,6 +52,8 @@ pub(super) enum List {
         n: usize,
     },
     Dump(Dump),
+    #[cfg(feature = "metrics")]
+    Metrics(Metrics),
 }
 
 /// Everything: sections one after the other.
@@ -137,6 +141,15 @@ impl List {
                 true
             }
             Self::Dump(dump) => dump.next(host, out),
+            #[cfg(feature = "metrics")]
+            Self::Metrics(metrics) => {
+                let mut line = String::new();
+                let more = metrics.next(host, &mut line);
+                if more {
+                    out.row(format_args!("200 {line}"));
+                }
+                more
+            }
         }
     }
 }

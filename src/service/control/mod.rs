@@ -15,13 +15,16 @@ pub mod line;
 mod lists;
 pub(super) mod lists_json;
 mod lists_network;
+#[cfg(feature = "metrics")]
+pub(super) mod metrics;
 mod server;
 mod tcp;
 
 pub use self::commands::Caller;
 pub use self::events::{Class, EVENTS_BYTES};
 pub use self::host::{
-    Host, InfoRow, Installed, MoonRow, Net, NetworkRow, PathRow, PeerRow, Refusal, RouteRow,
+    Frames, Host, InfoRow, Installed, Lag, MoonRow, Net, NetworkRow, PathRow, PeerRow, Refusal,
+    RouteRow,
 };
 pub use self::line::{Code, Field};
 pub use self::server::{Access, CONNS_MAX, Server};

@@ -13,6 +13,8 @@ use crate::service::control::Host;
 use crate::service::control::auth::Guard;
 use crate::service::control::conn::Turn;
 use crate::service::control::lists_json::JsonList;
+#[cfg(feature = "metrics")]
+use crate::service::control::metrics::Metrics;
 
 /// From the connection to the end of its request.
 pub const REQUEST_MS: u64 = 5_000;
@@ -27,6 +29,11 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Of a chunk: its length in front and the ends of both.
 const CHUNK_ROOM: usize = 16;
 const HEAD_ROOM: usize = 256;
+
+const JSON: &str = "application/json";
+const SCRIPT: &str = "application/javascript";
+#[cfg(feature = "metrics")]
+const TEXT: &str = "text/plain";
 
 /// A connection. `len` ≤ [`INPUT_BYTES`], `sent` ≤ `output.len()`.
 #[derive(Debug)]
@@ -53,21 +60,29 @@ enum Stage {
     Last,
 }
 
-/// JSON, and what stands behind it.
+/// What is written as it is taken.
 #[derive(Debug)]
-struct Rest {
-    json: JsonList,
-    tail: &'static str,
+enum Rest {
+    /// JSON, and what stands behind it.
+    Json(JsonList, &'static str),
+    #[cfg(feature = "metrics")]
+    Metrics(Metrics),
 }
 
 impl Rest {
-    /// As [`JsonList::read`].
+    /// Appends about as much as makes `max` bytes. `false`: that was all of it.
     fn read(&mut self, host: &dyn Host, out: &mut Vec<u8>, max: usize) -> bool {
-        if self.json.read(host, out, max) {
-            return true;
+        match self {
+            Self::Json(json, tail) => {
+                let more = json.read(host, out, max);
+                if !more {
+                    out.extend_from_slice(tail.as_bytes());
+                }
+                more
+            }
+            #[cfg(feature = "metrics")]
+            Self::Metrics(metrics) => metrics.read(host, out, max),
         }
-        out.extend_from_slice(self.tail.as_bytes());
-        false
     }
 }
 
@@ -198,28 +213,33 @@ impl<S: Read + Write> Conn<S> {
         self.stage = Stage::Last;
         let mut body = Vec::new();
         let mut rest = None;
-        let tail = if reply.callback.is_some() { ");" } else { "" };
-        let kind = match (&answer.body, &reply.callback) {
-            (Body::Nothing, _) => None,
-            (_, Some(name)) => {
-                body.extend_from_slice(name.as_bytes());
-                body.push(b'(');
-                Some("application/javascript")
-            }
-            (_, None) => Some("application/json"),
-        };
-        match answer.body {
-            Body::Nothing => {}
+        let callback = reply.callback.as_deref();
+        let tail = if callback.is_some() { ");" } else { "" };
+        if let (Some(name), Body::Short(_) | Body::Json(_)) = (callback, &answer.body) {
+            body.extend_from_slice(name.as_bytes());
+            body.push(b'(');
+        }
+        let json = if callback.is_some() { SCRIPT } else { JSON };
+        let kind = match answer.body {
+            Body::Nothing => None,
             Body::Short(text) => {
                 body.extend_from_slice(text.as_bytes());
                 body.extend_from_slice(tail.as_bytes());
+                Some(json)
             }
-            Body::Json(json) => {
-                let mut json = Rest { json, tail };
-                let max = OUTPUT_BYTES - HEAD_ROOM;
-                rest = json.read(host, &mut body, max).then_some(json);
+            Body::Json(list) => {
+                rest = Some(Rest::Json(list, tail));
+                Some(json)
             }
-        }
+            #[cfg(feature = "metrics")]
+            Body::Metrics(metrics) => {
+                rest = Some(Rest::Metrics(metrics));
+                Some(TEXT)
+            }
+        };
+        // What fits is not kept for later.
+        let max = OUTPUT_BYTES - HEAD_ROOM;
+        rest = rest.and_then(|mut rest| rest.read(host, &mut body, max).then_some(rest));
         let chunks = rest.is_some() && reply.has_chunks;
         let length = rest.is_none().then_some(body.len());
         write_head(&mut self.output, answer.status, length, chunks, kind);

@@ -6,6 +6,8 @@ use super::request::{Bad, Method, Request};
 use crate::base::{Address, Mono, NetworkId};
 use crate::service::control::auth::Guard;
 use crate::service::control::lists_json::JsonList;
+#[cfg(feature = "metrics")]
+use crate::service::control::metrics::Metrics;
 use crate::service::control::{Code, Host, Refusal};
 use crate::service::json::{Quoted, Value};
 
@@ -24,6 +26,9 @@ pub(super) enum Body {
     Short(Cow<'static, str>),
     /// JSON that is written as it is taken.
     Json(JsonList),
+    /// Figures, as they are taken.
+    #[cfg(feature = "metrics")]
+    Metrics(Metrics),
 }
 
 const EMPTY: &str = "{}";
@@ -77,6 +82,8 @@ enum Target<'a> {
     Moons,
     Moon(u64),
     Bond(&'a str),
+    #[cfg(feature = "metrics")]
+    Metrics,
     Nothing,
 }
 
@@ -97,6 +104,8 @@ fn target(path: &str) -> Target<'_> {
         [Some("moon"), Some(id), None] if is_hex(id, 10) || is_hex(id, 16) => {
             u64::from_str_radix(id, 16).map_or(Target::Nothing, Target::Moon)
         }
+        #[cfg(feature = "metrics")]
+        [Some("metrics"), None, _] => Target::Metrics,
         [
             Some("bond"),
             Some(what @ ("show" | "rotate" | "setmtu")),
@@ -116,11 +125,16 @@ pub(super) fn answer(
 ) -> Answer {
     let target = target(&request.path);
     if target != Target::Health
-        && let Err(answer) = admit(request, now, guard)
+        && let Err(answer) = admit(request, &target, now, guard)
     {
         return answer;
     }
     match (request.method, target) {
+        #[cfg(feature = "metrics")]
+        (Method::Get | Method::Head, Target::Metrics) if guard.has_metrics() => Answer {
+            status: 200,
+            body: Body::Metrics(Metrics::default()),
+        },
         (Method::Get | Method::Head, target) => get(target, host),
         (Method::Post, Target::Network(id)) => join(id, body, host),
         (Method::Delete, Target::Network(id)) => leave(id, host),
@@ -131,12 +145,23 @@ pub(super) fn answer(
     }
 }
 
-/// The token opens everything. Guesses are slowed down, whoever knows it is not.
-fn admit(request: &Request<'_>, now: Mono, guard: &mut Guard) -> Result<(), Answer> {
+/// The token opens everything, that of the figures these alone. Guesses are slowed down, whoever
+/// knows it is not.
+fn admit(
+    request: &Request<'_>,
+    target: &Target<'_>,
+    now: Mono,
+    guard: &mut Guard,
+) -> Result<(), Answer> {
     let Some(token) = request.token() else {
         return Err(Answer::empty(401));
     };
-    if guard.is_token(&token) {
+    let is_figures = match target {
+        #[cfg(feature = "metrics")]
+        Target::Metrics => true,
+        _ => false,
+    };
+    if guard.is_token(&token) || is_figures && guard.is_metrics_token(&token) {
         return Ok(());
     }
     guard.failed(now);
@@ -162,7 +187,7 @@ fn get(target: Target<'_>, host: &dyn Host) -> Answer {
         Target::Moon(id) => Answer::json(JsonList::moon(id)),
         // There is no bonding: what 1.14.1 says without a policy.
         Target::Bond("show") => Answer::empty(400),
-        Target::Bond(_) | Target::Nothing => Answer::nothing(404),
+        _ => Answer::nothing(404),
     }
 }
 
