@@ -539,7 +539,7 @@ fn a_bad_moon_is_refused_with_the_reason() {
     let text = format!("{other} is not a valid identity\n");
     scratch.run(&["genmoon", "bad.json"]).is(1, "", &text);
     scratch.write("bad.json", b"{\n\"id\":\n");
-    let text = "bad.json: invalid JSON, line 3: a value is expected\n";
+    let text = "bad.json: invalid JSON, line 3, column 1: a value is expected\n";
     scratch.run(&["genmoon", "bad.json"]).is(1, "", text);
     scratch.write("bad.json", b"[]");
     let text = "bad.json: invalid JSON, not an object\n";

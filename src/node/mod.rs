@@ -28,6 +28,7 @@ pub mod record;
 mod relay;
 mod state;
 mod topology;
+pub mod underlay;
 mod upkeep;
 mod waiting;
 mod whois;

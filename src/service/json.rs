@@ -27,19 +27,63 @@ pub enum Value {
     Object(Vec<(String, Self)>),
 }
 
+/// A place in a text, both from 1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Line.
+    pub line: usize,
+    /// Character in that line.
+    pub column: usize,
+}
+
+impl Place {
+    /// Of a byte.
+    pub(super) fn of(text: &str, at: usize) -> Self {
+        let before = text.get(..at).unwrap_or(text);
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        Self {
+            line: before.bytes().filter(|b| *b == b'\n').count() + 1,
+            column: line.chars().count() + 1,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}", self.line, self.column)
+    }
+}
+
 /// Where and why a text is no JSON.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BadJson {
-    /// Line, from 1.
-    pub line: usize,
+    /// Where.
+    pub place: Place,
     /// What was expected there.
     pub why: &'static str,
 }
 
 impl fmt::Display for BadJson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.why)
+        write!(f, "{}: {}", self.place, self.why)
     }
+}
+
+/// One step from a value to a value in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step<'a> {
+    /// The member of an object by key.
+    Key(&'a str),
+    /// The element of an array, from 0.
+    Index(usize),
+}
+
+/// Where the value begins that a path leads to; `None`: the text has no such value.
+pub fn locate(text: &str, path: &[Step<'_>]) -> Option<Place> {
+    let mut parser = Parser { text, at: 0 };
+    path.iter().try_for_each(|step| parser.enter(*step))?;
+    parser.blanks();
+    Some(Place::of(text, parser.at))
 }
 
 impl Value {
@@ -54,12 +98,9 @@ impl Value {
                 Err("nothing may follow the value")
             }
         });
-        outcome.map_err(|why| {
-            let before = text.as_bytes().get(..parser.at).unwrap_or_default();
-            BadJson {
-                line: before.iter().filter(|b| **b == b'\n').count() + 1,
-                why,
-            }
+        outcome.map_err(|why| BadJson {
+            place: Place::of(text, parser.at),
+            why,
         })
     }
 
@@ -79,6 +120,44 @@ impl Value {
             Self::Object(members) => members.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v),
             _ => None,
         }
+    }
+
+    /// Sets a member of an object; a new one comes last. Of equal keys one is left. Nothing else
+    /// than an object has members.
+    pub fn set(&mut self, key: &str, value: Self) {
+        let Self::Object(members) = self else { return };
+        match members.iter().rposition(|(k, _)| k == key) {
+            Some(at) => {
+                if let Some(member) = members.get_mut(at) {
+                    member.1 = value;
+                }
+                let mut n = 0;
+                members.retain(|(k, _)| {
+                    n += 1;
+                    n == at + 1 || k != key
+                });
+            }
+            None => members.push((key.to_owned(), value)),
+        }
+    }
+
+    /// Takes a member out of an object.
+    pub fn remove(&mut self, key: &str) {
+        if let Self::Object(members) = self {
+            members.retain(|(k, _)| k != key);
+        }
+    }
+
+    /// The member of an object, an empty object if there was none or it was something else.
+    pub fn object_in(&mut self, key: &str) -> Option<&mut Self> {
+        if self.get(key).and_then(Self::as_object).is_none() {
+            self.set(key, Self::Object(Vec::new()));
+        }
+        let Self::Object(members) = self else {
+            return None;
+        };
+        let found = members.iter_mut().rev().find(|(k, _)| k == key);
+        found.map(|(_, value)| value)
     }
 
     /// The text of a string.
@@ -123,15 +202,20 @@ impl Value {
 
     /// In lines, one blank more for each level.
     pub fn pretty(&self) -> String {
+        self.indented(1)
+    }
+
+    /// In lines, so many blanks more for each level.
+    pub fn indented(&self, blanks: usize) -> String {
         let mut out = String::new();
-        self.write_pretty(&mut out, 0);
+        self.write_indented(&mut out, blanks, 0);
         out
     }
 
-    fn write_pretty(&self, out: &mut String, level: usize) {
+    fn write_indented(&self, out: &mut String, blanks: usize, level: usize) {
         let line = |out: &mut String, level: usize| {
             out.push('\n');
-            out.extend(core::iter::repeat_n(' ', level));
+            out.extend(core::iter::repeat_n(' ', level * blanks));
         };
         match self {
             Self::Array(elements) if !elements.is_empty() => {
@@ -141,7 +225,7 @@ impl Value {
                         out.push(',');
                     }
                     line(out, level + 1);
-                    element.write_pretty(out, level + 1);
+                    element.write_indented(out, blanks, level + 1);
                 }
                 line(out, level);
                 out.push(']');
@@ -155,7 +239,7 @@ impl Value {
                     line(out, level + 1);
                     // Writing to a String cannot fail.
                     let _ = write!(out, "{}: ", Quoted(key));
-                    value.write_pretty(out, level + 1);
+                    value.write_indented(out, blanks, level + 1);
                 }
                 line(out, level);
                 out.push('}');
@@ -325,6 +409,43 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// Goes to the value that a step leads to; of equal keys the last counts.
+    fn enter(&mut self, step: Step<'_>) -> Option<()> {
+        self.blanks();
+        let (open, close) = match step {
+            Step::Key(_) => ("{", "}"),
+            Step::Index(_) => ("[", "]"),
+        };
+        if !self.eat(open) {
+            return None;
+        }
+        let mut found = None;
+        for n in 0.. {
+            self.blanks();
+            if self.eat(close) || (n > 0 && !self.eat(",")) {
+                break;
+            }
+            self.blanks();
+            let here = match step {
+                Step::Key(wanted) => {
+                    let key = (self.peek() == Some(b'"')).then(|| self.string().ok())??;
+                    self.blanks();
+                    if !self.eat(":") {
+                        return None;
+                    }
+                    key == wanted
+                }
+                Step::Index(wanted) => n == wanted,
+            };
+            if here {
+                found = Some(self.at);
+            }
+            self.value(0).ok()?;
+        }
+        self.at = found?;
+        Some(())
+    }
+
     fn digits(&mut self) -> usize {
         let count = self.rest().bytes().take_while(u8::is_ascii_digit).count();
         self.at += count;
@@ -451,7 +572,7 @@ mod tests {
     #[test]
     fn errors_name_the_line() {
         let bad = Value::parse("{\n \"a\": 1,\n \"b\" 2\n}").unwrap_err();
-        assert_eq!(bad.to_string(), "line 3: ':' is expected");
+        assert_eq!(bad.to_string(), "line 3, column 6: ':' is expected");
         for bad in [
             "",
             "{",
@@ -467,6 +588,40 @@ mod tests {
         ] {
             assert!(Value::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn values_are_found_by_their_path() {
+        use Step::{Index, Key};
+        let text = "{\"a\": 1,\n  \"b\" : [ 1, {\"c\":[]}, \"ä\", 7 ],\n \"a\": 2}";
+        let at = |path: &[Step<'_>]| locate(text, path).map(|p| (p.line, p.column));
+        assert_eq!(at(&[]), Some((1, 1)));
+        assert_eq!(at(&[Key("a")]), Some((3, 7)));
+        assert_eq!(at(&[Key("b"), Index(3)]), Some((2, 29)));
+        assert_eq!(at(&[Key("b"), Index(1), Key("c")]), Some((2, 19)));
+        for path in [&[Key("x")][..], &[Index(0)], &[Key("b"), Index(4)]] {
+            assert_eq!(at(path), None, "{path:?}");
+        }
+        for cut in 0..text.len() {
+            let _ = text
+                .get(..cut)
+                .map(|text| locate(text, &[Key("b"), Index(1)]));
+        }
+    }
+
+    #[test]
+    fn a_member_is_changed_where_it_stands() {
+        let mut value = Value::parse(r#"{"a":1,"b":{"x":0},"a":2,"c":3}"#).unwrap();
+        value.set("a", Value::number(5));
+        value.object_in("b").unwrap().set("y", Value::Null);
+        value.object_in("c").unwrap().set("z", Value::Bool(true));
+        value.set("d", Value::string("new"));
+        assert_eq!(
+            value.to_string(),
+            r#"{"b":{"x":0,"y":null},"a":5,"c":{"z":true},"d":"new"}"#
+        );
+        value.remove("b");
+        assert_eq!(value.get("b"), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod http;
 pub mod identity;
 pub mod json;
 pub mod link;
+pub mod local_conf;
 pub mod log;
 pub mod networks;
 pub mod routes;
