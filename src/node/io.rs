@@ -93,6 +93,15 @@ pub enum Event {
         /// Its address.
         remote: SocketAddr,
     },
+    /// Packets to a peer take another path than before.
+    PathPreferred {
+        /// Whose.
+        peer: Address,
+        /// Our socket.
+        local: SocketId,
+        /// Its address.
+        remote: SocketAddr,
+    },
     /// Status, addresses or settings of a network changed.
     Network(NetworkId),
     /// A network was given the same configuration with new credentials.

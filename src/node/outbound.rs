@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use super::expected::Request;
-use super::io::{DropReason, Family, Outbox, SocketId};
+use super::io::{DropReason, Event, Family, Outbox, SocketId};
 use super::policy;
 use super::state::Core;
 use super::waiting::Way;
@@ -144,6 +144,13 @@ impl Core {
                 path.unanswered = Some(now);
                 self.timers
                     .set_earlier(slot.index(), now.after(policy::UNANSWERED_MS));
+            }
+            if peer.take_moved() {
+                self.event(Event::PathPreferred {
+                    peer: address,
+                    local: hop.local,
+                    remote: hop.remote,
+                });
             }
             return Some(hop);
         }

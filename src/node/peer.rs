@@ -180,6 +180,8 @@ pub(crate) struct Peer {
     /// When the path in use was chosen.
     switched: Option<Mono>,
     chosen: Option<(SocketId, SocketAddr)>,
+    /// It is another one than was told last.
+    moved: bool,
     /// Unknown paths tried lately.
     tried: heapless::Vec<(SocketId, SocketAddr, Mono), 4>,
     pub(crate) pushed: Option<Mono>,
@@ -210,6 +212,7 @@ impl Peer {
             upstream: false,
             switched: None,
             chosen: None,
+            moved: false,
             tried: heapless::Vec::new(),
             recalled: None,
             pushed: None,
@@ -310,8 +313,14 @@ impl Peer {
         if self.chosen.is_none_or(|(l, r)| !path.is(l, &r)) {
             self.chosen = Some((path.local, path.remote));
             self.switched = Some(now);
+            self.moved = true;
         }
         Some(path)
+    }
+
+    /// Packets take another path since this was asked last.
+    pub(crate) fn take_moved(&mut self) -> bool {
+        core::mem::take(&mut self.moved)
     }
 
     /// The path [`Self::choose`] would give, without changing anything.

@@ -394,6 +394,7 @@ impl Daemon {
                 | Event::PeerDown(_)
                 | Event::PathUp { .. }
                 | Event::PathDown { .. }
+                | Event::PathPreferred { .. }
                 | Event::Surface => log::debug!("{event:?}"),
             }
             tell(self, event);

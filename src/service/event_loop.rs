@@ -13,14 +13,12 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 
 use super::Fatal;
-use super::control::{Class, Field, Server};
+use super::control::{Class, Server};
 use super::daemon::Daemon;
-use super::overlay::News;
+use super::log::Tail;
+use super::publish;
 use super::ready::Source;
-use super::route_set;
-use super::routes::State;
-use crate::base::{Mono, NetworkId};
-use crate::node::Event;
+use crate::base::{Mono, Now};
 use crate::os::clock;
 use crate::os::netlink::Monitor;
 use crate::os::signal::{Signal, Signals};
@@ -35,6 +33,8 @@ pub(super) struct EventLoop {
     pub(super) monitor: Monitor,
     pub(super) server: Option<Server>,
     pub(super) daemon: Daemon,
+    /// What is logged, for those who asked with `monitor log`.
+    pub(super) tail: Option<Tail>,
 }
 
 /// Waits for a descriptor to become readable.
@@ -66,7 +66,7 @@ impl EventLoop {
                 }
                 _ => {}
             }
-            self.daemon.now = clock::now();
+            let before = core::mem::replace(&mut self.daemon.now, clock::now());
             if let Some(due) = due {
                 self.daemon.lag.add(self.daemon.now.mono.since(due));
             }
@@ -80,7 +80,7 @@ impl EventLoop {
                     source => self.daemon.ready.insert(source),
                 }
             }
-            more = self.turn();
+            more = self.notice_step(before) | self.turn();
         }
         self.daemon.flush();
         self.daemon.report_home();
@@ -139,21 +139,42 @@ impl EventLoop {
         true
     }
 
-    /// Drains the node's news; `true` if somebody has to be told.
+    /// Drains the node's news and the log; `true` if somebody has to be told.
     fn drain_events(&mut self) -> bool {
-        let Self { server, daemon, .. } = self;
+        let Self {
+            server,
+            daemon,
+            tail,
+            ..
+        } = self;
+        let Some(server) = server else {
+            daemon.drain_events(|_, _| {});
+            daemon.news.clear();
+            return false;
+        };
         let mut heard = false;
-        daemon.drain_events(|daemon, event| {
-            if let Some(server) = server {
-                heard |= publish(server, daemon, event);
-            }
-        });
+        daemon.drain_events(|daemon, event| heard |= publish::event(server, daemon, event));
         for (id, news) in core::mem::take(&mut daemon.news) {
-            if let Some(server) = server {
-                heard |= publish_news(server, daemon, id, news);
+            heard |= publish::news(server, daemon, id, news);
+        }
+        if let Some(tail) = tail {
+            tail.listen(server.wants(Class::Log));
+            while let Some((level, text)) = tail.take() {
+                heard |= publish::log(server, daemon.now.wall, level, &text);
             }
         }
         heard
+    }
+
+    /// Says when somebody set the clock. `true`: somebody has to be told.
+    fn notice_step(&mut self, before: Now) -> bool {
+        let Some(ms) = publish::step(before, self.daemon.now) else {
+            return false;
+        };
+        log::info!("the clock was set by {ms} ms");
+        self.server
+            .as_mut()
+            .is_some_and(|server| publish::jump(server, self.daemon.now.wall, ms))
     }
 
     fn publish_stop(&mut self) {
@@ -177,122 +198,5 @@ impl EventLoop {
         let server = self.server.as_ref().and_then(Server::next_deadline);
         let next = [self.daemon.next_deadline(), server];
         next.into_iter().flatten().min()
-    }
-}
-
-/// Tells of addresses, routes and names (service 6.7).
-fn publish_news(server: &mut Server, daemon: &Daemon, id: NetworkId, news: News) -> bool {
-    let wall = daemon.now.wall;
-    let device = daemon.device_of(id);
-    match news {
-        News::Set(route_set::News::Address { prefix, added }) => {
-            let sign = if added { '+' } else { '-' };
-            let keys = format_args!("nwid={id} dev={device} ip{sign}={prefix}");
-            server.publish(wall, Class::Network, keys)
-        }
-        News::Set(route_set::News::Route {
-            managed,
-            added,
-            errno,
-        }) => {
-            let op = if added { "add" } else { "del" };
-            let via = managed.via.map(|ip| ip.to_string());
-            let via = via.as_deref().unwrap_or("-");
-            let error = errno.map(|errno| State::Failed(errno).reason());
-            let (err, error) = error.map_or(("", ""), |word| (" err=", word));
-            let target = managed.target;
-            let keys = format_args!(
-                "nwid={id} target={target} via={via} dev={device} op={op}{err}{error}"
-            );
-            server.publish(wall, Class::Route, keys)
-        }
-        News::Dns => {
-            let dns = daemon.node.network(id).and_then(|view| view.dns);
-            let servers: Vec<String> = dns
-                .into_iter()
-                .flat_map(|dns| dns.servers.iter().map(ToString::to_string))
-                .collect();
-            let domain = Field(dns.map_or("", |dns| &dns.domain));
-            let (servers, state) = (servers.join(","), daemon.resolver.state(id).name());
-            let servers = Field(&servers);
-            let keys = format_args!(
-                "nwid={id} dev={device} domain={domain} servers={servers} state={state}"
-            );
-            server.publish(wall, Class::Dns, keys)
-        }
-    }
-}
-
-/// Tells those who asked to be told (service 6.7).
-fn publish(server: &mut Server, daemon: &Daemon, event: Event) -> bool {
-    let wall = daemon.now.wall;
-    match event {
-        Event::Online => server.publish(wall, Class::Node, format_args!("state=ONLINE")),
-        Event::Offline => server.publish(wall, Class::Node, format_args!("state=OFFLINE")),
-        Event::Collision => server.publish(wall, Class::Node, format_args!("collision=1")),
-        Event::Network(id) => {
-            let Some(view) = daemon.node.network(id) else {
-                return false;
-            };
-            server.publish(
-                wall,
-                Class::Network,
-                format_args!(
-                    "nwid={id} status={} dev={} rev={}",
-                    daemon.status_of(&view),
-                    daemon.device_of(id),
-                    view.revision
-                ),
-            )
-        }
-        Event::PeerUp(peer) => {
-            server.publish(wall, Class::Peer, format_args!("addr={peer} state=up"))
-        }
-        Event::PeerDown(peer) => {
-            server.publish(wall, Class::Peer, format_args!("addr={peer} state=down"))
-        }
-        Event::PathUp {
-            peer,
-            local,
-            remote,
-        }
-        | Event::PathDown {
-            peer,
-            local,
-            remote,
-        } => {
-            let op = if matches!(event, Event::PathUp { .. }) {
-                "add"
-            } else {
-                "del"
-            };
-            let link = daemon.wires.links.get(local).map(|link| &link.wanted);
-            let device = link.map_or("-", |w| w.device.as_str());
-            match link {
-                Some(w) => server.publish(
-                    wall,
-                    Class::Path,
-                    format_args!(
-                        "addr={peer} local={} remote={remote} if={device} op={op}",
-                        w.local
-                    ),
-                ),
-                None => server.publish(
-                    wall,
-                    Class::Path,
-                    format_args!("addr={peer} local=- remote={remote} if=- op={op}"),
-                ),
-            }
-        }
-        Event::Planet => {
-            let planet = daemon.node.planet().view();
-            server.publish(
-                wall,
-                Class::Planet,
-                format_args!("id={} ts={}", planet.id, planet.timestamp),
-            )
-        }
-        Event::Moon(id) => server.publish(wall, Class::Moon, format_args!("id={id:016x}")),
-        Event::Refreshed(_) | Event::Surface | Event::Lost => false,
     }
 }

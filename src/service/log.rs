@@ -4,8 +4,10 @@
 //! that gets through. One line is at most [`LINE_MAX`] bytes.
 
 use core::fmt::{self, Write as _};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::collections::VecDeque;
 use std::os::unix::net::UnixDatagram;
+use std::sync::{Mutex, PoisonError};
 
 use log::{Level, LevelFilter, Metadata, Record};
 
@@ -28,26 +30,52 @@ enum Sink {
 struct Backend {
     sink: Sink,
     lost: AtomicU32,
+    listened: AtomicBool,
+    /// For those who listen, until the loop tells them. Never more than [`TAIL_MAX`].
+    tail: Mutex<VecDeque<(&'static str, String)>>,
+}
+
+/// Lines between two turns of the loop that listeners are told; of more, the later ones.
+const TAIL_MAX: usize = 32;
+
+/// What was logged since it was last taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Tail(&'static Backend);
+
+impl Tail {
+    /// Keeps lines from now on, or no more.
+    pub fn listen(&self, on: bool) {
+        if self.0.listened.swap(on, Ordering::Relaxed) && !on {
+            *self.0.tail() = VecDeque::new();
+        }
+    }
+
+    /// The oldest line: its level and text.
+    pub fn take(&self) -> Option<(&'static str, String)> {
+        self.0.tail().pop_front()
+    }
 }
 
 /// Facility daemon (RFC 3164).
 const FACILITY: u8 = 3 << 3;
 const SYSLOG_PATHS: [&str; 2] = ["/dev/log", "/var/run/log"];
 
-/// Starts the log. Later calls change nothing.
-pub fn start(background: bool) {
+/// Starts the log. Later calls change nothing, and give nothing.
+pub fn start(background: bool) -> Option<Tail> {
     let sink = if background {
         syslog().map_or(Sink::Stderr, Sink::Syslog)
     } else {
         Sink::Stderr
     };
-    let backend = Box::leak(Box::new(Backend {
+    let backend: &'static Backend = Box::leak(Box::new(Backend {
         sink,
         lost: AtomicU32::new(0),
+        listened: AtomicBool::new(false),
+        tail: Mutex::default(),
     }));
-    if log::set_logger(backend).is_ok() {
-        log::set_max_level(LevelFilter::Info);
-    }
+    log::set_logger(backend).ok()?;
+    log::set_max_level(LevelFilter::Info);
+    Some(Tail(backend))
 }
 
 /// Sets the level by its name.
@@ -105,6 +133,21 @@ impl fmt::Write for Line {
 }
 
 impl Backend {
+    fn tail(&self) -> impl core::ops::DerefMut<Target = VecDeque<(&'static str, String)>> {
+        // A panic ends the process.
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, level: Level, text: fmt::Arguments<'_>) {
+        let mut line = Line(heapless::Vec::new());
+        let _ = line.write_fmt(text);
+        let mut tail = self.tail();
+        if tail.len() >= TAIL_MAX {
+            tail.pop_front();
+        }
+        tail.push_back((word(level), String::from_utf8_lossy(&line.0).into_owned()));
+    }
+
     fn emit(&self, line: &[u8], level: Level) -> bool {
         match &self.sink {
             Sink::Stderr => crate::os::file::write_stderr_now(line),
@@ -151,6 +194,9 @@ impl log::Log for Backend {
         let lost = self.lost.load(Ordering::Relaxed);
         if lost > 0 && self.line(Level::Warn, format_args!("{lost} log lines lost")) {
             self.lost.store(0, Ordering::Relaxed);
+        }
+        if self.listened.load(Ordering::Relaxed) {
+            self.keep(record.level(), *record.args());
         }
         if !self.line(record.level(), *record.args()) {
             let lost = self.lost.load(Ordering::Relaxed);

@@ -27,6 +27,7 @@ mod event_loop;
 mod host;
 mod keep;
 mod overlay;
+mod publish;
 mod ready;
 mod route_set;
 mod wires;

@@ -134,14 +134,14 @@ pub(super) fn start(options: &Options) -> Result<i32, Fatal> {
     }
     let home = Home::open(&options.home)?;
     if !options.background {
-        logging::start(false);
-        return run(options, home, || {});
+        let tail = logging::start(false);
+        return run(options, home, tail, || {});
     }
     match privilege::to_background().map_err(fatal)? {
         Side::Parent(status) => Ok(status),
         Side::Child(ready) => {
-            logging::start(true);
-            run(options, home, || {
+            let tail = logging::start(true);
+            run(options, home, tail, || {
                 // The log goes to syslog; whoever started us gets its terminal back.
                 if let Err(error) = file::detach_standard() {
                     log::warn!("{error}");
@@ -153,7 +153,12 @@ pub(super) fn start(options: &Options) -> Result<i32, Fatal> {
 }
 
 /// Everything up to the loop, the loop, and the end. `ready` is called when the sockets are open.
-fn run(options: &Options, mut home: Home, ready: impl FnOnce()) -> Result<i32, Fatal> {
+fn run(
+    options: &Options,
+    mut home: Home,
+    tail: Option<logging::Tail>,
+    ready: impl FnOnce(),
+) -> Result<i32, Fatal> {
     let mut signals = Signals::catch().map_err(fatal)?;
     let pid = home.lock()?;
     let mut rng = Rng::new(entropy::seed().map_err(fatal)?);
@@ -219,6 +224,7 @@ fn run(options: &Options, mut home: Home, ready: impl FnOnce()) -> Result<i32, F
         monitor,
         server,
         daemon,
+        tail,
     };
     event_loop.start()?;
     ready();

@@ -134,6 +134,11 @@ impl<S: Read + Write> Conn<S> {
         }
     }
 
+    /// This reader asked for events of this class.
+    pub(super) fn wants(&self, class: Class) -> bool {
+        self.monitor.as_ref().is_some_and(|m| m.classes.has(class))
+    }
+
     /// When it will have been silent too long.
     pub fn deadline(&self) -> Option<Mono> {
         self.monitor

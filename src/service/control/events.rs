@@ -79,7 +79,7 @@ impl Classes {
         Self(self.0 | 1 << class as u8)
     }
 
-    fn has(self, class: Class) -> bool {
+    pub(super) fn has(self, class: Class) -> bool {
         self.0 & 1 << class as u8 != 0
     }
 }

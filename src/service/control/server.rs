@@ -210,6 +210,12 @@ impl Server {
         heard
     }
 
+    /// Somebody asked for this class.
+    pub fn wants(&self, class: Class) -> bool {
+        self.conns.iter().flatten().any(|conn| conn.wants(class))
+            || self.tcp.as_ref().is_some_and(|tcp| tcp.wants(class))
+    }
+
     fn accept(&mut self, now: Mono, registry: &Registry, host: &dyn Host) {
         for listener in &mut self.listeners {
             // Bounded: who comes when all slots are taken is sent away.

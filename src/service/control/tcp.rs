@@ -205,6 +205,11 @@ impl Tcp {
         heard
     }
 
+    pub(super) fn wants(&self, class: Class) -> bool {
+        let mut slots = self.slots.iter().flatten();
+        slots.any(|slot| matches!(&slot.door, Door::Control(conn) if conn.wants(class)))
+    }
+
     fn accept(&mut self, now: Mono, registry: &Registry) {
         let mut left = ACCEPTS_PER_TURN;
         for n in 0..self.listeners.len() {
