@@ -310,11 +310,11 @@ fn bad_arguments_change_nothing() {
         ("join 0000000000000000", "400 join bad network id"),
         (
             "join 8056c2e21c000001 what=1",
-            "400 join settings are <key>=<value>, see help",
+            "404 join unknown property what, there are allowManaged allowDNS ifname",
         ),
         (
             "join 8056c2e21c000001 allowDNS",
-            "400 join settings are <key>=<value>, see help",
+            "400 join settings must be <key>=<value>",
         ),
         ("leave", "400 leave network id missing"),
         ("set 8056c2e21c000001", "400 set setting missing"),
@@ -322,15 +322,24 @@ fn bad_arguments_change_nothing() {
             "set 8056c2e21c000001 allowDNS",
             "400 set setting must be <key>=<value>",
         ),
-        ("set 8056c2e21c000001 what=1", "404 set unknown property"),
+        (
+            "set 8056c2e21c000001 what=1",
+            "404 set unknown property what, there are allowManaged allowDNS ifname",
+        ),
         ("set 8056c2e21c000002 allowDNS=1", "404 set unknown network"),
         ("orbit", "400 orbit moon id missing"),
         ("orbit 12345678901234567", "400 orbit bad moon id"),
         ("orbit 0", "400 orbit bad moon id"),
         ("orbit 1 zz", "400 orbit bad seed"),
         ("deorbit +1", "400 deorbit bad moon id"),
-        ("log", "400 log level missing"),
-        ("monitor what", "400 monitor unknown class"),
+        (
+            "log",
+            "400 log level missing, there are off error warn info debug trace",
+        ),
+        (
+            "monitor what",
+            "400 monitor unknown class, there are node network route dns peer path moon planet log",
+        ),
         ("hello x", "400 hello bad version"),
         ("hello 2", "505 hello 1"),
         ("hello 1", "200 hello 1"),
@@ -347,7 +356,7 @@ fn bad_arguments_change_nothing() {
     }
     assert_eq!(
         first(host, "log what"),
-        "400 log levels are off, error, warn, info, debug, trace"
+        "400 log unknown level, there are off error warn info debug trace"
     );
     assert_eq!(host.told, ["log what"]);
     let many = format!("join{}", " a".repeat(17));
@@ -442,6 +451,38 @@ fn json_has_the_fields_of_1_14_1_sorted() {
 
 fn keys(object: &Value) -> Vec<&String> {
     object.as_object().unwrap().keys().collect()
+}
+
+#[test]
+fn changes_are_answered_in_json_as_over_http() {
+    let host = &mut Fake::new();
+    let network = json(host, "listnetworks")[0].clone();
+    assert_eq!(json(host, &format!("join {NET}")), network);
+    assert_eq!(json(host, &format!("set {NET} allowDNS=1")), network);
+    let done = serde_json::json!({"result": true});
+    assert_eq!(json(host, &format!("leave {NET}")), done);
+    assert_eq!(json(host, "deorbit 1"), done);
+    let moons = json(host, "listmoons");
+    assert_eq!(json(host, "orbit 000000deadbeef00 3c9439e96a"), moons[1]);
+    assert_eq!(
+        json(host, "paths 3d6ce22a72"),
+        json(host, "listpeers")[1].clone()
+    );
+    assert_eq!(host.told.len(), 5);
+    host.refusal = Some(Refusal::os(libc::EPERM, "cannot open /dev/net/tun"));
+    let refused = first(host, &format!("-j join {NET}"));
+    assert_eq!(refused, "500 join EPERM cannot open /dev/net/tun");
+}
+
+#[test]
+fn what_has_no_json_is_not_done_when_asked_for_it() {
+    let host = &mut Fake::new();
+    for command in ["log debug", "reload", "stop", "help", "quit", "dump"] {
+        let name = command.split(' ').next().unwrap();
+        let reply = first(host, &format!("-j {command}"));
+        assert_eq!(reply, format!("501 {name} json not built"));
+    }
+    assert!(host.told.is_empty());
 }
 
 #[test]

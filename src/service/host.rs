@@ -377,6 +377,13 @@ impl Host for Daemon {
 
     fn orbit(&mut self, id: u64, seed: Option<Address>) -> Result<(), Refusal> {
         self.refuse_while_stopping()?;
+        let held = self.node.moons().any(|moon| moon.id == id);
+        if seed.is_none() && !held && !matches!(self.home.stored_moon(id), Ok(Some(_))) {
+            return Err(Refusal::new(
+                Code::BadArguments,
+                "seed missing: no definition of this moon is stored",
+            ));
+        }
         self.start_moon(id, seed)
             .map_err(|Refused::Full| Refusal::new(Code::Failed, "too many moons"))
     }

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::buffer::Buffer;
-use super::events::{Classes, Monitor};
+use super::events::{Class, Classes, Monitor};
 use super::host::{Host, Refusal};
 use super::line::{self, Code, Field, Request};
 use super::lists::List;
@@ -43,6 +43,8 @@ pub(super) struct Spec {
     pub(super) name: &'static str,
     pub(super) args: &'static str,
     reads_only: bool,
+    /// Has an answer in JSON.
+    json: bool,
     run: fn(&mut Call<'_>) -> Result<Next, Refusal>,
 }
 
@@ -57,45 +59,48 @@ struct Call<'a> {
 
 const READ: bool = true;
 const CHANGE: bool = false;
+const JSON: bool = true;
+const PLAIN: bool = false;
 
 macro_rules! commands {
-    ($($name:literal $args:literal $access:ident $run:expr,)*) => {
+    ($($name:literal $args:literal $access:ident $form:ident $run:expr,)*) => {
         /// All commands, as `help` shows them.
         pub(super) const COMMANDS: &[Spec] = &[$(Spec {
             name: $name,
             args: $args,
             reads_only: $access,
+            json: $form,
             run: $run,
         },)*];
     };
 }
 
 commands! {
-    "hello" "<major>" READ hello,
-    "info" "" READ info,
-    "status" "" READ info,
-    "listpeers" "" READ list_peers,
-    "peers" "" READ peers,
-    "paths" "<address>" READ paths,
-    "listnetworks" "" READ list_networks,
-    "network" "<nwid>" READ network,
-    "join" "<nwid> [<key>=<value>...]" CHANGE join,
-    "leave" "<nwid>" CHANGE leave,
-    "get" "<nwid> <key>" READ get,
-    "set" "<nwid> <key>=<value>" CHANGE set,
-    "listmoons" "" READ list_moons,
-    "orbit" "<id> [<seed>]" CHANGE orbit,
-    "deorbit" "<id>" CHANGE deorbit,
-    "conf" "[<key>[=<json>]]" READ not_built,
-    "bond" "[<peer>]" READ not_built,
-    "metrics" "" READ metrics,
-    "monitor" "[<class>...|off]" READ monitor,
-    "log" "<level>" CHANGE log_level,
-    "reload" "" CHANGE reload,
-    "dump" "" READ dump,
-    "help" "" READ help,
-    "quit" "" READ quit,
-    "stop" "" CHANGE stop,
+    "hello" "<major>" READ PLAIN hello,
+    "info" "" READ JSON info,
+    "status" "" READ JSON info,
+    "listpeers" "" READ JSON list_peers,
+    "peers" "" READ JSON peers,
+    "paths" "<address>" READ JSON paths,
+    "listnetworks" "" READ JSON list_networks,
+    "network" "<nwid>" READ JSON network,
+    "join" "<nwid> [<key>=<value>...]" CHANGE JSON join,
+    "leave" "<nwid>" CHANGE JSON leave,
+    "get" "<nwid> <key>" READ PLAIN get,
+    "set" "<nwid> <key>=<value>" CHANGE JSON set,
+    "listmoons" "" READ JSON list_moons,
+    "orbit" "<id> [<seed>]" CHANGE JSON orbit,
+    "deorbit" "<id>" CHANGE JSON deorbit,
+    "conf" "[<key>[=<json>]]" READ PLAIN not_built,
+    "bond" "[<peer>]" READ PLAIN not_built,
+    "metrics" "" READ PLAIN metrics,
+    "monitor" "[<class>...|off]" READ PLAIN monitor,
+    "log" "<level>" CHANGE PLAIN log_level,
+    "reload" "" CHANGE PLAIN reload,
+    "dump" "" READ PLAIN dump,
+    "help" "" READ PLAIN help,
+    "quit" "" READ PLAIN quit,
+    "stop" "" CHANGE PLAIN stop,
 }
 
 /// Runs a request and writes exactly one row.
@@ -148,6 +153,10 @@ fn find(request: &Request<'_>, caller: &Caller, host: &dyn Host) -> Result<&'sta
     if host.is_stopping() && !spec.reads_only {
         return Err(Refusal::new(Code::Busy, "stopping"));
     }
+    // Before anything is changed: who asked for JSON could not read the answer.
+    if request.json && !spec.json {
+        return Err(Refusal::new(Code::NotBuilt, "json not built"));
+    }
     Ok(spec)
 }
 
@@ -176,6 +185,13 @@ fn bad(text: &'static str) -> Refusal {
     Refusal::new(Code::BadArguments, text)
 }
 
+/// Names what there is instead.
+fn unknown_property(host: &dyn Host, key: &str) -> Refusal {
+    let keys = host.setting_keys().join(" ");
+    let text = format!("unknown property {key}, there are {keys}");
+    Refusal::new(Code::NotFound, text)
+}
+
 fn unknown_network() -> Refusal {
     Refusal::new(Code::NotFound, "unknown network")
 }
@@ -200,11 +216,17 @@ impl<'a> Call<'a> {
         Ok(Next::Done)
     }
 
+    /// A change is made: `OK`, or what 1.14.1 answers over HTTP.
+    fn ok_or_json(&mut self, json: JsonList) -> Result<Next, Refusal> {
+        if !self.request.json {
+            return self.ok_done();
+        }
+        self.ok(format_args!("json"));
+        Ok(Next::Json(json))
+    }
+
     /// The first row of a list, and its rest.
     fn list(&mut self, header: &str, list: List) -> Result<Next, Refusal> {
-        if self.request.json {
-            return Err(no_json());
-        }
         self.ok(format_args!("{header}"));
         Ok(Next::Rows(list))
     }
@@ -216,10 +238,6 @@ impl<'a> Call<'a> {
         self.ok(format_args!("json"));
         Ok(Next::Json(json))
     }
-}
-
-fn no_json() -> Refusal {
-    Refusal::new(Code::NotBuilt, "json not built")
 }
 
 fn hello(call: &mut Call<'_>) -> Result<Next, Refusal> {
@@ -272,9 +290,10 @@ fn paths(call: &mut Call<'_>) -> Result<Next, Refusal> {
     if call.host.peer(peer).is_none() {
         return Err(Refusal::new(Code::NotFound, "unknown peer"));
     }
-    call.list(
+    call.list_or_json(
         "<local> <remote> <if> <tx> <rx> <latency> <quality> <preferred>",
         List::Paths { peer, n: 0 },
+        JsonList::peer(peer),
     )
 }
 
@@ -299,21 +318,24 @@ fn join(call: &mut Call<'_>) -> Result<Next, Refusal> {
     let mut settings = [("", ""); line::ARGS_MAX];
     let mut count = 0;
     for (slot, arg) in settings.iter_mut().zip(call.request.args().iter().skip(1)) {
-        *slot = arg
+        let setting = arg
             .split_once('=')
-            .filter(|(key, _)| call.host.setting_keys().contains(key))
-            .ok_or(bad("settings are <key>=<value>, see help"))?;
+            .ok_or(bad("settings must be <key>=<value>"))?;
+        if !call.host.setting_keys().contains(&setting.0) {
+            return Err(unknown_property(call.host, setting.0));
+        }
+        *slot = setting;
         count += 1;
     }
     call.host
         .join(id, settings.get(..count).unwrap_or_default())?;
-    call.ok_done()
+    call.ok_or_json(JsonList::bare_network(id))
 }
 
 fn leave(call: &mut Call<'_>) -> Result<Next, Refusal> {
     let id = call.network_id()?;
     call.host.leave(id)?;
-    call.ok_done()
+    call.ok_or_json(JsonList::done())
 }
 
 fn set(call: &mut Call<'_>) -> Result<Next, Refusal> {
@@ -326,10 +348,10 @@ fn set(call: &mut Call<'_>) -> Result<Next, Refusal> {
         return Err(unknown_network());
     }
     if !call.host.setting_keys().contains(&key) {
-        return Err(Refusal::new(Code::NotFound, "unknown property"));
+        return Err(unknown_property(call.host, key));
     }
     call.host.set(id, key, value)?;
-    call.ok_done()
+    call.ok_or_json(JsonList::bare_network(id))
 }
 
 fn get(call: &mut Call<'_>) -> Result<Next, Refusal> {
@@ -385,14 +407,14 @@ fn orbit(call: &mut Call<'_>) -> Result<Next, Refusal> {
         Some(text) => Some(Address::parse(text).ok_or(bad("bad seed"))?),
     };
     call.host.orbit(id, seed)?;
-    call.ok_done()
+    call.ok_or_json(JsonList::moon(id))
 }
 
 fn deorbit(call: &mut Call<'_>) -> Result<Next, Refusal> {
     let id = moon_id(call.arg(0, "moon id missing")?)?;
     // Not orbiting is fine too, as in 1.14.1.
     call.host.deorbit(id)?;
-    call.ok_done()
+    call.ok_or_json(JsonList::done())
 }
 
 fn monitor(call: &mut Call<'_>) -> Result<Next, Refusal> {
@@ -402,7 +424,11 @@ fn monitor(call: &mut Call<'_>) -> Result<Next, Refusal> {
             return call.ok_done();
         }
         [] => Classes::default_set(),
-        names => Classes::by_name(names).ok_or(bad("unknown class"))?,
+        names => Classes::by_name(names).ok_or_else(|| {
+            let all: Vec<&str> = Class::ALL.iter().map(|class| class.name()).collect();
+            let text = format!("unknown class, there are {}", all.join(" "));
+            Refusal::new(Code::BadArguments, text)
+        })?,
     };
     match &mut *call.monitor {
         // Asked again: other classes, same numbering.
@@ -413,14 +439,13 @@ fn monitor(call: &mut Call<'_>) -> Result<Next, Refusal> {
 }
 
 fn log_level(call: &mut Call<'_>) -> Result<Next, Refusal> {
-    let level = call
-        .request
-        .args()
-        .first()
-        .copied()
-        .ok_or(bad("level missing"))?;
+    let level = call.request.args().first().copied().ok_or(bad(
+        "level missing, there are off error warn info debug trace",
+    ))?;
     if !call.host.set_log_level(level) {
-        return Err(bad("levels are off, error, warn, info, debug, trace"));
+        return Err(bad(
+            "unknown level, there are off error warn info debug trace",
+        ));
     }
     call.ok_done()
 }

@@ -10,9 +10,7 @@ use super::buffer::Buffer;
 use super::host::{Host, MoonRow, NetworkRow, PathRow, PeerRow};
 use super::line::ROW_MAX;
 use super::lists_network::{prefixes, word};
-#[cfg(feature = "http-compat")]
-use crate::base::Address;
-use crate::base::{NetworkId, UnixMs};
+use crate::base::{Address, NetworkId, UnixMs};
 use crate::service::json::Quoted;
 use crate::wire::inet::Slash;
 
@@ -28,15 +26,14 @@ pub(in crate::service) struct JsonList {
 #[derive(Clone, Copy, Debug)]
 enum What {
     Status,
+    Done,
     #[cfg(feature = "http-compat")]
     Health,
     Peers,
-    #[cfg(feature = "http-compat")]
     Peer(Address),
     Networks,
     Network(NetworkId, Depth),
     Moons,
-    #[cfg(feature = "http-compat")]
     Moon(u64),
 }
 
@@ -80,23 +77,27 @@ impl JsonList {
         Self::new(What::Moons)
     }
 
-    /// Parts that HTTP asks for by themselves, with the fields of 1.14.1 only.
+    /// What 1.14.1 answers when something is gone.
+    pub(super) const fn done() -> Self {
+        Self::new(What::Done)
+    }
+
     #[cfg(feature = "http-compat")]
     pub(in crate::service) const fn health() -> Self {
         Self::new(What::Health)
     }
 
-    #[cfg(feature = "http-compat")]
+    /// A peer; without members if there is none.
     pub(in crate::service) const fn peer(address: Address) -> Self {
         Self::new(What::Peer(address))
     }
 
-    #[cfg(feature = "http-compat")]
+    /// A network as 1.14.1 shows it; without members if there is none.
     pub(in crate::service) const fn bare_network(id: NetworkId) -> Self {
         Self::new(What::Network(id, Depth::AsReference))
     }
 
-    #[cfg(feature = "http-compat")]
+    /// A moon; without members if there is none.
     pub(in crate::service) const fn moon(id: u64) -> Self {
         Self::new(What::Moon(id))
     }
@@ -154,18 +155,20 @@ impl JsonList {
                 self.next = Next::Nothing;
                 write!(text, "{}", Status(host))
             }
+            (_, What::Done) => {
+                self.next = Next::Nothing;
+                text.write_str("{\"result\":true}")
+            }
             #[cfg(feature = "http-compat")]
             (_, What::Health) => {
                 self.next = Next::Nothing;
                 write!(text, "{}", Health(host))
             }
-            #[cfg(feature = "http-compat")]
             (_, What::Peer(address)) => {
                 self.next = Next::Nothing;
                 let peer = host.peer(address).map(|row| Peer(host, row));
                 write!(text, "{}", OrEmpty(peer))
             }
-            #[cfg(feature = "http-compat")]
             (_, What::Moon(id)) => {
                 self.next = Next::Nothing;
                 let mut moons = (0..).map_while(|n| host.moon(n));
