@@ -253,7 +253,8 @@ fn nobody_there() {
     let home = scratch.home();
     let program = scratch.dir.join("zerotier-cli");
     let never = format!(
-        "{}: missing port and zerotier-one.port not found in {}\n",
+        "{}: missing port and zerotier-one.port not found in {}\n\
+         Is zerotier-one running, and is this its home? -D<path> names another.\n",
         program.display(),
         home.display()
     );
@@ -415,7 +416,8 @@ fn lists_look_like_those_of_1_14_1() {
 #[test]
 fn changes_and_properties() {
     let scratch = Scratch::new();
-    let json = format!("200 network json\n{{\"id\":\"{NET}\",\n\"mtu\":2800}}\n.\n");
+    let json =
+        |command: &str| format!("200 {command} json\n{{\"id\":\"{NET}\",\n\"mtu\":2800}}\n.\n");
     let ask = |text: &str| text.replace("NET", NET);
     let requests = [
         ("join NET", "200 join OK\n.\n"),
@@ -429,11 +431,9 @@ fn changes_and_properties() {
         ),
         ("leave NET", "200 leave OK\n.\n"),
         ("leave 0000000000000001", "404 leave not joined\n.\n"),
-        ("set NET allowDNS=1", "200 set OK\n.\n"),
-        ("set NET ifname=a%20b", "400 set bad value\n.\n"),
-        ("set NET what=1", "404 set unknown property\n.\n"),
+        ("-j set NET ifname=a%20b", "400 set bad value\n.\n"),
         (
-            "set 0000000000000001 allowDNS=1",
+            "-j set 0000000000000001 allowDNS=1",
             "404 set unknown network\n.\n",
         ),
         ("get NET name", "200 get lab%20net\n.\n"),
@@ -444,6 +444,14 @@ fn changes_and_properties() {
         ("orbit 1234567890 1234567890", "200 orbit OK\n.\n"),
         ("orbit 1234567891", "501 orbit not built\n.\n"),
         ("deorbit 1234567890", "200 deorbit OK\n.\n"),
+        (
+            "-j deorbit 1234567890",
+            "200 deorbit json\n{\"result\":true}\n.\n",
+        ),
+        (
+            "-j join 0000000000000001",
+            "500 join EPERM cannot open /dev/net/tun\n.\n",
+        ),
         ("log debug", "200 log OK\n.\n"),
         (
             "stop",
@@ -456,7 +464,8 @@ fn changes_and_properties() {
     ]
     .map(|(q, a)| (ask(q), a.to_owned()));
     let mut requests = requests.to_vec();
-    requests.push((ask("-j network NET"), json));
+    requests.push((ask("-j join NET"), json("join")));
+    requests.push((ask("-j set NET allowDNS=1"), json("set")));
     let requests: Vec<(&str, &str)> = requests
         .iter()
         .map(|(q, a)| (q.as_str(), a.as_str()))
@@ -475,6 +484,9 @@ fn changes_and_properties() {
     scratch
         .cli(&["join", foreign])
         .is(1, "500 join EPERM cannot open /dev/net/tun\n", "");
+    scratch
+        .cli(&["join", foreign, "-j"])
+        .is(1, "500 join EPERM cannot open /dev/net/tun\n", "");
     scratch.cli(&["leave", NET]).is(0, "200 leave OK\n", "");
     scratch.cli(&["leave", foreign]).is(0, "200 leave OK\n", "");
     scratch
@@ -486,8 +498,11 @@ fn changes_and_properties() {
         .is(0, &object, "");
     scratch
         .cli(&["set", NET, "ifname=a b"])
-        .is(1, "400 set bad value\n", "");
-    scratch.cli(&["set", NET, "what=1"]).is(1, property, "");
+        .is(2, "400 set bad value\n", "");
+    let ran = scratch.cli(&["set", NET, "what=1"]);
+    assert_eq!((ran.status, ran.out.as_str()), (Some(1), property));
+    let hint = "zerotier-cli: set: no setting \"what\"; there are allowManaged allowGlobal ";
+    assert!(ran.err.contains(hint), "{ran:?}");
     scratch
         .cli(&["set", foreign, "allowDNS=1"])
         .is(1, "", unknown);
@@ -581,7 +596,7 @@ fn monitor_prints_events_until_the_service_goes() {
     scratch.cli(&["monitor", "node", "log"]).is(0, events, "");
     scratch
         .cli(&["monitor", "what"])
-        .is(1, "400 monitor unknown class\n", "");
+        .is(2, "400 monitor unknown class\n", "");
     fake.asked();
 }
 

@@ -80,6 +80,7 @@ impl Reply {
 pub(super) struct Client {
     path: PathBuf,
     stream: BufReader<UnixStream>,
+    greeting: Reply,
 }
 
 impl Client {
@@ -94,10 +95,12 @@ impl Client {
         let mut client = Self {
             path,
             stream: BufReader::new(stream),
+            greeting: Reply { rows: Vec::new() },
         };
         client.set_silence(Some(SILENCE_MAX))?;
         let greeting = client.reply()?;
         if greeting.is(Code::Banner) && greeting.first().contains(" zt-ctl/1 ") {
+            client.greeting = greeting;
             Ok(client)
         } else if greeting.is(Code::Busy) {
             Err(Failure::Connection(client.path, "too many connections"))
@@ -106,6 +109,19 @@ impl Client {
                 "not a control socket that this program knows",
             ))
         }
+    }
+
+    /// What came so far, the greeting first, and the stream to go on with.
+    pub(super) fn into_parts(self) -> (String, UnixStream) {
+        let mut text = String::new();
+        for row in &self.greeting.rows {
+            text.push_str(row);
+            text.push('\n');
+        }
+        text.push_str(END);
+        text.push('\n');
+        text.push_str(&String::from_utf8_lossy(self.stream.buffer()));
+        (text, self.stream.into_inner())
     }
 
     /// How long a line may be waited for.

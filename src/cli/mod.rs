@@ -14,10 +14,14 @@ use std::path::PathBuf;
 
 use crate::service::control::line::DEFAULT_HOME;
 
+mod bond;
+mod changes;
 mod client;
 mod commands;
+mod connect;
 mod dump;
 pub mod idtool;
+mod path;
 mod wait;
 
 /// Version of the programs.
@@ -154,6 +158,8 @@ Available commands:
                           - Join a moon via any member root
   deorbit <world ID>      - Leave a moon
   monitor [<class>...]    - Display events as they come
+  connect                 - Talk to the control socket by hand
+  bond ..., listbonds     - As in 1.14.1 without a bonding policy
   metrics                 - Display figures as Prometheus text
   log <level>             - Set the level of the log
   reload                  - Read the settings again
