@@ -1,38 +1,77 @@
-//! The other end of the control socket: one request, one reply, waiting.
+//! The other end of the control protocol: one request, one reply, waiting.
+//!
+//! By the socket of the home, else by TCP with the challenge, else, where a service of before
+//! answers, by HTTP with the token (service 2).
 
 use core::fmt;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::service::control::line::{Code, END, Field, ROW_MAX, socket_path};
+use subtle::ConstantTimeEq as _;
+
+#[cfg(feature = "http-compat")]
+use super::http::Old;
+use super::target::{Target, Token};
+use crate::os::entropy;
+#[cfg(feature = "http-compat")]
+use crate::os::tcp;
+use crate::service::control::auth::{Nonce, Side, hex, proof, unhex};
+use crate::service::control::line::{Code, END, Field, MAJOR, ROW_MAX, socket_path};
 
 /// Longest silence within a reply.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Longest wait for a connection and the first word of the other end.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Longest reply that is kept.
-const REPLY_MAX_BYTES: usize = 16 << 20;
+pub(super) const REPLY_MAX_BYTES: usize = 16 << 20;
+
+const STRANGER: Failure = Failure::Protocol("not a control socket that this program knows");
+
+/// Where a service is to be.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// Its socket.
+    Socket(PathBuf),
+    /// Its TCP port.
+    Tcp(SocketAddr),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => write!(f, "{} can be contacted", path.display()),
+            Self::Tcp(at) => {
+                let (ip, port) = (at.ip(), at.port());
+                write!(f, "TCP port {port} can be contacted via {ip}")
+            }
+        }
+    }
+}
 
 /// Why there is no reply.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// No socket in the home, and no sign that the service ever ran there.
     NoService,
-    /// The socket is not for us.
+    /// The socket is not for us, and neither is the token.
     NotAllowed,
-    /// Nobody answers at this path.
-    Connection(PathBuf, &'static str),
+    /// Nobody answers there.
+    Connection(Place, &'static str),
     /// It answers, but not as it should.
     Protocol(&'static str),
 }
 
 impl Failure {
-    fn from_io(path: &Path, error: &io::Error) -> Self {
+    fn from_io(place: &Place, error: &io::Error) -> Self {
         let reason = match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "timed out",
             _ => "connection failed",
         };
-        Self::Connection(path.to_owned(), reason)
+        Self::Connection(place.clone(), reason)
     }
 }
 
@@ -76,25 +115,54 @@ impl Reply {
 }
 
 /// A connection.
-#[derive(Debug)]
 pub(super) struct Client {
-    path: PathBuf,
-    stream: BufReader<UnixStream>,
+    place: Place,
+    link: Link,
     greeting: Reply,
 }
 
+enum Link {
+    Control(BufReader<Stream>),
+    /// A service that knows only HTTP.
+    #[cfg(feature = "http-compat")]
+    Http(Old),
+}
+
+/// What the control protocol is spoken over.
+pub(super) enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
 impl Client {
-    /// Connects and reads the greeting.
-    pub(super) fn connect(home: &Path) -> Result<Self, Failure> {
-        let path = socket_path(home);
+    /// Connects by the control socket, else by TCP; what is said is what the first of them said.
+    pub(super) fn connect(target: &Target) -> Result<Self, Failure> {
+        if target.is_by_tcp() {
+            return Self::by_tcp(target);
+        }
+        let failure = match Self::by_socket(target) {
+            Err(failure @ (Failure::NoService | Failure::NotAllowed | Failure::Connection(..))) => {
+                failure
+            }
+            outcome => return outcome,
+        };
+        match Self::by_tcp(target) {
+            // Not even asked, or nobody there either.
+            Err(Failure::NoService | Failure::NotAllowed | Failure::Connection(..)) => Err(failure),
+            outcome => outcome,
+        }
+    }
+
+    fn by_socket(target: &Target) -> Result<Self, Failure> {
+        let path = socket_path(&target.home);
         let stream = UnixStream::connect(&path).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => Failure::NotAllowed,
-            io::ErrorKind::NotFound if !home.join(PORT_FILE).exists() => Failure::NoService,
-            _ => Failure::from_io(&path, &error),
+            io::ErrorKind::NotFound if !target.has_port_file() => Failure::NoService,
+            _ => Failure::from_io(&Place::Socket(path.clone()), &error),
         })?;
         let mut client = Self {
-            path,
-            stream: BufReader::new(stream),
+            place: Place::Socket(path),
+            link: Link::Control(BufReader::new(Stream::Unix(stream))),
             greeting: Reply { rows: Vec::new() },
         };
         client.set_silence(Some(SILENCE_MAX))?;
@@ -103,16 +171,111 @@ impl Client {
             client.greeting = greeting;
             Ok(client)
         } else if greeting.is(Code::Busy) {
-            Err(Failure::Connection(client.path, "too many connections"))
+            Err(Failure::Connection(client.place, "too many connections"))
         } else {
-            Err(Failure::Protocol(
-                "not a control socket that this program knows",
-            ))
+            Err(STRANGER)
         }
     }
 
+    fn by_tcp(target: &Target) -> Result<Self, Failure> {
+        let at = target.address().ok_or(Failure::NoService)?;
+        let token = target.token().ok_or(Failure::NotAllowed)?;
+        let place = Place::Tcp(at);
+        let failed = |error: io::Error| Failure::from_io(&place, &error);
+        let stream = TcpStream::connect_timeout(&at, CONNECT_MAX).map_err(failed)?;
+        // A request is one write, and the next is made only of its answer.
+        stream.set_nodelay(true).map_err(failed)?;
+        stream
+            .set_write_timeout(Some(SILENCE_MAX))
+            .map_err(failed)?;
+        let mut client = Self {
+            place: Place::Tcp(at),
+            link: Link::Control(BufReader::new(Stream::Tcp(stream))),
+            greeting: Reply { rows: Vec::new() },
+        };
+        client.set_silence(Some(CONNECT_MAX))?;
+        client.send(false, &["hello", &MAJOR.to_string()])?;
+        let nonce = match client.line() {
+            Ok(line) if line.starts_with(&Code::Busy.to_string()) => {
+                return Err(Failure::Connection(client.place, "too many connections"));
+            }
+            Ok(line) => match line.strip_prefix("401 zt-ctl/1 kmac256 ").and_then(unhex) {
+                Some(nonce) => nonce,
+                None if line.is_empty() || line.starts_with("HTTP/") => {
+                    return Self::by_http(target, token, client.place, at);
+                }
+                None => return Err(STRANGER),
+            },
+            Err(_) => return Self::by_http(target, token, client.place, at),
+        };
+        client.set_silence(Some(SILENCE_MAX))?;
+        client.reply()?;
+        client.reply()?;
+        client.authenticate(&token, &nonce)?;
+        Ok(client)
+    }
+
+    /// Shows that we know the token, and sees that the service does: whoever took its port while
+    /// it was down learns nothing and cannot pose as it.
+    fn authenticate(&mut self, token: &Token, server: &Nonce) -> Result<(), Failure> {
+        let entropy = |_| Failure::Protocol("no randomness");
+        let own: Nonce = entropy::seed().map_err(entropy)?;
+        let proof_of = |side| proof(token.text.as_bytes(), side, server, &own);
+        let reply = self.ask(&["auth", &hex(&proof_of(Side::Client)), &hex(&own)])?;
+        if reply.is(Code::SlowDown) {
+            return Err(Failure::Protocol("too many tries, wait a second"));
+        }
+        if !reply.is_ok() {
+            return Err(Failure::Protocol("the token is wrong"));
+        }
+        let theirs = reply.text().strip_prefix("OK ").and_then(unhex);
+        let same = theirs.is_some_and(|theirs| theirs.ct_eq(&proof_of(Side::Server)).into());
+        if !same {
+            return Err(Failure::Protocol("whoever answers does not know the token"));
+        }
+        self.greeting = reply;
+        Ok(())
+    }
+
+    /// A service of before. It is sent the token, so it must be who it should be: not just anybody
+    /// who listens there, unless the user named the place.
+    #[cfg(feature = "http-compat")]
+    fn by_http(
+        target: &Target,
+        token: Token,
+        place: Place,
+        at: SocketAddr,
+    ) -> Result<Self, Failure> {
+        let is_named = target.ip.is_some() || target.port.is_some() || target.token.is_some();
+        let is_trusted = match tcp::owner_of_listener(at) {
+            Some(uid) => uid == 0 || Some(uid) == token.owner,
+            None => false,
+        };
+        if !is_named && !is_trusted {
+            return Err(STRANGER);
+        }
+        Ok(Self {
+            place,
+            link: Link::Http(Old {
+                at,
+                token: token.text,
+            }),
+            greeting: Reply { rows: Vec::new() },
+        })
+    }
+
+    #[cfg(not(feature = "http-compat"))]
+    fn by_http(_: &Target, _: Token, _: Place, _: SocketAddr) -> Result<Self, Failure> {
+        Err(STRANGER)
+    }
+
     /// What came so far, the greeting first, and the stream to go on with.
-    pub(super) fn into_parts(self) -> (String, UnixStream) {
+    pub(super) fn into_parts(self) -> Result<(String, Stream), Failure> {
+        let stream = match self.link {
+            Link::Control(stream) => stream,
+            #[cfg(feature = "http-compat")]
+            Link::Http(_) => return Err(Failure::Protocol("this service knows only HTTP")),
+        };
         let mut text = String::new();
         for row in &self.greeting.rows {
             text.push_str(row);
@@ -120,35 +283,54 @@ impl Client {
         }
         text.push_str(END);
         text.push('\n');
-        text.push_str(&String::from_utf8_lossy(self.stream.buffer()));
-        (text, self.stream.into_inner())
+        text.push_str(&String::from_utf8_lossy(stream.buffer()));
+        Ok((text, stream.into_inner()))
     }
 
     /// How long a line may be waited for.
     pub(super) fn set_silence(&mut self, longest: Option<Duration>) -> Result<(), Failure> {
-        self.stream
-            .get_ref()
-            .set_read_timeout(longest)
-            .map_err(|e| self.failure(&e))
+        let set = match &self.link {
+            Link::Control(stream) => match stream.get_ref() {
+                Stream::Unix(stream) => stream.set_read_timeout(longest),
+                Stream::Tcp(stream) => stream.set_read_timeout(longest),
+            },
+            #[cfg(feature = "http-compat")]
+            Link::Http(_) => Ok(()),
+        };
+        set.map_err(|e| self.failure(&e))
     }
 
     /// Asks and waits for the whole reply.
     pub(super) fn ask(&mut self, words: &[&str]) -> Result<Reply, Failure> {
-        self.send(false, words)?;
-        self.reply()
+        self.exchange(false, words)
     }
 
     /// Asks for JSON.
     pub(super) fn ask_json(&mut self, words: &[&str]) -> Result<Reply, Failure> {
-        self.send(true, words)?;
+        self.exchange(true, words)
+    }
+
+    fn exchange(&mut self, json: bool, words: &[&str]) -> Result<Reply, Failure> {
+        #[cfg(feature = "http-compat")]
+        if let Link::Http(old) = &self.link {
+            return old.ask(json, words).map_err(|e| self.failure(&e));
+        }
+        self.send(json, words)?;
         self.reply()
     }
 
     /// One line: an event, or a row of a reply. Empty at the end.
     pub(super) fn line(&mut self) -> Result<String, Failure> {
         let mut line = Vec::new();
-        let mut source = (&mut self.stream).take(ROW_MAX as u64);
-        if let Err(error) = source.read_until(b'\n', &mut line) {
+        let read = match &mut self.link {
+            Link::Control(stream) => stream.take(ROW_MAX as u64).read_until(b'\n', &mut line),
+            #[cfg(feature = "http-compat")]
+            Link::Http(_) => {
+                Old::pause();
+                return Ok("!".into());
+            }
+        };
+        if let Err(error) = read {
             return Err(self.failure(&error));
         }
         if line.last() == Some(&b'\n') {
@@ -174,10 +356,12 @@ impl Client {
         }
         let switch = if json { "-j " } else { "" };
         let line = format!("{switch}{}\n", Words(words));
-        self.stream
-            .get_mut()
-            .write_all(line.as_bytes())
-            .map_err(|e| self.failure(&e))
+        let sent = match &mut self.link {
+            Link::Control(stream) => stream.get_mut().write_all(line.as_bytes()),
+            #[cfg(feature = "http-compat")]
+            Link::Http(_) => Ok(()),
+        };
+        sent.map_err(|e| self.failure(&e))
     }
 
     fn reply(&mut self) -> Result<Reply, Failure> {
@@ -187,7 +371,7 @@ impl Client {
             let row = self.line()?;
             match row.as_bytes() {
                 [] => {
-                    return Err(Failure::Connection(self.path.clone(), "connection failed"));
+                    return Err(Failure::Connection(self.place.clone(), "connection failed"));
                 }
                 row if row == END.as_bytes() => return Ok(Reply { rows }),
                 // An event between two replies.
@@ -204,9 +388,54 @@ impl Client {
     }
 
     fn failure(&self, error: &io::Error) -> Failure {
-        Failure::from_io(&self.path, error)
+        Failure::from_io(&self.place, error)
     }
 }
 
-/// Written at every start of the service, and left when it stops.
-const PORT_FILE: &str = "zerotier-one.port";
+impl Stream {
+    pub(super) fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            Self::Unix(stream) => stream.set_nonblocking(true),
+            Self::Tcp(stream) => stream.set_nonblocking(true),
+        }
+    }
+
+    /// Says that nothing more is asked.
+    pub(super) fn end(&self) -> io::Result<()> {
+        match self {
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Unix(stream) => stream.as_fd(),
+            Self::Tcp(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.read(buffer),
+            Self::Tcp(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.write(bytes),
+            Self::Tcp(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,9 +1,9 @@
 //! The words of `zerotier-cli`: what each asks, and how its answer is printed (service 2.2).
 
 use std::io::{self, Write as _};
-use std::path::Path;
 
 use super::client::{Client, Failure, Reply};
+use super::target::Target;
 use super::{DONE, Options, REFUSED, Screen, USAGE, bond, connect, dump, help, path, wait};
 use crate::service::control::line::{Code, unescape};
 use crate::service::json::Value;
@@ -11,7 +11,7 @@ use crate::service::json::Value;
 /// One invocation.
 pub(super) struct Run<'a, 'b> {
     pub(super) program: &'a str,
-    pub(super) home: &'a Path,
+    pub(super) target: &'a Target,
     pub(super) json: bool,
     pub(super) args: &'a [String],
     pub(super) screen: &'a mut Screen<'b>,
@@ -46,7 +46,7 @@ pub(super) fn run(program: &str, options: &Options, screen: &mut Screen<'_>) -> 
     };
     let mut run = Run {
         program,
-        home: &options.home,
+        target: &options.target,
         json: options.json,
         args,
         screen,
@@ -97,7 +97,7 @@ impl Run<'_, '_> {
 
     /// The texts of service 2.1.
     fn explain(&mut self, failure: &Failure) -> io::Result<u8> {
-        let (program, home) = (self.program, self.home.display());
+        let (program, home) = (self.program, self.target.home.display());
         match failure {
             Failure::NoService => {
                 writeln!(
@@ -115,12 +115,11 @@ impl Run<'_, '_> {
                 )?;
                 Ok(USAGE)
             }
-            Failure::Connection(path, reason) => {
+            Failure::Connection(place, reason) => {
                 writeln!(
                     self.screen.out,
                     "Error connecting to the ZeroTier service: {reason}\n\n\
-                     Please check that the service is running and that {} can be contacted.",
-                    path.display()
+                     Please check that the service is running and that {place}."
                 )?;
                 Ok(REFUSED)
             }
@@ -135,7 +134,7 @@ impl Run<'_, '_> {
     }
 
     pub(super) fn connect(&self) -> Result<Client, Failure> {
-        Client::connect(self.home)
+        Client::connect(self.target)
     }
 
     /// Argument number `n`, or nothing.

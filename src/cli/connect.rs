@@ -1,27 +1,25 @@
-//! `connect`: the control socket at standard input and output, authenticated (service 6.5).
+//! `connect`: the control protocol at standard input and output, authenticated (service 6.5).
 //!
 //! For scripts where `nc` knows no Unix sockets, and for people. Both directions are read while
 //! the other waits: a reply that nobody takes must not keep a request from being sent.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::DONE;
-use super::client::Failure;
+use super::client::{Failure, Stream};
 use super::commands::{Outcome, Run, Stop};
 
 const BUFFER_BYTES: usize = 4096;
 
 pub(super) fn run(run: &mut Run<'_, '_>) -> Outcome {
-    let (greeting, stream) = run.connect()?.into_parts();
+    let (greeting, mut stream) = run.connect()?.into_parts()?;
     run.screen.out.write_all(greeting.as_bytes())?;
     run.screen.out.flush()?;
-    stream.set_nonblocking(true).map_err(lost)?;
-    relay(&stream, &mut io::stdin().lock(), run.screen.out)?;
+    stream.set_nonblocking().map_err(lost)?;
+    relay(&mut stream, &mut io::stdin().lock(), run.screen.out)?;
     Ok(DONE)
 }
 
@@ -32,7 +30,7 @@ fn lost(_: io::Error) -> Stop {
 /// Until the service closes. The end of the input is passed on, so that the replies to what was
 /// asked are still read.
 fn relay(
-    mut stream: &UnixStream,
+    stream: &mut Stream,
     input: &mut (impl Read + AsFd),
     out: &mut dyn Write,
 ) -> Result<(), Stop> {
@@ -73,7 +71,7 @@ fn relay(
             if n == 0 {
                 input_ended = true;
                 // It may be closed from the other end already.
-                let _ = stream.shutdown(Shutdown::Write);
+                let _ = stream.end();
             }
         }
         while sent < asked.len() {

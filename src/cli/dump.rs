@@ -31,7 +31,7 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Outcome {
         text.push('\n');
     }
     text.push_str("\nlocal.conf:\n");
-    text.push_str(&local_conf(&run.home.join(LOCAL_CONF)));
+    text.push_str(&local_conf(&run.target.home.join(LOCAL_CONF)));
     text.push('\n');
     if !run.screen.is_terminal {
         run.screen.out.write_all(text.as_bytes())?;

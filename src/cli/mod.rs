@@ -10,8 +10,8 @@ use std::env;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::PathBuf;
 
+use self::target::Target;
 use crate::service::control::line::DEFAULT_HOME;
 
 mod bond;
@@ -20,8 +20,11 @@ mod client;
 mod commands;
 mod connect;
 mod dump;
+#[cfg(feature = "http-compat")]
+mod http;
 pub mod idtool;
 mod path;
+mod target;
 mod wait;
 
 /// Version of the programs.
@@ -56,7 +59,7 @@ enum Asked {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Options {
-    home: PathBuf,
+    target: Target,
     json: bool,
     words: Vec<String>,
 }
@@ -79,9 +82,10 @@ pub fn run(program: &str, arguments: &[OsString], screen: &mut Screen<'_>) -> u8
 /// Reads the arguments. Switches may stand anywhere, their values are glued to them.
 fn parse(arguments: &[OsString], home: Option<OsString>) -> Asked {
     let mut options = Options {
-        home: home
-            .filter(|h| !h.is_empty())
-            .map_or_else(|| DEFAULT_HOME.into(), PathBuf::from),
+        target: Target::new(
+            home.filter(|h| !h.is_empty())
+                .unwrap_or_else(|| DEFAULT_HOME.into()),
+        ),
         json: false,
         words: Vec::new(),
     };
@@ -92,17 +96,20 @@ fn parse(arguments: &[OsString], home: Option<OsString>) -> Asked {
             b"--version" => return Asked::Version,
             // differs from 1.14.1: the path may stand by itself too.
             b"-D" => match rest.next() {
-                Some(path) => options.home = path.into(),
+                Some(path) => options.target.home = path.into(),
                 None => return Asked::Help(REFUSED),
             },
-            [b'-', b'D', path @ ..] => options.home = OsString::from_vec(path.to_vec()).into(),
-            // Of HTTP: checked as ever, and of no use on a socket.
-            [b'-', b'p', port @ ..] if is_port(port) => {}
-            [b'-', b'T', _, ..] => {}
-            [b'-', b'H', ip @ ..] if is_ip(ip) => {}
+            [b'-', b'D', path @ ..] => {
+                options.target.home = OsString::from_vec(path.to_vec()).into();
+            }
             [b'-', b'q', ..] => {}
             b"-v" => return Asked::BareVersion,
-            [b'-', b'v' | b'j' | b'p' | b'T' | b'H', ..] => return Asked::Help(REFUSED),
+            [b'-', switch @ (b'p' | b'T' | b'H'), value @ ..] => {
+                if set(&mut options.target, *switch, value).is_none() {
+                    return Asked::Help(REFUSED);
+                }
+            }
+            [b'-', b'v' | b'j', ..] => return Asked::Help(REFUSED),
             [b'-', ..] => return Asked::Help(DONE),
             _ => options.words.push(argument.to_string_lossy().into_owned()),
         }
@@ -110,15 +117,15 @@ fn parse(arguments: &[OsString], home: Option<OsString>) -> Asked {
     Asked::Run(options)
 }
 
-fn is_port(text: &[u8]) -> bool {
-    let port = core::str::from_utf8(text)
-        .ok()
-        .and_then(|t| t.parse::<u16>().ok());
-    port.is_some_and(|port| port != 0)
-}
-
-fn is_ip(text: &[u8]) -> bool {
-    core::str::from_utf8(text).is_ok_and(|t| t.parse::<core::net::IpAddr>().is_ok())
+/// Takes a switch with its value; `None`: that is no value for it.
+fn set(target: &mut Target, switch: u8, value: &[u8]) -> Option<()> {
+    let text = core::str::from_utf8(value).ok().filter(|t| !t.is_empty())?;
+    match switch {
+        b'p' => target.port = Some(text.parse().ok().filter(|port| *port != 0)?),
+        b'H' => target.ip = Some(text.parse().ok()?),
+        _ => target.token = Some(text.to_owned()),
+    }
+    Some(())
 }
 
 fn help(program: &str, out: &mut dyn Write) -> io::Result<()> {
@@ -134,8 +141,9 @@ Available switches:
   -v                      - Show version
   -j, --json              - Display full raw JSON output
   -D<path>                - ZeroTier home path (default: {DEFAULT_HOME})
-  -p<port>                - Accepted for old scripts
-  -T<token>               - Accepted for old scripts
+  -p<port>                - TCP port, if it is not that of the home
+  -T<token>               - Authentication token for TCP
+  -H<ip>                  - Address for TCP (default: 127.0.0.1)
 
 Available commands:
   info                    - Display status info
@@ -187,7 +195,7 @@ mod tests {
 
     fn options(home: &str, json: bool, words: &[&str]) -> Asked {
         Asked::Run(Options {
-            home: home.into(),
+            target: Target::new(home),
             json,
             words: words.iter().map(|w| (*w).to_owned()).collect(),
         })
@@ -198,19 +206,21 @@ mod tests {
         assert_eq!(ask(&["info"]), options("/env", false, &["info"]));
         assert_eq!(ask(&["-D/h", "info", "-j"]), options("/h", true, &["info"]));
         assert_eq!(ask(&["-D", "/h", "info"]), options("/h", false, &["info"]));
-        assert_eq!(
-            ask(&[
-                "-p9993",
-                "-Ttoken",
-                "-H127.0.0.1",
-                "-q",
-                "--json",
-                "get",
-                "a",
-                "b"
-            ]),
-            options("/env", true, &["get", "a", "b"])
-        );
+        let given = [
+            "-p9993", "-Ttoken", "-H::1", "-q", "--json", "get", "a", "b",
+        ];
+        let Asked::Run(options) = ask(&given) else {
+            panic!("no command")
+        };
+        let target = Target {
+            home: "/env".into(),
+            port: Some(9993),
+            token: Some("token".into()),
+            ip: Some("::1".parse().unwrap()),
+        };
+        assert_eq!(options.target, target);
+        assert_eq!(options.words, ["get", "a", "b"]);
+        assert!(options.json);
     }
 
     #[test]

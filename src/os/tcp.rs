@@ -1,6 +1,6 @@
 //! TCP for the owner: a listener that never waits.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd as _;
 
 use nix::errno::Errno;
@@ -40,6 +40,42 @@ pub fn listen(at: SocketAddr) -> Result<TcpListener, Error> {
     Ok(TcpListener::from(fd))
 }
 
+/// The user who listens at an address of this machine. `None`: nobody, or the system does not
+/// tell.
+pub fn owner_of_listener(at: SocketAddr) -> Option<u32> {
+    let table = if at.is_ipv6() {
+        "/proc/net/tcp6"
+    } else {
+        "/proc/net/tcp"
+    };
+    let text = std::fs::read_to_string(table).ok()?;
+    let mut uids = text.lines().skip(1).filter_map(|row| {
+        let mut fields = row.split_ascii_whitespace().skip(1);
+        let (local, _, state) = (fields.next()?, fields.next()?, fields.next()?);
+        let (ip, port) = local.split_once(':')?;
+        let is_ours = u16::from_str_radix(port, 16) == Ok(at.port()) && state == LISTENING;
+        // The kernel prints words as this machine holds them.
+        let is_here = ip == words(at.ip()) || ip.bytes().all(|b| b == b'0');
+        let uid = fields.nth(3)?.parse().ok()?;
+        (is_ours && is_here).then_some(uid)
+    });
+    uids.next()
+}
+
+const LISTENING: &str = "0A";
+
+/// An address as `/proc/net/tcp` prints it.
+fn words(ip: IpAddr) -> String {
+    let octets = match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let words = octets.chunks_exact(4).filter_map(|word| word.first_chunk());
+    words
+        .map(|word| format!("{:08X}", u32::from_ne_bytes(*word)))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::ErrorKind;
@@ -58,5 +94,16 @@ mod tests {
             // No IPv6 here.
             Err(error) => assert_eq!(error.errno, libc::EAFNOSUPPORT),
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_owner_of_a_listener_is_known() {
+        let own = nix::unistd::getuid().as_raw();
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let at = listener.local_addr().unwrap();
+        assert_eq!(owner_of_listener(at), Some(own));
+        drop(listener);
+        assert_eq!(owner_of_listener(at), None);
     }
 }

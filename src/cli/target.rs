@@ -1,0 +1,99 @@
+//! Whom to ask: the control socket of the home, else the TCP port there, as the switches say
+//! (service 2).
+
+use std::env;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+#[cfg(feature = "http-compat")]
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+/// Written at every start of the service, and left when it stops.
+const PORT_FILE: &str = "zerotier-one.port";
+const TOKEN_FILE: &str = "authtoken.secret";
+/// A copy that a user may keep.
+#[cfg(not(target_os = "macos"))]
+const USER_TOKEN_FILE: &str = ".zeroTierOneAuthToken";
+/// A copy that a user may keep.
+#[cfg(target_os = "macos")]
+const USER_TOKEN_FILE: &str = "Library/Application Support/ZeroTier/One/authtoken.secret";
+
+/// What the switches say of the service.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) home: PathBuf,
+    pub(super) port: Option<u16>,
+    pub(super) token: Option<String>,
+    pub(super) ip: Option<IpAddr>,
+}
+
+/// A token, and whose it is.
+pub(super) struct Token {
+    pub(super) text: Zeroizing<String>,
+    /// The user whose file it was; none: it was given by hand.
+    #[cfg(feature = "http-compat")]
+    pub(super) owner: Option<u32>,
+}
+
+impl Target {
+    /// Of a home directory, without switches.
+    pub(super) fn new(home: impl Into<PathBuf>) -> Self {
+        Self {
+            home: home.into(),
+            port: None,
+            token: None,
+            ip: None,
+        }
+    }
+
+    /// A service ran there some time.
+    pub(super) fn has_port_file(&self) -> bool {
+        self.home.join(PORT_FILE).exists()
+    }
+
+    /// A TCP port was named, and not that of the service that has the home: that one is reached
+    /// by its socket.
+    pub(super) fn is_by_tcp(&self) -> bool {
+        let stored = self.stored_port();
+        self.ip.is_some() || self.port.is_some() && stored.is_some() && self.port != stored
+    }
+
+    /// Where the TCP port is.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        let ip = self.ip.unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let port = self.port.or_else(|| self.stored_port())?;
+        Some(SocketAddr::new(ip, port))
+    }
+
+    fn stored_port(&self) -> Option<u16> {
+        let text = fs::read_to_string(self.home.join(PORT_FILE)).ok()?;
+        text.trim().parse().ok().filter(|port| *port != 0)
+    }
+
+    /// The token, from wherever it can be had.
+    pub(super) fn token(&self) -> Option<Token> {
+        if let Some(text) = &self.token {
+            return Some(Token {
+                text: Zeroizing::new(text.clone()),
+                #[cfg(feature = "http-compat")]
+                owner: None,
+            });
+        }
+        read_token(&self.home.join(TOKEN_FILE)).or_else(|| {
+            let home = env::var_os("HOME").filter(|home| !home.is_empty())?;
+            read_token(&Path::new(&home).join(USER_TOKEN_FILE))
+        })
+    }
+}
+
+fn read_token(path: &Path) -> Option<Token> {
+    let text = Zeroizing::new(fs::read_to_string(path).ok()?);
+    let text = Zeroizing::new(text.trim().to_owned());
+    (!text.is_empty()).then(|| Token {
+        text,
+        #[cfg(feature = "http-compat")]
+        owner: fs::metadata(path).ok().map(|meta| meta.uid()),
+    })
+}
