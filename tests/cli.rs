@@ -723,6 +723,7 @@ fn serve_http(home: &Path) {
                 "POST /network/ff00160016000000" if body == "{}" => (200, network.to_string()),
                 "DELETE /network/294348aa9a000001" => (200, r#"{"result":true}"#.into()),
                 "DELETE /network/ff00160016000000" => (200, "{}".into()),
+                "POST /network/294348aa9a000001" => (200, network.to_string()),
                 "GET /moon" => (200, "[]".into()),
                 "POST /moon/deadbeef01" if body == r#"{"seed":"deadbeef02"}"# => (200, "{}".into()),
                 "GET /metrics" => (200, "# TYPE a counter\na{b=\"c\"} 1\n".into()),
@@ -796,6 +797,9 @@ fn a_service_that_knows_only_http_is_asked_by_http() {
             .out
             .starts_with("{\"allowDNS\":")
     );
+    let set = scratch.cli(&["set", NET, "what=1"]);
+    let none = "error, unknown property name\n";
+    assert_eq!((set.status, set.out.as_str()), (Some(1), none));
     scratch
         .cli(&["join", "ff00160016000000"])
         .is(0, "200 join OK\n", "");

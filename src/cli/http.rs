@@ -198,6 +198,15 @@ fn rows(json: bool, command: &str, arg: &str, answer: &Answer) -> Vec<String> {
         };
         return vec![format!("{} {command} {text}", answer.status)];
     }
+    // What cannot be set is taken without a word, so it is looked for in the answer.
+    let value = Value::parse(&answer.body);
+    if let ("set", Ok(value)) = (command, &value)
+        && value
+            .get(arg.split('=').next().unwrap_or_default())
+            .is_none()
+    {
+        return vec![format!("{} set unknown property", Code::NotFound)];
+    }
     if json {
         let body = answer.body.lines().map(str::to_owned);
         return ok("json").into_iter().chain(body).collect();
@@ -206,7 +215,7 @@ fn rows(json: bool, command: &str, arg: &str, answer: &Answer) -> Vec<String> {
         let lines = answer.body.lines().map(|line| format!("200 {line}"));
         return ok("<sample>").into_iter().chain(lines).collect();
     }
-    let Ok(value) = Value::parse(&answer.body) else {
+    let Ok(value) = value else {
         return vec![format!("{} {command} invalid JSON response", Code::Failed)];
     };
     match command {
@@ -237,13 +246,6 @@ fn rows(json: bool, command: &str, arg: &str, answer: &Answer) -> Vec<String> {
             ok("<key> <value>").into_iter().chain(rows).collect()
         }
         "get" => get(&value, arg),
-        "set"
-            if value
-                .get(arg.split('=').next().unwrap_or_default())
-                .is_none() =>
-        {
-            vec![format!("{} set unknown property", Code::NotFound)]
-        }
         "leave" if value.get("result").is_none() && value.as_bool().is_none() => {
             vec![format!("{} leave not joined", Code::NotFound)]
         }
