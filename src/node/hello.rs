@@ -684,12 +684,13 @@ impl Core {
             return false;
         };
         let count = self.topology.endpoints(address).count();
+        let allowed = |core: &Self, e: &SocketAddr| !core.underlay.blocks_for(address, e.ip());
         let mut sent = false;
         for v6 in [false, true] {
             let of_family = self
                 .topology
                 .endpoints(address)
-                .filter(|e| e.is_ipv6() == v6)
+                .filter(|e| e.is_ipv6() == v6 && allowed(self, e))
                 .count();
             let Ok(of_family) = u32::try_from(of_family) else {
                 continue;
@@ -703,7 +704,7 @@ impl Core {
                 let Some(endpoint) = self.topology.endpoint(address, n) else {
                     break;
                 };
-                if endpoint.is_ipv6() != v6 {
+                if endpoint.is_ipv6() != v6 || !allowed(self, &endpoint) {
                     continue;
                 }
                 if !by_lot || nth == lot {

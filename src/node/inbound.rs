@@ -8,6 +8,7 @@ use super::outbound::{Hop, Seal};
 use super::path::Path;
 use super::policy;
 use super::state::Core;
+use super::underlay::Rules;
 use super::waiting::Way;
 use super::whois::Want;
 use super::{Ctx, Node};
@@ -35,6 +36,12 @@ struct Origin {
     header: Header,
 }
 
+/// The packet names the trusted path that its source lies on (wire 6.6).
+fn is_trusted(rules: &Rules, from: SocketAddr, packet: &[u8]) -> bool {
+    let id = rules.trusted(from.ip());
+    id.is_some() && id == packet::trusted_id(packet)
+}
+
 impl Origin {
     fn back(&self) -> Hop {
         Hop::plain(self.local, self.from)
@@ -52,6 +59,9 @@ impl Node {
         let core = &mut self.core;
         core.stats.rx_datagrams = core.stats.rx_datagrams.wrapping_add(1);
         core.stats.rx_bytes = core.stats.rx_bytes.wrapping_add(datagram.len() as u64);
+        if core.underlay.blocks(from.ip()) {
+            return core.stats.drop(DropReason::BadPath);
+        }
         match packet::classify(datagram) {
             Kind::Junk => core.stats.drop(DropReason::Junk),
             Kind::Beacon(address) => core.beacon(out, local, from, address),
@@ -134,7 +144,7 @@ impl Node {
                     let way = Way::In { local, from };
                     core.waiting
                         .push(header.source, way, packet, now, &mut core.stats);
-                    if want == Want::Ask {
+                    if want == Want::Ask && !core.introduced(header.source) {
                         core.send_whois(out, header.source, 0);
                     }
                 }
@@ -146,9 +156,11 @@ impl Node {
         };
         match header.suite() {
             Some(Suite::Poly1305 | Suite::Salsa | Suite::AesGmacSiv) => {}
+            Some(Suite::Trusted) if is_trusted(&core.underlay, from, packet) => {}
             Some(Suite::Trusted) | None => return core.stats.drop(DropReason::Suite),
         }
-        let opened = armor::open(&peer.keys, packet).is_ok();
+        let opened =
+            header.suite() == Some(Suite::Trusted) || armor::open(&peer.keys, packet).is_ok();
         peer.traffic.count(opened);
         if !opened {
             return core.stats.drop(DropReason::Authentication);
@@ -387,10 +399,9 @@ impl Core {
         let now = self.now.mono;
         // Drawn for those few who must stay in reach, not for every packet.
         let kept = self.peers.at(slot).is_some_and(|p| p.contact.is_some());
-        let round = if kept {
-            self.jitter(policy::HELLO_ROUND_MS)
-        } else {
-            0
+        let round = match self.peers.at(slot) {
+            Some(peer) if kept => self.jitter(self.round_ms(peer.identity.address)),
+            _ => 0,
         };
         let Some(peer) = self.peers.at_mut(slot) else {
             return;
@@ -436,7 +447,7 @@ impl Core {
                 if traffic {
                     path.busy = Some(now);
                 }
-            } else if !peer.has_alive_sibling(local, from.ip(), now) {
+            } else if !peer.has_sibling(local, from.ip(), now) {
                 self.unknown_path(out, slot, verb, local, from);
             }
         }
@@ -471,7 +482,11 @@ impl Core {
         };
         if verb != Verb::Ok {
             if peer.try_path(local, from, now) {
-                self.hello_from_all(out, slot, from);
+                if self.underlay.low_bandwidth {
+                    self.send_hello(out, slot, local, from);
+                } else {
+                    self.hello_from_all(out, slot, from);
+                }
             }
             return;
         }
@@ -720,7 +735,7 @@ impl Core {
         from: SocketAddr,
         hops: u8,
     ) {
-        let now = self.now.mono;
+        let (now, pace) = (self.now.mono, self.pace());
         let Some(peer) = self.peers.at_mut(slot) else {
             return;
         };
@@ -728,7 +743,7 @@ impl Core {
             return;
         }
         let pause = if hops == 0 {
-            policy::PUSH_DIRECT_MS
+            pace.push_direct_ms
         } else {
             policy::PUSH_RELAYED_MS
         };
@@ -758,6 +773,7 @@ impl Core {
                 && ours.len() < most
                 && !ours.contains(&address)
                 && !self.is_managed(address.ip())
+                && !self.underlay.blocks(address.ip())
             {
                 let _ = ours.push(address);
             }

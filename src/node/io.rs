@@ -55,6 +55,8 @@ pub enum LinkChange {
     },
     /// The default route of a family moved, or the machine slept: paths must prove themselves.
     Moved,
+    /// Something of the underlay changed that may have brought back who does not answer.
+    Stirred,
     /// A datagram was too long for the path it was sent to (EMSGSIZE).
     TooBig {
         /// Destination of the datagram.
@@ -246,6 +248,10 @@ pub struct Stats {
     pub frames_out: u64,
     /// Identity checks run.
     pub digests: u64,
+    /// Rounds of asking all upstreams because something changed below us.
+    pub hurries: u64,
+    /// Times that all paths had to prove themselves: the default route moved, or we slept.
+    pub moves: u64,
     drops: [u64; DropReason::ALL.len()],
     /// Packets by verb, then by error code, authentic ones only; in, out.
     verbs: [(u64, u64); VERBS],
@@ -268,6 +274,8 @@ impl Default for Stats {
             frames_in: 0,
             frames_out: 0,
             digests: 0,
+            hurries: 0,
+            moves: 0,
             drops: [0; DropReason::ALL.len()],
             verbs: [(0, 0); VERBS],
             errors: [(0, 0); ERRORS],

@@ -18,6 +18,7 @@ mod deadline;
 mod expected;
 mod hello;
 mod inbound;
+mod links;
 mod nat;
 mod outbound;
 mod path;
@@ -40,6 +41,7 @@ pub use self::view::{MoonView, PathView, PeerView};
 
 use self::network::{Carrier, NetworkView, Networks};
 use self::state::Core;
+use self::underlay::Underlay;
 use self::waiting::Way;
 use self::whois::{Due, Want};
 use crate::base::{Address, Mono, NetworkId, Now};
@@ -99,9 +101,16 @@ impl Carrier for Ctx<'_> {
 
     fn seek(&mut self, peer: Address) {
         let now = self.core.now.mono;
-        if self.core.peers.find(&peer).is_none() && self.core.whois.want(peer, now) == Want::Ask {
+        if self.core.peers.find(&peer).is_none()
+            && !self.core.introduced(peer)
+            && self.core.whois.want(peer, now) == Want::Ask
+        {
             self.core.send_whois(self.out, peer, 0);
         }
+    }
+
+    fn low_bandwidth(&self) -> bool {
+        self.core.underlay.low_bandwidth
     }
 
     fn protocol(&self) -> u8 {
@@ -190,8 +199,11 @@ impl Node {
                 _ => self.core.timers.clear(id),
             }
         }
+        self.core.notice_no_socket();
         while let Some(due) = self.core.tries.due(now.mono) {
-            if let Some(slot) = self.core.peers.find(&due.peer) {
+            if let Some(slot) = self.core.peers.find(&due.peer)
+                && self.core.allows_path(due.peer, &due.to)
+            {
                 self.core.contact(out, slot, due.local, due.to, None);
             }
         }
@@ -225,8 +237,16 @@ impl Node {
             LinkChange::SocketUp { socket, local } => self.core.socket_up(socket, canonical(local)),
             LinkChange::SocketDown { socket } => self.core.socket_down(socket),
             LinkChange::Moved => self.core.moved(out),
+            LinkChange::Stirred => self.core.stirred(),
             LinkChange::TooBig { to } => self.core.too_big(canonical(to)),
         }
+        self.leave_call(out);
+    }
+
+    /// What the owner says of the networks below, in place of what was said before.
+    pub fn set_underlay(&mut self, now: Now, said: Underlay, out: &mut dyn Outbox) {
+        self.enter(now, out);
+        self.core.set_underlay(said);
         self.leave_call(out);
     }
 

@@ -18,6 +18,9 @@ use crate::wire::lz4;
 use crate::wire::packet::{self, DATAGRAM_DEFAULT, FLAG_FRAGMENTED, HEADER_LEN, Suite, VERB_AT};
 use crate::wire::verb::Verb;
 
+/// Knows suite 2 (wire 1.1).
+const TRUSTED_PROTOCOL: u8 = 7;
+
 /// Where the next datagram goes.
 #[derive(Clone, Copy)]
 pub(crate) struct Hop {
@@ -81,18 +84,20 @@ impl Core {
     pub(crate) fn send(&mut self, out: &mut dyn Outbox, to: Address, packet: &mut [u8]) {
         let now = self.now.mono;
         let Some(slot) = self.peers.find(&to) else {
+            let introduced = self.introduced(to);
             let want = self.whois.want(to, now);
-            if want == Want::Unknown {
+            if want == Want::Unknown && !introduced {
                 self.stats.drop(DropReason::WhoisNegative);
                 return;
             }
             self.waiting
                 .push(to, Way::Out, packet, now, &mut self.stats);
-            if want == Want::Ask {
+            if want == Want::Ask && !introduced {
                 self.send_whois(out, to, 0);
             }
             return;
         };
+        self.try_hints(out, slot);
         match self.route(slot, verb_of(packet)) {
             Some(hop) => self.emit(out, slot, hop, packet, Seal::default()),
             None => self
@@ -191,7 +196,9 @@ impl Core {
         let Some(peer) = self.peers.at_mut(slot) else {
             return;
         };
-        let pieces = fragment::piece_count(packet.len(), hop.datagram_max);
+        let ip = hop.remote.ip();
+        let datagram_max = self.underlay.datagram_max(ip, hop.datagram_max);
+        let pieces = fragment::piece_count(packet.len(), datagram_max);
         if pieces > peer.pieces_max() {
             self.stats.drop(DropReason::TooLong);
             return;
@@ -216,8 +223,23 @@ impl Core {
         if let Some(at) = seal.tail {
             armor::mask_hello_tail(&peer.keys, packet, at);
         }
-        let suite = seal.suite.unwrap_or_else(|| peer.suite(self.aes));
-        armor::seal(&peer.keys, suite, packet);
+        // Answers are sealed even there (wire 6.6), and what an upstream passes on.
+        let trusted = match verb {
+            Some(Verb::Hello | Verb::Ok | Verb::Error) => None,
+            _ => self.underlay.trusted(ip),
+        };
+        let trusted = trusted.filter(|_| {
+            seal.suite.is_none()
+                && peer.version.is_some_and(|v| v.protocol >= TRUSTED_PROTOCOL)
+                && peer.path(hop.local, &hop.remote).is_some()
+        });
+        match trusted {
+            Some(id) => packet::set_trusted_id(packet, id),
+            None => {
+                let suite = seal.suite.unwrap_or_else(|| peer.suite(self.aes));
+                armor::seal(&peer.keys, suite, packet);
+            }
+        }
         // Suite 3 changes the id.
         let id = packet
             .first_chunk::<8>()
@@ -232,7 +254,7 @@ impl Core {
                 },
             );
         }
-        for (head, data) in fragment::pieces(packet, id, to, hop.datagram_max) {
+        for (head, data) in fragment::pieces(packet, id, to, datagram_max) {
             let head = head.as_ref().map_or(&[][..], |h| &h[..]);
             self.put(out, hop.local, hop.remote, [head, data], seal.ttl);
         }
@@ -246,6 +268,9 @@ impl Core {
         parts: [&[u8]; 2],
         ttl: Option<u8>,
     ) {
+        if self.underlay.blocks(to.ip()) {
+            return self.stats.drop(DropReason::BadPath);
+        }
         self.stats.tx_datagrams = self.stats.tx_datagrams.wrapping_add(1);
         let bytes = parts
             .iter()

@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use super::io::SocketId;
-use super::policy;
+use super::policy::{self, Pace};
 use crate::base::Mono;
 use crate::base::gate::Once;
 use crate::wire::inet;
@@ -63,6 +63,11 @@ impl Path {
 
     pub(crate) fn is_alive(&self, now: Mono) -> bool {
         now.since(self.heard) < policy::PATH_ALIVE_MS
+    }
+
+    /// Of two paths that differ in port only this may be the one in use.
+    pub(crate) fn holds_against_sibling(&self, now: Mono) -> bool {
+        !self.failed && self.probed.is_none() && now.since(self.heard) < policy::SIBLING_MS
     }
 
     pub(crate) fn is_expired(&self, now: Mono) -> bool {
@@ -131,9 +136,9 @@ impl Path {
     }
 
     /// When the keep-alive of an active peer's path is due.
-    pub(crate) fn keepalive_at(&self, now: Mono) -> Mono {
+    pub(crate) fn keepalive_at(&self, now: Mono, pace: &Pace) -> Mono {
         let pause = if self.is_busy(now) {
-            policy::KEEPALIVE_BUSY_MS
+            pace.keepalive_busy_ms
         } else {
             policy::KEEPALIVE_IDLE_MS
         };

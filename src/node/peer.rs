@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use super::io::{Family, SocketId};
 use super::path::Path;
-use super::policy;
+use super::policy::{self, Pace};
 use super::record::Recalled;
 use crate::base::gate::Once;
 use crate::base::{Limits, Mono};
@@ -83,6 +83,8 @@ pub(crate) struct Contact {
     pub(crate) answering: bool,
     /// Has ever answered.
     pub(crate) met: bool,
+    /// Asked because of news, so that silence is not to be expected.
+    hurried: bool,
 }
 
 impl Contact {
@@ -93,6 +95,7 @@ impl Contact {
             asked: None,
             answering: false,
             met: false,
+            hurried: false,
         }
     }
 
@@ -105,12 +108,25 @@ impl Contact {
         self.asked = None;
         self.answering = true;
         self.met = true;
+        self.hurried = false;
+    }
+
+    /// Something changed: it is asked now, and soon again.
+    pub(crate) fn hurry(&mut self, now: Mono) {
+        self.next = now;
+        self.attempts = 0;
+        self.hurried = true;
+    }
+
+    /// Whatever was asked before cannot have been answered.
+    pub(crate) fn start_over(&mut self) {
+        self.asked = None;
     }
 
     /// A HELLO leaves now.
     pub(crate) fn asking(&mut self, now: Mono) {
         let asked = *self.asked.get_or_insert(now);
-        let steps: &[u64] = if self.met {
+        let steps: &[u64] = if self.met && !self.hurried {
             &policy::HELLO_AGAIN_MS
         } else {
             &policy::HELLO_FIRST_MS
@@ -195,6 +211,8 @@ pub(crate) struct Peer {
     pub(crate) traffic: Traffic,
     /// Where it was in an earlier run, until it has a path.
     pub(crate) recalled: Option<Box<Recalled>>,
+    /// When the owner's hints were tried.
+    pub(crate) hinted: Option<Mono>,
 }
 
 impl Peer {
@@ -215,6 +233,7 @@ impl Peer {
             moved: false,
             tried: heapless::Vec::new(),
             recalled: None,
+            hinted: None,
             pushed: None,
             push_gate: PushGate::default(),
             whois_gate: Once::new(),
@@ -344,11 +363,13 @@ impl Peer {
         self.paths.iter().max_by_key(|p| p.heard)
     }
 
-    /// Adds a confirmed path: over a dead one with the same IP and socket, else into free room,
+    /// Adds a confirmed path: over a silent one with the same IP and socket, else into free room,
     /// else over the longest silent. Gives back what it replaced.
     pub(crate) fn learn(&mut self, path: Path, cap: usize, now: Mono) -> Option<Path> {
         let same = self.paths.iter().position(|p| {
-            p.local == path.local && p.remote.ip() == path.remote.ip() && !p.is_alive(now)
+            p.local == path.local
+                && p.remote.ip() == path.remote.ip()
+                && !p.holds_against_sibling(now)
         });
         let at = match same {
             Some(at) => at,
@@ -369,11 +390,14 @@ impl Peer {
             .map(|slot| core::mem::replace(slot, path))
     }
 
-    /// An entry with this IP on this socket is alive: another port of it is a NAT's whim.
-    pub(crate) fn has_alive_sibling(&self, local: SocketId, ip: IpAddr, now: Mono) -> bool {
+    /// An entry with this IP on this socket is in use: another port of it is a NAT's whim.
+    ///
+    /// differs from 1.14.1, which holds the entry for 19 s: a NAT that forgot its mappings gives
+    /// others, and until they are learnt nobody reaches who is behind it.
+    pub(crate) fn has_sibling(&self, local: SocketId, ip: IpAddr, now: Mono) -> bool {
         self.paths
             .iter()
-            .any(|p| p.local == local && p.remote.ip() == ip && p.is_alive(now))
+            .any(|p| p.local == local && p.remote.ip() == ip && p.holds_against_sibling(now))
     }
 
     /// May an unknown path be tried now? Remembers that it was.
@@ -432,8 +456,8 @@ impl Peer {
         })
     }
 
-    /// Next thing to do for this peer; `behind_nat` matters to upstreams only.
-    pub(crate) fn deadline(&self, now: Mono, behind_nat: bool) -> Mono {
+    /// Next thing to do for this peer; `keeps_mapping` matters to upstreams only.
+    pub(crate) fn deadline(&self, now: Mono, keeps_mapping: bool, pace: &Pace) -> Mono {
         let mut at = match (&self.contact, self.upstream) {
             (Some(contact), true) => contact.deadline(),
             (contact, _) => {
@@ -449,10 +473,10 @@ impl Peer {
         if let Some(recalled) = &self.recalled {
             at = at.min(recalled.next());
         }
-        let keeps = self.is_active(now) || (self.upstream && behind_nat);
+        let keeps = self.is_active(now) || (self.upstream && keeps_mapping);
         for path in &self.paths {
             if keeps && !path.is_expired(now) {
-                at = at.min(path.keepalive_at(now));
+                at = at.min(path.keepalive_at(now, pace));
             }
             if let Some(check) = path.check_at() {
                 at = at.min(check);

@@ -21,20 +21,48 @@ pub(super) const HELLO_PATIENCE_MS: u64 = 60_000;
 /// An upstream that leaves us asking for so long does not count as answering.
 pub(super) const OFFLINE_MS: u64 = 20_000;
 
-/// HELLO round to an upstream or an active peer, ± 10 %.
-pub(super) const HELLO_ROUND_MS: u64 = 60_000;
+/// What is sent unasked, and how often.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Pace {
+    /// HELLO round to the upstream that relays for us, ± 10 %.
+    pub(super) upstream_round_ms: u64,
+    /// The same to other upstreams. Real ones forget us after 243 s.
+    pub(super) spare_round_ms: u64,
+    /// The same to active peers.
+    pub(super) peer_round_ms: u64,
+    /// ECHO on a path that has carried frames lately and over which nothing left for so long
+    /// (NAT mappings of UDP live 30 s).
+    pub(super) keepalive_busy_ms: u64,
+    /// Our addresses are pushed so often to a peer whose packets come directly.
+    pub(super) push_direct_ms: u64,
+}
+
+/// Where nobody counts bytes.
+pub(super) const NORMAL: Pace = Pace {
+    upstream_round_ms: 60_000,
+    spare_round_ms: 60_000,
+    peer_round_ms: 60_000,
+    keepalive_busy_ms: 14_000,
+    push_direct_ms: 120_000,
+};
+
+/// Where every byte costs: one upstream is kept warm, the others know us and no more (node 1,
+/// 3.2).
+pub(super) const METERED: Pace = Pace {
+    upstream_round_ms: 60_000,
+    spare_round_ms: 200_000,
+    peer_round_ms: 200_000,
+    keepalive_busy_ms: KEEPALIVE_IDLE_MS,
+    push_direct_ms: 1_920_000,
+};
 
 /// A moon's seed without definition is asked so often.
 pub(super) const SEED_WHOIS_MS: u64 = 5_000;
 
-/// ECHO on a path that has carried frames lately and over which nothing left for so long
-/// (NAT mappings of UDP live 30 s).
-pub(super) const KEEPALIVE_BUSY_MS: u64 = 14_000;
-
-/// The same on other paths of active peers, and to upstreams from behind a NAT.
+/// ECHO on paths of active peers that carry nothing, and to upstreams from behind a NAT.
 pub(super) const KEEPALIVE_IDLE_MS: u64 = 25_000;
 
-/// "Lately" of [`KEEPALIVE_BUSY_MS`].
+/// "Lately" of [`Pace::keepalive_busy_ms`].
 pub(super) const BUSY_MS: u64 = 60_000;
 
 /// A peer with real traffic is looked after for so long (node 1).
@@ -49,6 +77,17 @@ pub(super) const RECALL_MOST_MS: u64 = 30_000;
 
 /// A path heard within this is alive.
 pub(super) const PATH_ALIVE_MS: u64 = 19_000;
+
+/// Where another port of an address speaks, a path that was silent for so long is taken for one
+/// whose NAT forgot it. Shorter, and NATs that vary ports would keep us busy.
+pub(super) const SIBLING_MS: u64 = 3_000;
+
+/// The addresses that the owner named for a peer without path are tried so often while there is
+/// traffic for it.
+pub(super) const HINT_MS: u64 = 30_000;
+
+/// News of the underlay make us ask who does not answer at most so often.
+pub(super) const STIR_MS: u64 = 1_000;
 
 /// A path not confirmed for so long is not used.
 pub(super) const PATH_EXPIRY_MS: u64 = 243_000;
@@ -105,11 +144,8 @@ pub(super) const PUSH_PAUSE_MS: u64 = 30_000;
 /// Addresses tried per push, scope and family.
 pub(super) const PUSH_TRIES: u8 = 8;
 
-/// Our addresses are pushed so often to a peer whose packets come by relay…
+/// Our addresses are pushed so often to a peer whose packets come by relay.
 pub(super) const PUSH_RELAYED_MS: u64 = 15_000;
-
-/// …and so often to one whose packets come directly.
-pub(super) const PUSH_DIRECT_MS: u64 = 120_000;
 
 /// Most addresses in one push.
 pub(super) const PUSH_ADDRESSES: usize = 16;

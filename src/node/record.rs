@@ -20,7 +20,7 @@ const FORMAT: u8 = 2;
 /// Longest record that is written.
 pub const RECORD_MAX: usize = 1 + Identity::LEN + 8 + 2 + Limits::PATHS_MAX * 19;
 
-type Addresses = heapless::Vec<SocketAddr, { Limits::PATHS_MAX }>;
+pub(crate) type Addresses = heapless::Vec<SocketAddr, { Limits::PATHS_MAX }>;
 
 struct Record {
     identity: Identity,
@@ -39,8 +39,23 @@ pub(crate) struct Recalled {
 }
 
 impl Recalled {
+    /// To be tried from now on.
+    pub(crate) fn new(addresses: Addresses, now: Mono) -> Self {
+        Self {
+            addresses,
+            next: now,
+            pause_ms: policy::RECALL_FIRST_MS,
+        }
+    }
+
     pub(crate) fn next(&self) -> Mono {
         self.next
+    }
+
+    /// Something changed: now, and soon again.
+    pub(crate) fn hurry(&mut self, now: Mono) {
+        self.next = now;
+        self.pause_ms = policy::RECALL_FIRST_MS;
     }
 }
 
@@ -131,11 +146,7 @@ impl Node {
             if let Some(peer) = self.core.peers.at_mut(slot) {
                 peer.version = record.version;
                 if !record.addresses.is_empty() {
-                    peer.recalled = Some(Box::new(Recalled {
-                        addresses: record.addresses,
-                        next: now.mono,
-                        pause_ms: policy::RECALL_FIRST_MS,
-                    }));
+                    peer.recalled = Some(Box::new(Recalled::new(record.addresses, now.mono)));
                 }
             }
             self.core.recall(out, slot);

@@ -13,9 +13,10 @@ use super::nat::{Introductions, Surfaces, Tries};
 use super::network::IpNet;
 use super::path::Path;
 use super::peer::{Contact, Peer};
-use super::policy;
+use super::policy::{self, Pace};
 use super::reassembly::Reassembly;
 use super::topology::Topology;
+use super::underlay::Rules;
 use super::waiting::Waiting;
 use super::whois::Whois;
 use crate::base::gate::Once;
@@ -43,6 +44,8 @@ pub(crate) struct Core {
     pub(crate) timers: Deadlines,
     /// Local sockets by number.
     pub(crate) sockets: Vec<Option<SocketAddr>>,
+    /// What the owner says of the networks below.
+    pub(crate) underlay: Rules,
     pub(crate) reassembly: Reassembly,
     pub(crate) waiting: Waiting,
     pub(crate) whois: Whois,
@@ -66,6 +69,9 @@ pub(crate) struct Core {
     /// A peer of an earlier run has a path again.
     pub(crate) met_again: Option<Address>,
     pub(crate) seeds_next: Option<Mono>,
+    /// The last socket went: when that is noticed.
+    pub(crate) no_socket: Option<Mono>,
+    pub(crate) stir_gate: Once,
     pub(crate) scratch: Vec<u8>,
     relay_choice: Option<(Address, Mono)>,
     online: bool,
@@ -95,6 +101,7 @@ impl Core {
             peers: Table::new(peers, rng.next_u64()),
             timers: Deadlines::new(peers),
             sockets: Vec::new(),
+            underlay: Rules::default(),
             reassembly: Reassembly::new(limits.reassembly_slots),
             waiting: Waiting::new(limits.waiting_packets),
             whois: Whois::new(limits.whois, limits.whois_negative, rng.next_u64()),
@@ -113,6 +120,8 @@ impl Core {
             upstream_up: None,
             met_again: None,
             seeds_next: None,
+            no_socket: None,
+            stir_gate: Once::new(),
             scratch: alloc::vec![0; PACKET_MAX],
             relay_choice: None,
             online: false,
@@ -216,9 +225,9 @@ impl Core {
 
     /// Sets the peer's deadline anew.
     pub(crate) fn rearm(&mut self, slot: Slot) {
-        let behind_nat = self.behind_nat();
+        let keeps_mapping = self.keeps_mapping(slot);
         if let Some(peer) = self.peers.at(slot) {
-            let at = peer.deadline(self.now.mono, behind_nat);
+            let at = peer.deadline(self.now.mono, keeps_mapping, self.pace());
             // Never in the past after a drain.
             self.timers
                 .set(slot.index(), at.max(self.now.mono.after(1)));
@@ -332,6 +341,38 @@ impl Core {
             .any(|s| !self.sockets.iter().flatten().any(|own| own.ip() == s.ip()))
     }
 
+    /// How much is sent unasked.
+    pub(crate) fn pace(&self) -> &'static Pace {
+        if self.underlay.low_bandwidth {
+            &policy::METERED
+        } else {
+            &policy::NORMAL
+        }
+    }
+
+    /// Pause between the HELLO rounds to somebody who must stay in reach.
+    pub(crate) fn round_ms(&self, address: Address) -> u64 {
+        let pace = self.pace();
+        let warm = self
+            .relay_choice
+            .is_none_or(|(chosen, _)| chosen == address);
+        if warm || !self.topology.is_upstream(address) {
+            pace.upstream_round_ms
+        } else {
+            pace.spare_round_ms
+        }
+    }
+
+    /// The NAT's mapping to an upstream is kept open.
+    pub(crate) fn keeps_mapping(&self, slot: Slot) -> bool {
+        let address = || self.peers.at(slot).map(|p| p.identity.address);
+        let warm = || {
+            self.relay_choice
+                .is_none_or(|(chosen, _)| Some(chosen) == address())
+        };
+        self.behind_nat() && (!self.underlay.low_bandwidth || warm())
+    }
+
     pub(crate) fn socket(&self, socket: SocketId) -> Option<SocketAddr> {
         self.sockets.get(usize::from(socket.0)).copied().flatten()
     }
@@ -344,6 +385,7 @@ impl Core {
         ) && remote.port() != 0
             && !self.is_managed(remote.ip())
             && !self.sockets.iter().flatten().any(|own| own == remote)
+            && !self.underlay.blocks_for(peer, remote.ip())
             && self.topology.allows(peer, remote.ip())
     }
 
@@ -383,70 +425,6 @@ impl Core {
         }
     }
 
-    /// The machine slept, or the underlay moved: nothing is certain any more.
-    pub(crate) fn moved(&mut self, out: &mut dyn Outbox) {
-        self.reset_paths(out, None);
-        self.hurry_upstreams();
-    }
-
-    /// All upstreams are asked at the next timeout, which is now.
-    pub(crate) fn hurry_upstreams(&mut self) {
-        let now = self.now.mono;
-        for i in 0..self.topology.upstreams().len() {
-            let Some(address) = self.topology.upstreams().get(i).copied() else {
-                break;
-            };
-            let Some(slot) = self.peers.find(&address) else {
-                continue;
-            };
-            if let Some(contact) = self.peers.at_mut(slot).and_then(|p| p.contact.as_mut()) {
-                contact.next = now;
-                contact.attempts = 0;
-                contact.asked = None;
-            }
-            self.rearm(slot);
-        }
-        if self.seeds_next.is_some() {
-            self.seeds_next = Some(now);
-        }
-    }
-
-    pub(crate) fn socket_up(&mut self, socket: SocketId, local: SocketAddr) {
-        let at = usize::from(socket.0);
-        if at >= self.limits.sockets {
-            return;
-        }
-        if self.sockets.len() <= at {
-            self.sockets.resize(at + 1, None);
-        }
-        if let Some(entry) = self.sockets.get_mut(at) {
-            *entry = Some(local);
-        }
-        self.hurry_upstreams();
-    }
-
-    pub(crate) fn socket_down(&mut self, socket: SocketId) {
-        if let Some(entry) = self.sockets.get_mut(usize::from(socket.0)) {
-            *entry = None;
-        }
-        self.surfaces.forget_socket(socket);
-        let mut at = 0;
-        while let Some((slot, &address, _)) = self.peers.next_from(at) {
-            at = slot.index() + 1;
-            while let Some(path) = self.peers.at_mut(slot).and_then(|peer| {
-                let gone = peer.paths.iter().position(|p| p.local == socket)?;
-                Some(peer.paths.remove(gone))
-            }) {
-                self.event(Event::PathDown {
-                    peer: address,
-                    local: path.local,
-                    remote: path.remote,
-                });
-            }
-        }
-        self.hurry_upstreams();
-    }
-
     pub(crate) fn too_big(&mut self, to: SocketAddr) {
         for (_, peer) in self.peers.iter_mut() {
             for path in peer.paths.iter_mut().filter(|p| p.remote == to) {
@@ -464,6 +442,7 @@ impl Core {
             self.whois.deadline(),
             self.tries.deadline(),
             self.seeds_next,
+            self.no_socket,
         ]
         .into_iter()
         .flatten()

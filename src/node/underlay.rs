@@ -4,12 +4,19 @@
 //! Only the owner fills it. Bounds: [`NETS_MAX`] nets, [`PEERS_MAX`] peers with
 //! [`TRIES_MAX`] addresses and [`PEER_NETS_MAX`] nets each; what is beyond is left out.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
+use super::io::{Event, Outbox};
 use super::network::IpNet;
-use crate::base::Address;
+use super::path::Path;
+use super::policy;
+use super::record::{Addresses, Recalled};
+use super::state::Core;
+use crate::base::{Address, Slot};
 use crate::wire::identity::Identity;
+use crate::wire::packet::{DATAGRAM_DEFAULT, DATAGRAM_MAX};
 
 /// Nets in [`Underlay::physical`], as many as 1.14.1 takes.
 pub const NETS_MAX: usize = 32;
@@ -19,6 +26,9 @@ pub const PEERS_MAX: usize = 64;
 pub const TRIES_MAX: usize = 8;
 /// Nets of one peer.
 pub const PEER_NETS_MAX: usize = 8;
+
+/// Least size of datagrams that can be set.
+const DATAGRAM_MIN: usize = 1400;
 
 /// What the owner says of one net.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,4 +65,242 @@ pub struct Underlay {
     pub peers: Vec<PeerHints>,
     /// Every byte costs: less is sent unasked.
     pub low_bandwidth: bool,
+}
+
+/// The same, ready to be asked for each datagram.
+#[derive(Default)]
+pub(crate) struct Rules {
+    /// In the order of 1.14.1, wider nets first: the first that holds an address counts.
+    sized: Vec<PhysicalNet>,
+    trusted: Vec<PhysicalNet>,
+    blocked: Vec<IpNet>,
+    /// By address.
+    peers: Vec<PeerHints>,
+    pub(crate) low_bandwidth: bool,
+}
+
+impl Rules {
+    pub(crate) fn new(mut said: Underlay) -> Self {
+        said.physical.truncate(NETS_MAX);
+        said.peers.truncate(PEERS_MAX);
+        said.physical.sort_by_key(|p| (p.net.bits, p.net.ip));
+        said.peers.sort_by_key(|p| p.address);
+        for peer in &mut said.peers {
+            peer.try_at.truncate(TRIES_MAX);
+            peer.blacklist.truncate(PEER_NETS_MAX);
+        }
+        let all = said.physical;
+        let any = |wanted: fn(&PhysicalNet) -> bool| {
+            // One that says nothing of it hides those inside it all the same.
+            if all.iter().any(wanted) {
+                all.clone()
+            } else {
+                Vec::new()
+            }
+        };
+        Self {
+            sized: any(|p| p.mtu != 0),
+            trusted: any(|p| p.trusted_path_id != 0),
+            blocked: all.iter().filter(|p| p.blacklist).map(|p| p.net).collect(),
+            peers: said.peers,
+            low_bandwidth: said.low_bandwidth,
+        }
+    }
+
+    /// Nothing is sent to this address, and nothing from it is heard.
+    pub(crate) fn blocks(&self, ip: IpAddr) -> bool {
+        self.blocked.iter().any(|net| net.contains(ip))
+    }
+
+    /// The peer is never to be met at this address.
+    pub(crate) fn blocks_for(&self, peer: Address, ip: IpAddr) -> bool {
+        self.blocks(ip)
+            || self
+                .hints(peer)
+                .is_some_and(|p| p.blacklist.iter().any(|net| net.contains(ip)))
+    }
+
+    /// The id of the trusted path to and from this address.
+    pub(crate) fn trusted(&self, ip: IpAddr) -> Option<u64> {
+        let found = self.trusted.iter().find(|p| p.net.contains(ip))?;
+        (found.trusted_path_id != 0).then_some(found.trusted_path_id)
+    }
+
+    /// Largest datagram to this address; `known`: what the path was found to take.
+    pub(crate) fn datagram_max(&self, ip: IpAddr, known: usize) -> usize {
+        let found = self.sized.iter().find(|p| p.net.contains(ip));
+        match found.map(|p| usize::from(p.mtu)).filter(|mtu| *mtu != 0) {
+            Some(mtu) => {
+                let mtu = mtu.clamp(DATAGRAM_MIN, DATAGRAM_MAX);
+                if known < DATAGRAM_DEFAULT {
+                    known.min(mtu)
+                } else {
+                    mtu
+                }
+            }
+            None => known,
+        }
+    }
+
+    /// What the owner says of a peer.
+    pub(crate) fn hints(&self, peer: Address) -> Option<&PeerHints> {
+        let at = self.peers.binary_search_by_key(&peer, |p| p.address).ok()?;
+        self.peers.get(at)
+    }
+}
+
+impl Core {
+    /// Puts in force what the owner says. Paths that are not to be used any more go.
+    pub(crate) fn set_underlay(&mut self, said: Underlay) {
+        self.underlay = Rules::new(said);
+        let mut at = 0;
+        let mut lost = false;
+        while let Some((slot, &address, _)) = self.peers.next_from(at) {
+            at = slot.index() + 1;
+            while let Some(path) = self.peers.at_mut(slot).and_then(|peer| {
+                peer.hinted = None;
+                let rules = &self.underlay;
+                let blocked = |p: &Path| rules.blocks_for(address, p.remote.ip());
+                let gone = peer.paths.iter().position(blocked)?;
+                Some(peer.paths.remove(gone))
+            }) {
+                lost = true;
+                self.event(Event::PathDown {
+                    peer: address,
+                    local: path.local,
+                    remote: path.remote,
+                });
+            }
+            self.rearm(slot);
+        }
+        if lost {
+            self.hurry_upstreams();
+        }
+    }
+
+    /// The owner has told who this is: checked like any other identity, nobody is asked.
+    pub(crate) fn introduced(&mut self, peer: Address) -> bool {
+        let identity = self.underlay.hints(peer).and_then(|p| p.identity);
+        if let Some(identity) = identity {
+            self.identity_found(identity);
+        }
+        identity.is_some()
+    }
+
+    /// There is something for a peer: without a path it is looked for where the owner says
+    /// (node 6.1).
+    pub(crate) fn try_hints(&mut self, out: &mut dyn Outbox, slot: Slot) {
+        let now = self.now.mono;
+        if self.underlay.peers.is_empty() {
+            return;
+        }
+        let Some(peer) = self.peers.at_mut(slot) else {
+            return;
+        };
+        let lately = peer
+            .hinted
+            .is_some_and(|at| now.since(at) < policy::HINT_MS);
+        if lately || peer.paths.iter().any(|p| p.is_usable(now)) {
+            return;
+        }
+        let address = peer.identity.address;
+        let Some(hints) = self.underlay.hints(address) else {
+            return;
+        };
+        let places: Addresses = hints.try_at.iter().copied().collect();
+        if places.is_empty() {
+            return;
+        }
+        peer.hinted = Some(now);
+        if self.best_upstream().is_none() {
+            // Nobody else brings us together: asked until it answers.
+            if let Some(peer) = self.peers.at_mut(slot) {
+                peer.recalled = Some(Box::new(Recalled::new(places, now)));
+            }
+            return self.recall(out, slot);
+        }
+        for place in places {
+            if self.allows_path(address, &place) {
+                self.hello_from_all(out, slot, place);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn net(ip: &str, bits: u8) -> IpNet {
+        let ip = ip.parse().expect("an address");
+        IpNet { ip, bits }
+    }
+
+    fn physical(ip: &str, bits: u8) -> PhysicalNet {
+        PhysicalNet {
+            net: net(ip, bits),
+            blacklist: false,
+            trusted_path_id: 0,
+            mtu: 0,
+        }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn the_widest_net_counts() {
+        let mut wide = physical("10.0.0.0", 8);
+        let mut narrow = physical("10.1.0.0", 16);
+        (wide.mtu, narrow.trusted_path_id) = (1500, 7);
+        narrow.blacklist = true;
+        let rules = Rules::new(Underlay {
+            physical: alloc::vec![narrow, wide],
+            ..Underlay::default()
+        });
+        assert_eq!(rules.datagram_max(ip("10.1.0.1"), 1432), 1500);
+        assert_eq!(rules.trusted(ip("10.1.0.1")), None);
+        // A blacklist is no such choice: any of them blocks.
+        assert!(rules.blocks(ip("10.1.0.1")) && !rules.blocks(ip("10.2.0.1")));
+        assert_eq!(rules.datagram_max(ip("11.1.0.1"), 1432), 1432);
+    }
+
+    #[test]
+    fn sizes_have_bounds_and_what_was_found_counts() {
+        let mut lan = physical("192.168.0.0", 16);
+        let size = |mtu: u16, known: usize| {
+            lan.mtu = mtu;
+            let rules = Rules::new(Underlay {
+                physical: alloc::vec![lan],
+                ..Underlay::default()
+            });
+            rules.datagram_max(ip("192.168.7.7"), known)
+        };
+        let mut size = size;
+        assert_eq!(size(9000, 1432), 9000);
+        assert_eq!(size(1, 1432), 1400);
+        assert_eq!(size(65_535, 1432), 10_324);
+        assert_eq!(size(9000, 1232), 1232);
+        assert_eq!(size(0, 1432), 1432);
+    }
+
+    #[test]
+    fn a_peer_has_its_own_blacklist() {
+        let peer = |n: u64| Address::new(n).expect("an address");
+        let hints = |n: u64| PeerHints {
+            address: peer(n),
+            try_at: Vec::new(),
+            blacklist: alloc::vec![net("10.0.0.0", 8)],
+            identity: None,
+        };
+        let rules = Rules::new(Underlay {
+            peers: (1..=100).rev().map(hints).collect(),
+            ..Underlay::default()
+        });
+        assert_eq!(rules.peers.len(), PEERS_MAX);
+        assert!(rules.blocks_for(peer(50), ip("10.0.0.1")));
+        assert!(!rules.blocks_for(peer(1), ip("10.0.0.1")));
+        assert!(!rules.blocks(ip("10.0.0.1")));
+    }
 }

@@ -13,8 +13,9 @@ impl Core {
     /// A peer's deadline has come: forget it, check its paths, keep them open.
     pub(crate) fn peer_due(&mut self, out: &mut dyn Outbox, slot: Slot) {
         let now = self.now.mono;
-        let round = self.jitter(policy::HELLO_ROUND_MS);
-        let behind_nat = self.behind_nat();
+        let pace = self.pace();
+        let round = self.jitter(pace.peer_round_ms);
+        let keeps_mapping = self.keeps_mapping(slot);
         let Some(peer) = self.peers.at_mut(slot) else {
             self.timers.clear(slot.index());
             return;
@@ -58,14 +59,14 @@ impl Core {
         let keeps = self
             .peers
             .at(slot)
-            .is_some_and(|p| p.is_active(now) || (p.upstream && behind_nat));
+            .is_some_and(|p| p.is_active(now) || (p.upstream && keeps_mapping));
         if keeps {
             self.each_path(out, slot, |core, out, local, remote| {
                 let due = core
                     .peers
                     .at(slot)
                     .and_then(|p| p.path(local, &remote))
-                    .is_some_and(|p| p.keepalive_at(now) <= now);
+                    .is_some_and(|p| p.keepalive_at(now, pace) <= now);
                 if due {
                     core.contact(out, slot, local, remote, None);
                 }

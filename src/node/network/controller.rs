@@ -32,6 +32,8 @@ const PATIENT_MS: u64 = 15_000;
 const PATIENCE_MS: u64 = 600_000;
 /// Controllers answer a member once per second.
 const GATE_MS: u64 = 1_100;
+/// Refreshes left out where every byte costs (node 1).
+const METERED: u64 = 64;
 /// A clock that is that much behind the controller's is wrong: then an older configuration may
 /// be the right one.
 const DAY_MS: u64 = 86_400_000;
@@ -79,11 +81,12 @@ impl Ask {
         self.next = Some(now.after(pause));
     }
 
-    /// A configuration was accepted; `jitter` is up to a tenth of a refresh.
-    fn answered(&mut self, now: Mono, jitter: u64) {
+    /// A configuration was accepted; `jitter` is up to a tenth of a refresh, of which the next
+    /// comes after `pauses`.
+    fn answered(&mut self, now: Mono, jitter: u64, pauses: u64) {
         if self.next.is_some() {
             self.tries = 0;
-            let pause = REFRESH_MS + REFRESH_MS / 20;
+            let pause = REFRESH_MS * pauses + REFRESH_MS / 20;
             self.next = Some(now.after(pause.saturating_sub(jitter)));
         }
     }
@@ -354,8 +357,9 @@ impl Networks {
     pub(super) fn accept(&mut self, c: &mut dyn Carrier, id: NetworkId, config: Config) {
         let now = c.now().mono;
         let jitter = u64::from(c.rng().below((REFRESH_MS / 10) as u32));
+        let pauses = if c.low_bandwidth() { METERED } else { 1 };
         if let Some(network) = self.networks.get_mut(&id) {
-            network.ask.answered(now, jitter);
+            network.ask.answered(now, jitter, pauses);
             network.confirmed = true;
             network.update = None;
         }

@@ -56,12 +56,23 @@ use crate::wire::verb::Verb;
 
 /// All our groups are announced so often to whoever must know.
 const ANNOUNCE_MS: u64 = 60_000;
+/// The same where every byte costs: a LIKE is good for ten minutes.
+const ANNOUNCE_METERED_MS: u64 = 270_000;
 /// Signatures checked in a burst, and how often one more: each takes milliseconds on a router.
 const CHECKS: (u32, u32) = (256, 10);
 /// A stored configuration older than its window by so much is shown as stale.
 const STALE_MS: u64 = 86_400_000;
 /// Records in one MULTICAST_LIKE: fits a datagram.
 const LIKES_MAX: usize = 64;
+
+/// Pause between two announcements of all our groups.
+fn announce_ms(c: &dyn Carrier) -> u64 {
+    if c.low_bandwidth() {
+        ANNOUNCE_METERED_MS
+    } else {
+        ANNOUNCE_MS
+    }
+}
 
 /// What the network layer may ask of the node core.
 pub(crate) trait Carrier {
@@ -82,6 +93,10 @@ pub(crate) trait Carrier {
     fn seek(&mut self, peer: Address);
     /// Our protocol version.
     fn protocol(&self) -> u8;
+    /// Every byte costs (node 1).
+    fn low_bandwidth(&self) -> bool {
+        false
+    }
     /// Latency of a peer with a direct path; unmeasured: large. `None`: no path.
     fn latency_ms(&self, peer: Address) -> Option<u32>;
     /// An Ethernet frame for a tap.
@@ -502,7 +517,7 @@ impl Networks {
         if network.announce.is_none() {
             // Nobody has been told of any.
             before.clear();
-            network.announce = Some(c.now().mono.after(ANNOUNCE_MS));
+            network.announce = Some(c.now().mono.after(announce_ms(c)));
         }
         let is_new = |g: &&Group| before.binary_search(g).is_err();
         let new: Vec<Group> = network.groups.iter().filter(is_new).copied().collect();
@@ -569,7 +584,8 @@ impl Networks {
         let Some(member) = network.members.meet(peer, now) else {
             return;
         };
-        let told = |at| now.since(at) < ANNOUNCE_MS;
+        let pause = announce_ms(c);
+        let told = |at| now.since(at) < pause;
         if network.announce.is_some() && !member.announced.is_some_and(told) {
             member.announced = Some(now);
             self.tell_groups(c, id, peer, None);
@@ -622,7 +638,7 @@ impl Networks {
             }
             self.behind.expire(now);
             if let Some(network) = self.networks.get_mut(&id) {
-                network.announce = Some(now.after(ANNOUNCE_MS));
+                network.announce = Some(now.after(announce_ms(c)));
                 network.members.expire(now);
             }
             self.groups_changed(c, id);

@@ -19,6 +19,15 @@ const GATHER_FULL_MS: u64 = 60_000;
 /// A group of hosts behind us is announced so long after its last use.
 const BEHIND_MS: u64 = 1_200_000;
 
+/// Pause between two gathers for a group whose members are known in part.
+pub(crate) const fn gather_ms(low_bandwidth: bool) -> u64 {
+    if low_bandwidth {
+        3 * GATHER_FULL_MS
+    } else {
+        GATHER_FULL_MS
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Asked {
     at: Mono,
@@ -51,11 +60,12 @@ impl Gathers {
     }
 
     /// May the group be gathered for now? Remembers that it was. `any`: members are known.
-    pub(crate) fn pass(&mut self, key: GroupKey, any: bool, now: Mono) -> bool {
+    /// `full_ms`: pause while members are known, [`gather_ms`].
+    pub(crate) fn pass(&mut self, key: GroupKey, any: bool, now: Mono, full_ms: u64) -> bool {
         let before = self.table.get(&key).copied();
         let due = before.is_none_or(|asked| {
             let due = if any {
-                asked.at.after(GATHER_FULL_MS)
+                asked.at.after(full_ms)
             } else {
                 asked.again()
             };
@@ -313,18 +323,18 @@ mod tests {
         let mut gathers = Gathers::new(4, 1);
         let start = Mono::from_ms(1 << 40);
         let mut now = start;
-        assert!(gathers.pass(key(1), false, now));
+        assert!(gathers.pass(key(1), false, now, gather_ms(false)));
         for pause in [250, 1_000, 2_000, 5_000, 5_000] {
             assert_eq!(gathers.again(key(1)), Some(now.after(pause)));
-            assert!(!gathers.pass(key(1), false, now.after(pause - 1)));
+            assert!(!gathers.pass(key(1), false, now.after(pause - 1), gather_ms(false)));
             now = now.after(pause);
-            assert!(gathers.pass(key(1), false, now));
+            assert!(gathers.pass(key(1), false, now, gather_ms(false)));
         }
         // Members are known: once per minute.
-        assert!(!gathers.pass(key(1), true, now.after(59_999)));
-        assert!(gathers.pass(key(1), true, now.after(60_000)));
+        assert!(!gathers.pass(key(1), true, now.after(59_999), gather_ms(false)));
+        assert!(gathers.pass(key(1), true, now.after(60_000), gather_ms(false)));
         now = now.after(160_000);
-        assert!(gathers.pass(key(1), false, now));
+        assert!(gathers.pass(key(1), false, now, gather_ms(false)));
         assert_eq!(gathers.again(key(1)), Some(now.after(250)));
     }
 
@@ -333,11 +343,11 @@ mod tests {
         let mut gathers = Gathers::new(4, 1);
         let now = Mono::from_ms(1 << 40);
         for n in 0..17 {
-            assert!(gathers.pass(key(n), false, now.after(u64::from(n))));
+            assert!(gathers.pass(key(n), false, now.after(u64::from(n)), gather_ms(false)));
         }
         let now = now.after(20);
-        assert!(!gathers.pass(key(1), false, now));
-        assert!(gathers.pass(key(0), false, now));
+        assert!(!gathers.pass(key(1), false, now, gather_ms(false)));
+        assert!(gathers.pass(key(0), false, now, gather_ms(false)));
     }
 
     #[test]

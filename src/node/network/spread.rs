@@ -4,7 +4,7 @@
 use super::config::{Config, FLAG_UNCOMPRESSED};
 use super::controller::Source;
 use super::frames::{Cast, Verdicts};
-use super::multicast::{GroupKey, Wanted, shuffle};
+use super::multicast::{GroupKey, Wanted, gather_ms, shuffle};
 use super::showing::Occasion;
 use super::{Carrier, Networks};
 use crate::base::{Address, Mono, NetworkId, PacketId};
@@ -82,7 +82,8 @@ impl Networks {
             }
         }
         let wanted = if known >= limit { 1 } else { limit - known + 1 };
-        if known < limit && self.gathers.pass(key, known > 0, now) {
+        let pause = gather_ms(c.low_bandwidth());
+        if known < limit && self.gathers.pass(key, known > 0, now, pause) {
             self.ask_for_members(c, key, wanted);
         }
         shuffle(c.rng(), recipients.get_mut(bridges..).unwrap_or_default());
@@ -114,7 +115,8 @@ impl Networks {
             return;
         };
         let wanted = (config.multicast_limit as usize).saturating_add(1);
-        if self.gathers.pass(key, false, c.now().mono) {
+        let pause = gather_ms(c.low_bandwidth());
+        if self.gathers.pass(key, false, c.now().mono, pause) {
             self.ask_for_members(c, key, wanted);
         }
     }
