@@ -98,6 +98,8 @@ pub struct World {
     pub planet: Vec<u8>,
     /// Datagrams for which this says `false` are lost.
     pub filter: Box<dyn FnMut(&Datagram) -> bool>,
+    /// Changes addresses on the way, as NATs do; `false`: the datagram goes no further.
+    pub nat: Box<dyn FnMut(&mut Datagram) -> bool>,
     /// Whether to keep what hosts send.
     pub record: bool,
     flights: BinaryHeap<Flight>,
@@ -178,6 +180,7 @@ impl World {
             rng: Rng::new([9; 32]),
             planet,
             filter: Box::new(|_| true),
+            nat: Box::new(|_| true),
             record: true,
             flights: BinaryHeap::new(),
             order: 0,
@@ -281,7 +284,10 @@ impl World {
     }
 
     /// Puts a datagram on the wire.
-    pub fn fly(&mut self, datagram: Datagram) {
+    pub fn fly(&mut self, mut datagram: Datagram) {
+        if !(self.nat)(&mut datagram) {
+            return;
+        }
         if !(self.filter)(&datagram) || self.rng.below(1000) < self.wire.loss {
             return;
         }
