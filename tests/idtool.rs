@@ -109,6 +109,15 @@ impl Ran {
         assert!(self.out.contains("\nCommands:\n  generate "), "{self:?}");
         assert_eq!(self.err, "");
     }
+
+    /// The help, and what is wrong behind it.
+    #[track_caller]
+    fn is_usage(&self, status: i32, why: &str) {
+        assert_eq!(self.status, Some(status), "{self:?}");
+        assert!(self.out.contains("\nCommands:\n  generate "), "{self:?}");
+        assert!(self.err.ends_with(&format!(": {why}\n")), "{self:?}");
+        assert_eq!(self.err.lines().count(), 1, "{self:?}");
+    }
 }
 
 fn vectors(name: &str) -> Value {
@@ -147,24 +156,27 @@ fn known(n: usize) -> (String, String) {
 #[test]
 fn nothing_and_the_unknown_print_the_help() {
     let scratch = Scratch::new();
-    for args in [
-        &[][..],
-        &["frobnicate"],
-        &["validate"],
-        &["getpublic"],
-        &["sign"],
-        &["sign", "x"],
-        &["verify", "x", "y"],
-        &["mkcom"],
-        &["genplanet"],
-        &["genplanet", "-o"],
-        &["show"],
-    ] {
-        scratch.run(args).is_help(1);
-    }
-    scratch.run(&["initmoon"]).is_help(0);
-    scratch.run(&["genmoon"]).is_help(0);
+    scratch.run(&[]).is_help(1);
     scratch.run(&["-h"]).is_help(0);
+    scratch
+        .run(&["frobnicate"])
+        .is_usage(1, "frobnicate: unknown command");
+    for (args, status) in [
+        (&["validate"][..], 1),
+        (&["getpublic"], 1),
+        (&["sign"], 1),
+        (&["sign", "x"], 1),
+        (&["verify", "x", "y"], 1),
+        (&["mkcom"], 1),
+        (&["genplanet"], 1),
+        (&["genplanet", "-o"], 1),
+        (&["show"], 1),
+        (&["initmoon"], 0),
+        (&["genmoon"], 0),
+    ] {
+        let why = format!("{}: arguments missing, see above", args[0]);
+        scratch.run(args).is_usage(status, &why);
+    }
 }
 
 #[test]
@@ -678,4 +690,39 @@ fn show_tells_what_worlds_say() {
         let ran = scratch.run(&["show", "world"]);
         assert_eq!((ran.status, ran.out.as_str()), (Some(1), ""), "{entry}");
     }
+}
+
+#[test]
+fn show_tells_what_a_stored_peer_and_an_identity_hold() {
+    let scratch = Scratch::new();
+    let (secret, public) = known(0);
+    let address = public.get(..10).unwrap();
+    // Byte 2, identity, protocol 13, version 1.14.1, two addresses (node 2.2).
+    let key = unhex(public.rsplit(':').next().unwrap());
+    let mut peer = vec![2];
+    peer.extend(unhex(address));
+    peer.push(0);
+    peer.extend(&key);
+    peer.push(0);
+    let numbers = "000d0001000e00010002";
+    let addresses = "040a4d00012709 0620010db8000000000000000000000001270a";
+    peer.extend(unhex(numbers));
+    peer.extend(unhex(&addresses.replace(' ', "")));
+    scratch.write("x.peer", &peer);
+    let wanted = format!(
+        "peer {address}\nidentity {public}\nversion 1.14.1 protocol 13\n\
+         address 10.77.0.1/9993\naddress 2001:db8::1/9994\n"
+    );
+    scratch.run(&["show", "x.peer"]).is(0, &wanted, "");
+    scratch.write("cut", &peer[..peer.len() - 1]);
+    let text = "cut is neither planet, moon, stored peer nor identity (as planet or moon: ";
+    let ran = scratch.run(&["show", "cut"]);
+    assert_eq!((ran.status, ran.out.as_str()), (Some(1), ""));
+    assert!(ran.err.starts_with(text), "{ran:?}");
+
+    scratch.write("id", secret.as_bytes());
+    let wanted = |private| format!("identity {public}\nprivate key: {private}\nvalid: yes\n");
+    scratch.run(&["show", "id"]).is(0, &wanted("yes"), "");
+    scratch.write("public", public.as_bytes());
+    scratch.run(&["show", "public"]).is(0, &wanted("no"), "");
 }

@@ -22,10 +22,15 @@ pub const RECORD_MAX: usize = 1 + Identity::LEN + 8 + 2 + Limits::PATHS_MAX * 19
 
 pub(crate) type Addresses = heapless::Vec<SocketAddr, { Limits::PATHS_MAX }>;
 
-struct Record {
-    identity: Identity,
-    version: Option<Version>,
-    addresses: Addresses,
+/// What is stored of a peer.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Who it is.
+    pub identity: Identity,
+    /// What it said it runs.
+    pub version: Option<Version>,
+    /// Where it was.
+    pub addresses: Addresses,
 }
 
 /// Where a peer was in an earlier run. It may start later than we do, and there may be no root to
@@ -59,34 +64,37 @@ impl Recalled {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Record, Malformed> {
-    let mut reader = Reader::new(bytes);
-    if reader.u8()? != FORMAT {
-        return Err(Malformed::Unsupported);
-    }
-    let identity = Identity::read(&mut reader)?;
-    let (protocol, major, minor, revision) =
-        (reader.u16()?, reader.u16()?, reader.u16()?, reader.u16()?);
-    let narrow = |n: u16| u8::try_from(n).map_err(|_| Malformed::Value);
-    let version = Version {
-        protocol: narrow(protocol)?,
-        major: narrow(major)?,
-        minor: narrow(minor)?,
-        revision,
-    };
-    let count = reader.u16()?;
-    let mut addresses = heapless::Vec::new();
-    for _ in 0..count {
-        if let Some(address) = inet::read(&mut reader)? {
-            // More than we keep: the first ones serve.
-            let _ = addresses.push(address);
+impl Record {
+    /// Reads a stored record.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        if reader.u8()? != FORMAT {
+            return Err(Malformed::Unsupported);
         }
+        let identity = Identity::read(&mut reader)?;
+        let (protocol, major, minor, revision) =
+            (reader.u16()?, reader.u16()?, reader.u16()?, reader.u16()?);
+        let narrow = |n: u16| u8::try_from(n).map_err(|_| Malformed::Value);
+        let version = Version {
+            protocol: narrow(protocol)?,
+            major: narrow(major)?,
+            minor: narrow(minor)?,
+            revision,
+        };
+        let count = reader.u16()?;
+        let mut addresses = heapless::Vec::new();
+        for _ in 0..count {
+            if let Some(address) = inet::read(&mut reader)? {
+                // More than we keep: the first ones serve.
+                let _ = addresses.push(address);
+            }
+        }
+        Ok(Self {
+            identity,
+            version: (protocol != 0).then_some(version),
+            addresses,
+        })
     }
-    Ok(Record {
-        identity,
-        version: (protocol != 0).then_some(version),
-        addresses,
-    })
 }
 
 impl Node {
@@ -132,7 +140,7 @@ impl Node {
         out: &mut dyn Outbox,
     ) -> Result<Address, Malformed> {
         self.enter(now, out);
-        let record = parse(record)?;
+        let record = Record::parse(record)?;
         let address = record.identity.address;
         if address == self.core.me {
             return Err(Malformed::Value);

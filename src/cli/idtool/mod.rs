@@ -19,12 +19,15 @@ use crate::os::entropy;
 use crate::wire::identity::{Identity, SecretIdentity, parse_hex};
 
 mod files;
+mod show;
 mod worlds;
 
 /// Why a command ended without success.
 enum Stop {
-    /// Not enough arguments: the help, and this status.
+    /// The help, and this status.
     Help(u8),
+    /// The help, and why, and this status.
+    Usage(&'static str, u8),
     /// A text for standard error.
     Text(String),
     /// The output cannot be written.
@@ -51,6 +54,14 @@ pub fn run(program: &str, arguments: &[OsString], screen: &mut Screen<'_>) -> u8
         .map(|()| DONE)
         .or_else(|stop| match stop {
             Stop::Help(status) => help(program, screen.out).map(|()| status),
+            Stop::Usage(why, status) => {
+                let what = arguments.first().cloned().unwrap_or_default();
+                let what = what.display();
+                help(program, screen.out)
+                    .and_then(|()| screen.out.flush())
+                    .and_then(|()| writeln!(screen.err, "{program}: {what}: {why}"))
+                    .map(|()| status)
+            }
             Stop::Text(text) => writeln!(screen.err, "{text}").map(|()| REFUSED),
             Stop::Output(error) => Err(error),
         });
@@ -74,13 +85,16 @@ fn command(arguments: &[OsString], screen: &mut Screen<'_>) -> Outcome {
         Some("initmoon") => worlds::init_moon(args, screen),
         Some("genmoon") => worlds::generate_moon(args, screen),
         Some("genplanet") => worlds::generate_planet(args, screen),
-        Some("show") => worlds::show(args, screen),
+        Some("show") => show::run(args, screen),
         Some("-v") => Ok(writeln!(screen.out, "{VERSION}")?),
         Some("--version") => Ok(writeln!(screen.out, "zerotier-idtool {VERSION}")?),
         Some("-h" | "--help" | "help") => Err(Stop::Help(DONE)),
-        _ => Err(Stop::Help(REFUSED)),
+        _ => Err(Stop::Usage("unknown command", REFUSED)),
     }
 }
+
+/// Why a command did nothing.
+const MISSING: &str = "arguments missing, see above";
 
 fn help(program: &str, out: &mut dyn Write) -> io::Result<()> {
     write!(
@@ -99,7 +113,7 @@ Commands:
   initmoon <identity.public of first seed>
   genmoon <moon json>
   genplanet <identity.public>@<ip>/<port>[,<ip>/<port>...] ... [-o <planet>] [-k <key file>]
-  show <moon/planet file>
+  show <planet/moon/peer/identity file>
   mkcom <identity.secret> [<id,value,maxDelta> ...] (hexadecimal integers)
 "
     )
@@ -109,7 +123,7 @@ Commands:
 fn required(args: &[OsString], n: usize) -> Result<&OsStr, Stop> {
     args.get(n)
         .map(OsString::as_os_str)
-        .ok_or(Stop::Help(REFUSED))
+        .ok_or(Stop::Usage(MISSING, REFUSED))
 }
 
 /// Longest file with an identity or a signature in it.

@@ -3,12 +3,11 @@
 use core::net::SocketAddr;
 use std::ffi::OsString;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::{Hex, Outcome, Stop, files, random, read_identity, required};
+use super::{Hex, MISSING, Outcome, Stop, files, random, read_identity};
 use crate::cli::{DONE, Screen};
 use crate::crypto::identity::{public_of, validate};
 use crate::crypto::sign;
@@ -16,7 +15,7 @@ use crate::os::clock;
 use crate::service::json::Value;
 use crate::wire::cursor::Writer;
 use crate::wire::identity::{Identity, parse_hex};
-use crate::wire::inet::{Slash, parse_slash};
+use crate::wire::inet::parse_slash;
 use crate::wire::world::{self, ENDPOINTS_MAX, ROOTS_MAX, SIGNED_MAX_LEN, World, WorldKind};
 
 /// Longest file that is read: a world or its JSON.
@@ -141,7 +140,7 @@ fn timestamp_after(file: &Path, kind: WorldKind, id: u64) -> Result<u64, String>
     }
 }
 
-fn read_bounded(file: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn read_bounded(file: &Path) -> Result<Vec<u8>, String> {
     let text = || format!("cannot read {}", file.display());
     if fs::metadata(file).map_err(|_| text())?.len() > FILE_MAX_BYTES {
         return Err(text());
@@ -172,7 +171,7 @@ fn read_id(file: &Path, json: &Value) -> Result<u64, String> {
 /// `initmoon`: what `genmoon` wants, with a new key, to be filled in by hand.
 pub(super) fn init_moon(args: &[OsString], screen: &mut Screen<'_>) -> Outcome {
     let Some(arg) = args.first() else {
-        return Err(Stop::Help(DONE));
+        return Err(Stop::Usage(MISSING, DONE));
     };
     let (identity, _) =
         read_identity(arg).ok_or_else(|| format!("{} is not a valid identity", arg.display()))?;
@@ -194,7 +193,7 @@ pub(super) fn init_moon(args: &[OsString], screen: &mut Screen<'_>) -> Outcome {
 /// `genmoon`: signs what the file says, into the current directory.
 pub(super) fn generate_moon(args: &[OsString], screen: &mut Screen<'_>) -> Outcome {
     let Some(file) = args.first().map(Path::new) else {
-        return Err(Stop::Help(DONE));
+        return Err(Stop::Usage(MISSING, DONE));
     };
     let json = read_json(file)?;
     let id = read_id(file, &json)?;
@@ -292,11 +291,11 @@ pub(super) fn generate_planet(args: &[OsString], screen: &mut Screen<'_>) -> Out
             }
         };
         *slot = Some(PathBuf::from(
-            rest.next().ok_or(Stop::Help(super::REFUSED))?,
+            rest.next().ok_or(Stop::Usage(MISSING, super::REFUSED))?,
         ));
     }
     if roots.is_empty() {
-        return Err(Stop::Help(super::REFUSED));
+        return Err(Stop::Usage(MISSING, super::REFUSED));
     }
     check_roots(&roots)?;
     let out = out.unwrap_or_else(|| DEFAULT_PLANET_FILE.into());
@@ -362,40 +361,4 @@ fn planet_key(file: &Path, screen: &mut Screen<'_>) -> Result<(u64, SigningKey),
         file.display()
     )?;
     Ok((id, key))
-}
-
-/// `show`: what a world says.
-pub(super) fn show(args: &[OsString], screen: &mut Screen<'_>) -> Outcome {
-    let file = Path::new(required(args, 0)?);
-    let bytes = read_bounded(file)?;
-    let (world, used) = World::parse(&bytes)
-        .map_err(|why| format!("{} is neither moon nor planet: {why}", file.display()))?;
-    let kind = match world.kind {
-        WorldKind::Planet => "planet",
-        WorldKind::Moon => "moon",
-    };
-    let mut message = vec![0; SIGNED_MAX_LEN];
-    let len = world.signed_message(&mut message).unwrap_or_default();
-    let message = message.get(..len).unwrap_or_default();
-    let good = sign::verify(&world.update_key, &[message], &world.signature).is_ok();
-    let out = &mut screen.out;
-    writeln!(out, "{kind} {:016x}", world.id)?;
-    writeln!(out, "timestamp {}", world.timestamp)?;
-    writeln!(out, "updates must be signed by {}", Hex(&world.update_key))?;
-    // The first revision is signed by the one before it, if there was one.
-    writeln!(
-        out,
-        "signed by the same key: {}",
-        if good { "yes" } else { "no" }
-    )?;
-    for root in world.roots() {
-        writeln!(out, "root {}", root.identity)?;
-        for at in root.endpoints() {
-            writeln!(out, " endpoint {}", Slash(at))?;
-        }
-    }
-    if used < bytes.len() {
-        writeln!(out, "followed by {} other bytes", bytes.len() - used)?;
-    }
-    Ok(())
 }
