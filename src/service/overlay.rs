@@ -30,8 +30,10 @@ const CONFIG_MAX_BYTES: usize = 1 << 19;
 const NEWS_MAX: usize = 512;
 
 /// Something of a network changed, for those who listen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum News {
+    /// It is not joined any more; it had this device.
+    Left(String),
     /// An address or a route came or went.
     Set(route_set::News),
     /// What it pushes for names, or what became of that.
@@ -107,7 +109,9 @@ impl Daemon {
         let news = &mut self.news;
         let place = self.wires.ports.get_mut(usize::from(slot));
         let order = place.and_then(Option::take).map(|mut port| {
+            let device = port.device().to_owned();
             port.close(|one| tell(news, id, News::Set(one)));
+            tell(news, id, News::Left(device));
             port.order
         });
         self.ready.remove(Source::Tap(slot));

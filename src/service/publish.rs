@@ -60,6 +60,11 @@ pub(super) fn news(server: &mut Server, daemon: &Daemon, id: NetworkId, news: Ne
             );
             server.publish(wall, Class::Route, keys)
         }
+        News::Left(device) => {
+            let device = Field(&device);
+            let keys = format_args!("nwid={id} status=LEFT dev={device}");
+            server.publish(wall, Class::Network, keys)
+        }
         News::Dns => {
             let dns = daemon.node.network(id).and_then(|view| view.dns);
             let servers: Vec<String> = dns
