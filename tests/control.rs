@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use fake_daemon::{Fake, IDENTITY, NET, START, Stream, WALL, address};
+use fake_daemon::{Fake, IDENTITY, NET, START, Stream, WALL, address, has_fields_of};
 use zt::base::{Mono, UnixMs};
 use zt::service::control::conn::{Conn, IDLE_MS, INPUT_BYTES, OUTPUT_BYTES, Turn};
 use zt::service::control::line::{self, LINE_MAX, ROW_MAX};
@@ -451,6 +451,35 @@ fn json_has_the_fields_of_1_14_1_sorted() {
 
 fn keys(object: &Value) -> Vec<&String> {
     object.as_object().unwrap().keys().collect()
+}
+
+#[test]
+fn json_has_the_fields_that_were_recorded() {
+    let recorded: Value = serde_json::from_str(include_str!("recorded/http-answers.json")).unwrap();
+    let host = &mut Fake::new();
+    let mut tried = 0;
+    for case in recorded["answers"].as_array().unwrap() {
+        let path = case["path"].as_str().unwrap();
+        let mut words = path.split('/').skip(1);
+        let (kind, id) = (words.next().unwrap(), words.next().unwrap_or_default());
+        let requests: &[String] = match kind {
+            "status" => &["info".into(), "status".into()],
+            "peer" => &["listpeers".into(), "peers".into(), format!("paths {id}")],
+            "network" => &["listnetworks".into(), format!("join {NET}")],
+            "moon" => &["listmoons".into()],
+            // Only over HTTP.
+            _ => continue,
+        };
+        for request in requests {
+            let answer = json(host, request);
+            // The first peer was never heard.
+            let peer = answer.as_array().filter(|_| kind == "peer");
+            let answer = peer.and_then(|all| all.last()).unwrap_or(&answer);
+            has_fields_of(answer, case);
+            tried += 1;
+        }
+    }
+    assert!(tried >= 8, "only {tried}");
 }
 
 #[test]
@@ -1129,6 +1158,35 @@ mod on_a_socket {
             .collect();
         let inside = greetings.iter().filter(|g| g.starts_with("220 ")).count();
         assert_eq!(inside, CONNS_MAX, "{greetings:?}");
+    }
+
+    #[test]
+    fn a_turn_takes_one_command_whoever_asks_and_nobody_is_passed_over() {
+        let mut daemon = Daemon::new("turns", Access::default());
+        let mut clients: Vec<_> = (0..CONNS_MAX).map(|_| daemon.connect()).collect();
+        for (n, client) in clients.iter_mut().enumerate() {
+            reply(client);
+            let twice = format!("deorbit {}\n", n + 1).repeat(2);
+            client.get_mut().write_all(twice.as_bytes()).unwrap();
+        }
+        let mut events = Events::with_capacity(16);
+        let wait = Some(Duration::from_millis(20));
+        daemon.poll.poll(&mut events, wait).unwrap();
+        for event in &events {
+            daemon.server.ready(event.token());
+        }
+        let mut order = Vec::new();
+        for n in 1..=2 * CONNS_MAX {
+            let registry = daemon.poll.registry();
+            let more = daemon.server.turn(START, registry, &mut daemon.host);
+            assert_eq!(daemon.host.told.len(), n, "commands in {n} turns");
+            assert!(more || n == 2 * CONNS_MAX, "turn {n}");
+            order.push(daemon.host.told[n - 1].clone());
+        }
+        let (first, second) = order.split_at(CONNS_MAX);
+        assert_eq!(first, second, "each once, then each again");
+        let all: std::collections::BTreeSet<_> = first.iter().collect();
+        assert_eq!(all.len(), CONNS_MAX, "{first:?}");
     }
 
     #[test]

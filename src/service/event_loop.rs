@@ -1,9 +1,9 @@
 //! The loop (style 2.5): one wait, one thread, no tick.
 //!
-//! A turn: signals, datagrams, frames, deadlines, netlink, control; then what the node wants to
-//! send leaves, its events are drained, and the loop sleeps until the earliest deadline of all
-//! parts. A source gives at most a budget of packets a turn and stays on the ready list until it
-//! would block.
+//! A turn: signals, datagrams, frames, deadlines, netlink; then what the node wants to send leaves,
+//! one client of each kind has its turn, events are drained, and the loop sleeps until the earliest
+//! deadline of all parts. A source gives at most a budget of packets a turn and stays on the ready
+//! list until it would block; while packets are left over, clients wait.
 
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd as _, RawFd};
@@ -35,7 +35,12 @@ pub(super) struct EventLoop {
     pub(super) daemon: Daemon,
     /// What is logged, for those who asked with `monitor log`.
     pub(super) tail: Option<Tail>,
+    /// Turns that clients have waited for packets. ≤ [`WAITS_MAX`].
+    pub(super) waits: u8,
 }
+
+/// Most turns that clients wait while there are packets: an eighth of the time is theirs.
+const WAITS_MAX: u8 = 7;
 
 /// Waits for a descriptor to become readable.
 pub(super) fn watch(poll: &Poll, fd: RawFd, source: Source) -> Result<(), Fatal> {
@@ -112,12 +117,23 @@ impl EventLoop {
             }
             self.daemon.ready.remove(Source::Netlink);
         }
-        let mut more = self.serve();
+        // Replies take their time: what is ready to go does not wait for them.
+        self.daemon.flush();
+        let mut more = self.gives_way() || self.serve();
         self.daemon.flush();
         if self.drain_events() {
             more |= self.serve();
         }
         more
+    }
+
+    /// More packets wait than a turn takes: they go first, though not for ever.
+    fn gives_way(&mut self) -> bool {
+        self.waits += 1;
+        if self.daemon.ready.is_empty() || self.waits > WAITS_MAX {
+            self.waits = 0;
+        }
+        self.waits > 0
     }
 
     fn serve(&mut self) -> bool {
@@ -185,7 +201,7 @@ impl EventLoop {
                 format_args!("state=STOPPING"),
             )
         {
-            server.turn(self.daemon.now.mono, self.poll.registry(), &mut self.daemon);
+            server.round(self.daemon.now.mono, self.poll.registry(), &mut self.daemon);
         }
     }
 

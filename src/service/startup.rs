@@ -225,6 +225,7 @@ fn run(
         server,
         daemon,
         tail,
+        waits: 0,
     };
     event_loop.start()?;
     ready();

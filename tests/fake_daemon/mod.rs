@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
+use serde_json::{Value, json};
 use zt::base::{Address, Mac, Mono, NetworkId, UnixMs};
 use zt::node::Traffic;
 use zt::service::control::{
@@ -370,4 +371,40 @@ impl Write for Stream {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// An answer, or the first of many, has the members of a recorded one, in its order; but for
+/// those that are named as `absent` or as `more`.
+#[track_caller]
+pub(crate) fn has_fields_of(answer: &Value, case: &Value) {
+    let own = answer.as_array().and_then(|l| l.first()).unwrap_or(answer);
+    let mut wanted = shape(&case["object"]);
+    let mut shape = shape(own);
+    for key in case["absent"].as_array().into_iter().flatten() {
+        remove(&mut wanted, key.as_str().unwrap());
+    }
+    for key in case["more"].as_array().into_iter().flatten() {
+        remove(&mut shape, key.as_str().unwrap());
+    }
+    assert_eq!(shape.to_string(), wanted.to_string(), "{}", case["path"]);
+}
+
+/// Keys and kinds of values, to the bottom; of arrays the first element.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Null => json!("null"),
+        Value::Bool(_) => json!("bool"),
+        Value::Number(_) => json!("number"),
+        Value::String(_) => json!("string"),
+        Value::Array(all) => json!(all.first().map(shape).into_iter().collect::<Vec<_>>()),
+        Value::Object(all) => all.iter().map(|(k, v)| (k.clone(), shape(v))).collect(),
+    }
+}
+
+/// Takes out a member by its path of keys.
+fn remove(value: &mut Value, path: &str) {
+    let (front, last) = path.rsplit_once('/').expect("a path");
+    let object = value.pointer_mut(front).and_then(Value::as_object_mut);
+    let gone = object.and_then(|o| o.shift_remove(last));
+    assert!(gone.is_some(), "no {path}");
 }

@@ -27,6 +27,9 @@ use crate::os;
 /// Connections at once, about 20 KiB each, taken when they come. The next is told `503`.
 pub const CONNS_MAX: usize = 8;
 
+/// Connections taken or turned away in one turn; the others wait in the kernel.
+const ACCEPTS_PER_TURN: usize = 2;
+
 /// Who may connect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Access {
@@ -39,6 +42,13 @@ pub struct Access {
 const MODE_OWNER: u32 = 0o600;
 const MODE_GROUP: u32 = 0o660;
 const MODE_ALL: u32 = 0o666;
+
+#[derive(Debug)]
+struct Place {
+    conn: Conn<UnixStream>,
+    /// A turn would lead to something.
+    due: bool,
+}
 
 #[derive(Debug)]
 struct Listener {
@@ -55,7 +65,9 @@ struct Listener {
 pub struct Server {
     first: usize,
     listeners: Vec<Listener>,
-    conns: [Option<Box<Conn<UnixStream>>>; CONNS_MAX],
+    places: [Option<Box<Place>>; CONNS_MAX],
+    /// Whose turn is next.
+    next: usize,
     tcp: Option<Tcp>,
 }
 
@@ -76,7 +88,8 @@ impl Server {
         let mut server = Self {
             first: first.0,
             listeners: Vec::with_capacity(LISTENERS_MAX),
-            conns: Default::default(),
+            places: Default::default(),
+            next: 0,
             tcp: None,
         };
         let mode = match access.group {
@@ -156,41 +169,67 @@ impl Server {
             if let Some(tcp) = &mut self.tcp {
                 tcp.ready(n);
             }
-        } else if let Some(Some(conn)) = self.conns.get_mut(n - LISTENERS_MAX) {
-            conn.ready();
+        } else if let Some(Some(place)) = self.places.get_mut(n - LISTENERS_MAX) {
+            place.conn.ready();
+            place.due = true;
         }
     }
 
-    /// One turn of every connection: at most one command each. `true`: there is more to do, so
-    /// poll without waiting.
+    /// One connection of each kind, in their order, gets its turn: at most one command. Packets go
+    /// on between two turns, so they wait for one reply at most, however many clients there are.
+    /// `true`: there is more to do, so poll without waiting.
     pub fn turn(&mut self, now: Mono, registry: &Registry, host: &mut dyn Host) -> bool {
         self.accept(now, registry, host);
-        let mut more = self.listeners.iter().any(|listener| listener.pending);
-        for slot in &mut self.conns {
-            let Some(conn) = slot else { continue };
-            match conn.turn(now, host) {
-                Turn::More => more = true,
-                Turn::Wait => {}
-                Turn::Closed => {
-                    // Closing the descriptor would do as well; nobody else has a copy.
-                    let fd = conn.stream().as_raw_fd();
-                    let _ = registry.deregister(&mut SourceFd(&fd));
-                    *slot = None;
-                }
+        if let Some(n) = self.whose_turn(now) {
+            self.next = (n + 1) % CONNS_MAX;
+            self.serve(n, now, registry, host);
+        }
+        let more = self.whose_turn(now).is_some() || self.listeners.iter().any(|l| l.pending);
+        match &mut self.tcp {
+            Some(tcp) => tcp.turn(now, registry, host) || more,
+            None => more,
+        }
+    }
+
+    /// As many turns as there may be connections: everybody had one. For the end.
+    pub fn round(&mut self, now: Mono, registry: &Registry, host: &mut dyn Host) {
+        for _ in 0..CONNS_MAX.max(super::tcp::CONNS_MAX) {
+            if !self.turn(now, registry, host) {
+                return;
             }
         }
-        if let Some(tcp) = &mut self.tcp {
-            more |= tcp.turn(now, registry, host);
+    }
+
+    fn whose_turn(&self, now: Mono) -> Option<usize> {
+        let mut order = (0..CONNS_MAX).map(|n| (self.next + n) % CONNS_MAX);
+        order.find(|n| match self.places.get(*n) {
+            Some(Some(place)) => place.due || place.conn.deadline().is_some_and(|at| at <= now),
+            _ => false,
+        })
+    }
+
+    fn serve(&mut self, n: usize, now: Mono, registry: &Registry, host: &mut dyn Host) {
+        let Some(slot) = self.places.get_mut(n) else {
+            return;
+        };
+        let Some(place) = slot else { return };
+        match place.conn.turn(now, host) {
+            Turn::More => place.due = true,
+            Turn::Wait => place.due = false,
+            Turn::Closed => {
+                // Closing the descriptor would do as well; nobody else has a copy.
+                let fd = place.conn.stream().as_raw_fd();
+                let _ = registry.deregister(&mut SourceFd(&fd));
+                *slot = None;
+            }
         }
-        more
     }
 
     /// When the next silent connection will be closed, by a turn.
     pub fn next_deadline(&self) -> Option<Mono> {
-        self.conns
-            .iter()
-            .flatten()
-            .filter_map(|c| c.deadline())
+        let places = self.places.iter().flatten();
+        places
+            .filter_map(|place| place.conn.deadline())
             .chain(self.tcp.as_ref().and_then(Tcp::next_deadline))
             .min()
     }
@@ -201,8 +240,10 @@ impl Server {
     /// [`Field`]: super::line::Field
     pub fn publish(&mut self, wall: UnixMs, class: Class, keys: fmt::Arguments<'_>) -> bool {
         let mut heard = false;
-        for conn in self.conns.iter_mut().flatten() {
-            heard |= conn.event(wall, class, keys);
+        for place in self.places.iter_mut().flatten() {
+            let hears = place.conn.event(wall, class, keys);
+            place.due |= hears;
+            heard |= hears;
         }
         if let Some(tcp) = &mut self.tcp {
             heard |= tcp.publish(wall, class, keys);
@@ -212,17 +253,16 @@ impl Server {
 
     /// Somebody asked for this class.
     pub fn wants(&self, class: Class) -> bool {
-        self.conns.iter().flatten().any(|conn| conn.wants(class))
+        let mut places = self.places.iter().flatten();
+        places.any(|place| place.conn.wants(class))
             || self.tcp.as_ref().is_some_and(|tcp| tcp.wants(class))
     }
 
     fn accept(&mut self, now: Mono, registry: &Registry, host: &dyn Host) {
+        let mut left = ACCEPTS_PER_TURN;
         for listener in &mut self.listeners {
-            // Bounded: who comes when all slots are taken is sent away.
-            for _ in 0..CONNS_MAX {
-                if !listener.pending {
-                    break;
-                }
+            while listener.pending && left > 0 {
+                left -= 1;
                 let stream = match listener.socket.accept() {
                     Ok((stream, _)) => stream,
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -239,7 +279,8 @@ impl Server {
                     log::warn!("control: cannot use a connection: {e}");
                     continue;
                 }
-                let free = self.conns.iter_mut().enumerate().find(|(_, c)| c.is_none());
+                let mut places = self.places.iter_mut().enumerate();
+                let free = places.find(|(_, place)| place.is_none());
                 let Some((n, slot)) = free else {
                     turn_away(&stream);
                     continue;
@@ -252,7 +293,10 @@ impl Server {
                     continue;
                 }
                 let caller = identify(&stream, listener.read_only);
-                *slot = Some(Box::new(Conn::new(stream, caller, now, host)));
+                *slot = Some(Box::new(Place {
+                    conn: Conn::new(stream, caller, now, host),
+                    due: true,
+                }));
             }
         }
     }

@@ -81,6 +81,8 @@ struct Slot {
     is_local: bool,
     /// When it came, or began to close.
     since: Mono,
+    /// A turn would lead to something.
+    due: bool,
 }
 
 /// The listeners and their connections. Token `first + n` belongs to listener `n`, those behind to
@@ -91,6 +93,8 @@ pub(super) struct Tcp {
     access: TcpAccess,
     listeners: Vec<Listener>,
     slots: [Option<Slot>; CONNS_MAX],
+    /// Whose turn is next.
+    next: usize,
 }
 
 const LISTENERS_MAX: usize = 2;
@@ -114,6 +118,7 @@ impl Tcp {
             access,
             listeners: Vec::with_capacity(LISTENERS_MAX),
             slots: Default::default(),
+            next: 0,
         };
         let mut failed = None;
         for ip in ips {
@@ -162,25 +167,29 @@ impl Tcp {
         }
     }
 
-    /// One turn of every connection. `true`: there is more to do.
+    /// The next connection gets its turn. `true`: there is more to do.
     pub(super) fn turn(&mut self, now: Mono, registry: &Registry, host: &mut dyn Host) -> bool {
         self.accept(now, registry);
-        let mut more = self.listeners.iter().any(|listener| listener.pending);
-        for n in 0..CONNS_MAX {
-            let Some(slot) = self.slots.get_mut(n).and_then(Option::take) else {
-                continue;
-            };
+        if let Some(n) = self.whose_turn(now) {
+            self.next = (n + 1) % CONNS_MAX;
+            let slot = self.slots.get_mut(n).and_then(Option::take);
             let controls = self.controls();
             let guard = &mut self.access.guard;
             // Of what is dropped, the registration goes with the descriptor.
-            if let Some((slot, again)) = slot.turn(now, host, guard, controls) {
-                more |= again;
-                if let Some(place) = self.slots.get_mut(n) {
-                    *place = Some(slot);
-                }
+            let slot = slot.and_then(|slot| slot.turn(now, host, guard, controls));
+            if let Some(place) = self.slots.get_mut(n) {
+                *place = slot;
             }
         }
-        more
+        self.whose_turn(now).is_some() || self.listeners.iter().any(|l| l.pending)
+    }
+
+    fn whose_turn(&self, now: Mono) -> Option<usize> {
+        let mut order = (0..CONNS_MAX).map(|n| (self.next + n) % CONNS_MAX);
+        order.find(|n| match self.slots.get(*n) {
+            Some(Some(slot)) => slot.due || slot.deadline().is_some_and(|at| at <= now),
+            _ => false,
+        })
     }
 
     /// Connections that speak the control protocol, or are about to.
@@ -199,7 +208,9 @@ impl Tcp {
         let mut heard = false;
         for slot in self.slots.iter_mut().flatten() {
             if let Door::Control(conn) = &mut slot.door {
-                heard |= conn.event(wall, class, keys);
+                let hears = conn.event(wall, class, keys);
+                slot.due |= hears;
+                heard |= hears;
             }
         }
         heard
@@ -263,6 +274,7 @@ impl Tcp {
                 door: Door::New(stream, true),
                 is_local,
                 since: now,
+                due: true,
             });
         }
     }
@@ -284,6 +296,7 @@ impl Tcp {
 
 impl Slot {
     fn ready(&mut self) {
+        self.due = true;
         match &mut self.door {
             Door::New(_, readable) => *readable = true,
             Door::Challenge(challenge) => challenge.ready(),
@@ -308,26 +321,27 @@ impl Slot {
         self.door.deadline(self.since)
     }
 
-    /// One turn; the connection, if it lasts, and whether there is more to do at once.
+    /// One turn; the connection, if it lasts.
     fn turn(
         self,
         now: Mono,
         host: &mut dyn Host,
         guard: &mut Guard,
         controls: usize,
-    ) -> Option<(Self, bool)> {
+    ) -> Option<Self> {
         let Self {
             door,
             is_local,
             since,
+            ..
         } = self;
-        let keep = |door, since, more| {
-            let slot = Self {
+        let keep = |door, since, due| {
+            Some(Self {
                 door,
                 is_local,
                 since,
-            };
-            Some((slot, more))
+                due,
+            })
         };
         match door {
             _ if door.deadline(since).is_some_and(|at| at <= now) => None,
@@ -339,6 +353,7 @@ impl Slot {
                         door,
                         is_local,
                         since,
+                        due: true,
                     }
                     .turn(now, host, guard, controls),
                     None => None,
