@@ -198,17 +198,21 @@ fn names_and_first_arguments_pick_the_program() {
 #[test]
 fn bad_switches_and_unknown_commands() {
     let scratch = Scratch::new();
-    for (args, status) in [
-        (&["-h"][..], 0),
-        (&["-?"], 0),
-        (&["-x", "info"], 0),
-        (&["-jx"], 1),
-        (&["-p0", "info"], 1),
-        (&["-p65536"], 1),
-        (&["-T"], 1),
-        (&["info", "-D"], 1),
+    for args in [&["-h"][..], &["-?"], &["info", "--help"]] {
+        scratch.cli(args).is_help(0);
+    }
+    for (args, status, why) in [
+        (&["-x", "info"][..], 0, "unknown switch -x"),
+        (&["-jx"], 1, "bad switch -jx"),
+        (&["-p0", "info"], 1, "bad switch -p0"),
+        (&["-p65536"], 1, "bad switch -p65536"),
+        (&["-T"], 1, "bad switch -T"),
+        (&["info", "-D"], 1, "bad switch -D"),
     ] {
-        scratch.cli(args).is_help(status);
+        let mut ran = scratch.cli(args);
+        assert!(ran.err.ends_with(&format!(": {why}\n")), "{ran:?}");
+        ran.err.clear();
+        ran.is_help(status);
     }
     let none = scratch.cli(&[]);
     assert_eq!((none.status, none.out.as_str()), (Some(0), ""));

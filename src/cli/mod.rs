@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
@@ -47,8 +47,10 @@ pub struct Screen<'a> {
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {
-    /// The help, and this status.
-    Help(u8),
+    /// The help.
+    Help,
+    /// The help, because of this switch, and this status.
+    BadSwitch(String, u8),
     /// The bare version.
     BareVersion,
     /// Name and version.
@@ -68,7 +70,11 @@ struct Options {
 pub fn run(program: &str, arguments: &[OsString], screen: &mut Screen<'_>) -> u8 {
     let home = env::var_os("ZEROTIER_HOME");
     let outcome = match parse(arguments, home) {
-        Asked::Help(status) => help(program, screen.out).map(|()| status),
+        Asked::Help => help(program, screen.out).map(|()| DONE),
+        Asked::BadSwitch(why, status) => help(program, screen.out)
+            .and_then(|()| screen.out.flush())
+            .and_then(|()| writeln!(screen.err, "{program}: {why}"))
+            .map(|()| status),
         Asked::BareVersion => writeln!(screen.out, "{VERSION}").map(|()| DONE),
         Asked::Version => writeln!(screen.out, "zerotier-cli {VERSION}").map(|()| DONE),
         Asked::Run(options) => commands::run(program, &options, screen),
@@ -97,7 +103,7 @@ fn parse(arguments: &[OsString], home: Option<OsString>) -> Asked {
             // differs from 1.14.1: the path may stand by itself too.
             b"-D" => match rest.next() {
                 Some(path) => options.target.home = path.into(),
-                None => return Asked::Help(REFUSED),
+                None => return bad_switch(argument),
             },
             [b'-', b'D', path @ ..] => {
                 options.target.home = OsString::from_vec(path.to_vec()).into();
@@ -106,15 +112,23 @@ fn parse(arguments: &[OsString], home: Option<OsString>) -> Asked {
             b"-v" => return Asked::BareVersion,
             [b'-', switch @ (b'p' | b'T' | b'H'), value @ ..] => {
                 if set(&mut options.target, *switch, value).is_none() {
-                    return Asked::Help(REFUSED);
+                    return bad_switch(argument);
                 }
             }
-            [b'-', b'v' | b'j', ..] => return Asked::Help(REFUSED),
-            [b'-', ..] => return Asked::Help(DONE),
+            [b'-', b'v' | b'j', ..] => return bad_switch(argument),
+            b"-h" | b"-?" | b"--help" => return Asked::Help,
+            [b'-', ..] => {
+                let why = format!("unknown switch {}", argument.display());
+                return Asked::BadSwitch(why, DONE);
+            }
             _ => options.words.push(argument.to_string_lossy().into_owned()),
         }
     }
     Asked::Run(options)
+}
+
+fn bad_switch(argument: &OsStr) -> Asked {
+    Asked::BadSwitch(format!("bad switch {}", argument.display()), REFUSED)
 }
 
 /// Takes a switch with its value; `None`: that is no value for it.
@@ -228,10 +242,15 @@ mod tests {
         for refused in [
             "-jx", "-D", "-p0", "-p", "-p65536", "-px", "-T", "-H", "-Hx", "-vx",
         ] {
-            assert_eq!(ask(&["info", refused]), Asked::Help(REFUSED), "{refused}");
+            let why = format!("bad switch {refused}");
+            assert_eq!(ask(&["info", refused]), Asked::BadSwitch(why, REFUSED));
         }
-        for fine in ["-h", "-?", "-x", "-", "--help"] {
-            assert_eq!(ask(&["info", fine]), Asked::Help(DONE), "{fine}");
+        for unknown in ["-x", "-", "--what"] {
+            let why = format!("unknown switch {unknown}");
+            assert_eq!(ask(&["info", unknown]), Asked::BadSwitch(why, DONE));
+        }
+        for help in ["-h", "-?", "--help"] {
+            assert_eq!(ask(&["info", help]), Asked::Help, "{help}");
         }
         assert_eq!(ask(&["-v"]), Asked::BareVersion);
         assert_eq!(ask(&["--version"]), Asked::Version);
