@@ -4,7 +4,7 @@
 /// Caps of all tables. One value per node, chosen at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Peers known at once, about 1 KiB each. Full: the longest silent that matters least goes.
+    /// Peers known at once, 2.5 KiB each. Full: the longest silent that matters least goes.
     pub peers: usize,
     /// Peers known at once when this node is a root.
     pub peers_as_root: usize,

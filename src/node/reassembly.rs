@@ -68,7 +68,6 @@ impl Reassembly {
         self.expire(now, stats);
         let slot = self.slot(now, from, id, stats);
         let (entry, buffer) = self.slots.get_mut(slot)?;
-        buffer.resize(PACKET_MAX, 0);
         let assembly = entry.as_mut()?;
         if let Some(total) = total {
             assembly.total = total;
@@ -78,12 +77,14 @@ impl Reassembly {
             return None;
         }
         let end = assembly.len + data.len();
-        let Some(room) = buffer.get_mut(assembly.len..end) else {
+        if end > PACKET_MAX {
             stats.drop(DropReason::TooLong);
             *entry = None;
             return None;
-        };
-        room.copy_from_slice(data);
+        }
+        // Only as many of the reserved bytes become resident as there were ever packets for.
+        buffer.truncate(assembly.len);
+        buffer.extend_from_slice(data);
         *piece = (assembly.len as u16, data.len() as u16);
         assembly.len = end;
         assembly.held += 1;
@@ -104,13 +105,11 @@ impl Reassembly {
         }
         let in_order = pieces.windows(2).all(|w| w[0].0 + w[0].1 == w[1].0);
         if !in_order {
-            self.scratch.resize(PACKET_MAX, 0);
-            let mut at = 0;
+            self.scratch.clear();
             for &(start, len) in pieces {
                 let (start, len) = (usize::from(start), usize::from(len));
-                let part = buffer.get(start..start + len)?;
-                self.scratch.get_mut(at..at + len)?.copy_from_slice(part);
-                at += len;
+                self.scratch
+                    .extend_from_slice(buffer.get(start..start + len)?);
             }
             core::mem::swap(buffer, &mut self.scratch);
         }

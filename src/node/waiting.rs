@@ -73,6 +73,10 @@ impl Waiting {
         since: Mono,
         stats: &mut Stats,
     ) {
+        if packet.len() > PACKET_MAX {
+            stats.drop(DropReason::TooLong);
+            return;
+        }
         let all = self.slots.iter().enumerate();
         let mut kept: heapless::Vec<(u64, usize), { policy::WAITING_PER_PEER }> = all
             .filter_map(|(i, s)| s.0.as_ref().map(|e| (e, i)))
@@ -104,12 +108,9 @@ impl Waiting {
         let Some((entry, buffer)) = self.slots.get_mut(at) else {
             return;
         };
-        buffer.resize(PACKET_MAX, 0);
-        let Some(room) = buffer.get_mut(..packet.len()) else {
-            stats.drop(DropReason::TooLong);
-            return;
-        };
-        room.copy_from_slice(packet);
+        // Only as many of the reserved bytes become resident as there were ever packets for.
+        buffer.clear();
+        buffer.extend_from_slice(packet);
         self.order += 1;
         *entry = Some(Entry {
             address,

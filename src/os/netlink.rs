@@ -14,6 +14,7 @@ use nix::sys::socket::{
 
 use super::Error;
 use super::ifaces::PROBES;
+use super::memory::Pages;
 
 mod routes;
 
@@ -63,7 +64,7 @@ const IFA_F_NOPREFIXROUTE: u32 = 0x200;
 #[derive(Debug)]
 pub struct Monitor {
     fd: OwnedFd,
-    buffer: Box<[u8]>,
+    buffer: Pages,
 }
 
 impl Monitor {
@@ -78,7 +79,7 @@ impl Monitor {
         let fd = open(groups, SockFlag::SOCK_NONBLOCK)?;
         Ok(Self {
             fd,
-            buffer: vec![0; BUFFER_LEN].into_boxed_slice(),
+            buffer: Pages::new(BUFFER_LEN),
         })
     }
 
@@ -113,7 +114,7 @@ impl AsRawFd for Monitor {
 pub struct Control {
     fd: OwnedFd,
     sequence: u32,
-    buffer: Box<[u8]>,
+    buffer: Pages,
 }
 
 impl Control {
@@ -124,7 +125,7 @@ impl Control {
         Ok(Self {
             fd,
             sequence: 0,
-            buffer: vec![0; BUFFER_LEN].into_boxed_slice(),
+            buffer: Pages::new(BUFFER_LEN),
         })
     }
 

@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 use std::os::fd::RawFd;
 
 use super::super::cmsg::ControlBuffer;
+use super::super::memory::Pages;
 use super::{Counts, Error, Message, empty_message, empty_vector, sockaddr};
 
 /// Bytes of one slot: the longest message, of one datagram or of joined ones.
@@ -11,7 +12,7 @@ const SLOT_BYTES: usize = 65_536;
 
 /// Receive slots, taken once. Pages that no datagram touched are not resident.
 pub struct RecvBatch {
-    slots: Box<[u8]>,
+    slots: Pages,
     names: Box<[libc::sockaddr_storage]>,
     controls: Box<[ControlBuffer]>,
     vectors: Box<[libc::iovec]>,
@@ -27,7 +28,7 @@ impl RecvBatch {
     /// Room for so many messages.
     pub fn new(messages: usize) -> Self {
         Self {
-            slots: vec![0; messages.saturating_mul(SLOT_BYTES)].into_boxed_slice(),
+            slots: Pages::new(messages.saturating_mul(SLOT_BYTES)),
             names: vec![sockaddr::empty(); messages].into_boxed_slice(),
             controls: vec![ControlBuffer::new(); messages].into_boxed_slice(),
             vectors: vec![empty_vector(); messages].into_boxed_slice(),

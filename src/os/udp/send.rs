@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd as _, RawFd};
 use libc::IPV6_HOPLIMIT;
 
 use super::super::cmsg::ControlBuffer;
+use super::super::memory::Pages;
 use super::{Counts, Error, Message, Socket, empty_message, empty_vector, sockaddr};
 
 /// Bytes of a batch: room for two full bursts.
@@ -38,7 +39,7 @@ struct Entry {
 
 /// Datagrams on their way out: copied in, sent together. Memory is taken once.
 pub struct SendBatch {
-    bytes: Box<[u8]>,
+    bytes: Pages,
     used: usize,
     entries: Vec<Entry>,
     names: Box<[libc::sockaddr_storage]>,
@@ -63,7 +64,7 @@ impl SendBatch {
     /// An empty batch.
     pub fn new() -> Self {
         Self {
-            bytes: vec![0; BATCH_BYTES].into_boxed_slice(),
+            bytes: Pages::new(BATCH_BYTES),
             used: 0,
             entries: Vec::with_capacity(MESSAGES_MAX),
             names: vec![sockaddr::empty(); MESSAGES_MAX].into_boxed_slice(),
