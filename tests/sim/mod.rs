@@ -5,7 +5,7 @@
 pub mod controller;
 pub mod scripted;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
 
@@ -48,6 +48,20 @@ impl PartialOrd for Flight {
     }
 }
 
+thread_local! {
+    /// The host whose node runs now, for allocators that ask whose memory it is. The harness
+    /// itself, called or calling, is nobody.
+    pub static RUNNING: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// Runs something as this host, or as nobody.
+fn running<T>(host: Option<usize>, act: impl FnOnce() -> T) -> T {
+    let before = RUNNING.replace(host);
+    let result = act();
+    RUNNING.set(before);
+    result
+}
+
 /// What a node did in one call.
 #[derive(Default)]
 pub struct Log {
@@ -57,11 +71,13 @@ pub struct Log {
 
 impl Outbox for Log {
     fn datagram(&mut self, local: SocketId, to: SocketAddr, parts: [&[u8]; 2], ttl: Option<u8>) {
-        self.datagrams.push((local, to, parts.concat(), ttl));
+        running(None, || {
+            self.datagrams.push((local, to, parts.concat(), ttl));
+        });
     }
 
     fn frame(&mut self, network: NetworkId, ethernet: &[u8]) {
-        self.frames.push((network, ethernet.to_vec()));
+        running(None, || self.frames.push((network, ethernet.to_vec())));
     }
 }
 
@@ -221,7 +237,9 @@ impl World {
             relay: true,
         };
         change(&mut config);
-        let node = Node::new(config, self.clock()).expect("a planet that parses");
+        let host = self.hosts.len();
+        let node = running(Some(host), || Node::new(config, self.clock()));
+        let node = node.expect("a planet that parses");
         self.hosts.push(Host {
             node,
             sockets: Vec::new(),
@@ -232,7 +250,6 @@ impl World {
             wakeups: 0,
             due: None,
         });
-        let host = self.hosts.len() - 1;
         for socket in sockets {
             self.plug(host, at(socket));
         }
@@ -259,9 +276,9 @@ impl World {
     ) -> T {
         let now = self.clock();
         let mut log = Log::default();
-        let result = act(&mut self.hosts[host].node, now, &mut log);
         let h = &mut self.hosts[host];
-        while let Some(event) = h.node.poll_event() {
+        let result = running(Some(host), || act(&mut h.node, now, &mut log));
+        while let Some(event) = running(Some(host), || h.node.poll_event()) {
             h.events.push((self.now, event));
         }
         h.due = h.node.poll_timeout().map(Mono::as_ms);
