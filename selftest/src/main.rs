@@ -4,6 +4,8 @@
 //! status 1. `--vectors DIR` runs test vectors, `--bench` measures, `--tap` tries a tap (root).
 
 mod bench;
+#[cfg(target_os = "linux")]
+mod board;
 mod fuzz;
 mod sections;
 mod vectors;
@@ -57,6 +59,10 @@ fn arguments() -> Result<Option<Wanted>, lexopt::Error> {
 }
 
 fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if board::is_init() {
+        board::run();
+    }
     let wanted = match arguments() {
         Ok(Some(wanted)) => wanted,
         Ok(None) => return ExitCode::SUCCESS,

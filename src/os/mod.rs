@@ -10,6 +10,8 @@
 use core::fmt;
 use std::io;
 
+#[cfg(target_os = "linux")]
+pub mod board;
 #[cfg(any(target_os = "freebsd", target_os = "openbsd"))]
 mod bsd;
 pub mod clock;

@@ -317,6 +317,19 @@ impl Control {
         }
     }
 
+    /// Switches an interface on.
+    pub fn bring_up(&mut self, index: u32) -> Result<(), Error> {
+        let up = libc::IFF_UP.cast_unsigned().to_ne_bytes();
+        let mut body = [0; 16];
+        body[4..8].copy_from_slice(&index.to_ne_bytes());
+        // What is to be, and which flags are meant by that.
+        body[8..12].copy_from_slice(&up);
+        body[12..].copy_from_slice(&up);
+        let flags = libc::NLM_F_REQUEST | libc::NLM_F_ACK;
+        let request = Request::new(RTM_NEWLINK, flags, &body);
+        self.exchange("bring up", request, |_| {})
+    }
+
     fn dump(
         &mut self,
         op: &'static str,
