@@ -170,23 +170,29 @@ fn an_empty_token_opens_nothing() {
 }
 
 #[test]
-fn attempts_are_counted_for_all_together() {
+fn failures_are_counted_for_all_together() {
     let mut guard = guard();
-    let mut attempt = |now: Mono| {
+    let mut attempt = |now: Mono, token: &str| {
         let mut talk = Talk::new();
         std::mem::swap(&mut talk.guard, &mut guard);
         (talk.challenge, talk.now) = (Challenge::new(talk.stream.clone(), SERVER_NONCE, now), now);
-        let step = talk.send(good());
+        let step = talk.send(auth_line(token, &SERVER_NONCE, &CLIENT_NONCE));
         std::mem::swap(&mut talk.guard, &mut guard);
-        (step, talk.received())
+        let text = talk.received();
+        let reply = text.strip_prefix(&greeting()).expect("a greeting");
+        (step, reply.split(' ').next().map(str::to_owned).unwrap())
     };
-    for _ in 0..ATTEMPTS_PER_S {
-        assert_eq!(attempt(START).0, Step::Passed);
+    // A script that runs the CLI a hundred times is no attack.
+    for _ in 0..100 {
+        assert_eq!(attempt(START, TOKEN), (Step::Passed, "200".into()));
     }
-    let (step, text) = attempt(START);
-    assert_eq!(step, Step::Closed);
-    assert!(text.ends_with("429 auth slow down\n.\n"), "{text}");
-    assert_eq!(attempt(START.after(1000)).0, Step::Passed);
+    for _ in 0..ATTEMPTS_PER_S {
+        assert_eq!(attempt(START, "other"), (Step::Closed, "401".into()));
+    }
+    assert_eq!(attempt(START, "other"), (Step::Closed, "429".into()));
+    assert_eq!(attempt(START, TOKEN), (Step::Closed, "429".into()));
+    let later = START.after(1000 / u64::from(ATTEMPTS_PER_S));
+    assert_eq!(attempt(later, TOKEN), (Step::Passed, "200".into()));
 }
 
 #[test]

@@ -63,6 +63,11 @@ impl Bucket {
             None => false,
         }
     }
+
+    /// Takes back the last pass, which turned out not to count.
+    pub fn give_back(&mut self) {
+        self.tokens = self.tokens.saturating_add(1).min(self.burst);
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +92,12 @@ mod tests {
         assert!(bucket.pass(t.after(1000)));
         assert!(!bucket.pass(t.after(1001)));
         let later = t.after(100_000);
+        assert!(bucket.pass(later) && bucket.pass(later) && !bucket.pass(later));
+        bucket.give_back();
+        assert!(bucket.pass(later) && !bucket.pass(later));
+        for _ in 0..3 {
+            bucket.give_back();
+        }
         assert!(bucket.pass(later) && bucket.pass(later) && !bucket.pass(later));
     }
 }

@@ -5,7 +5,8 @@
 //! empty line will do; the greeting with the server's nonce follows, then replies.
 //!
 //! Bounds before success: [`LINE_MAX`] bytes a line, [`PATIENCE_MS`] in all, one attempt per
-//! nonce and connection, [`ATTEMPTS_PER_S`] attempts a second by everybody together.
+//! nonce and connection, [`ATTEMPTS_PER_S`] failures a second by everybody together: above that
+//! nobody is let in by TCP, and the Unix socket remains.
 
 use std::io::{self, Read, Write};
 
@@ -23,7 +24,7 @@ use crate::crypto::kmac::{self, kmac256};
 pub const LINE_MAX: usize = 256;
 /// From the connection to the proof.
 pub const PATIENCE_MS: u64 = 10_000;
-/// Attempts a second, all connections together.
+/// Failed attempts a second, all connections together.
 pub const ATTEMPTS_PER_S: u32 = 5;
 
 /// Of somebody who tries tokens, one line of log in this time.
@@ -314,6 +315,7 @@ impl<S: Read + Write> Challenge<S> {
             self.refuse(Code::NotAllowed, "auth", "failed");
             return;
         }
+        guard.attempts.give_back();
         let own = hex(&proof(token, Side::Server, &self.nonce, &client));
         self.reply(Code::Ok, "auth", &format!("OK {own}"));
         self.end = Some(End::Passed);

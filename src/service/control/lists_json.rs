@@ -375,7 +375,8 @@ impl fmt::Display for Path<'_> {
             f,
             "{{\"active\":{},\"address\":\"{}\",\"expired\":{},\"lastReceive\":{},\
              \"lastSend\":{},\"localPort\":{},\"localSocket\":{},\"preferred\":{},\"trustedPathId\":0}}",
-            path.active,
+            // The one is the other's opposite there.
+            !path.expired,
             Slash(path.remote),
             path.expired,
             time(path.received_ms),
