@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use live::{BINARY, PATIENCE, new_identity, planet, put, text_of, wait_for};
+use live::{BINARY, Lab, PATIENCE, PORT, Service, new_identity, planet, put, text_of, wait_for};
 use serde_json::Value;
 
 const NET: &str = "8056c2e21c000001";
@@ -27,7 +27,18 @@ struct Daemon {
 
 impl Daemon {
     /// `None`: the random port of UDP was taken for TCP.
-    fn try_start(dir: PathBuf) -> Option<Self> {
+    fn try_start(dir: PathBuf, conf: &str) -> Option<Self> {
+        let mut daemon = Self::launch(dir, conf);
+        let home = daemon.dir.join("home");
+        let port = fs::read_to_string(home.join("zerotier-one.port")).unwrap();
+        daemon.port = port.parse().unwrap();
+        TcpStream::connect(("127.0.0.1", daemon.port))
+            .is_ok()
+            .then_some(daemon)
+    }
+
+    /// With this `local.conf`; whatever it says of TCP.
+    fn launch(dir: PathBuf, conf: &str) -> Self {
         let home = dir.join("home");
         fs::create_dir_all(&home).unwrap();
         let root = new_identity(1);
@@ -38,6 +49,7 @@ impl Daemon {
             &planet(&root, SocketAddr::from(([127, 0, 0, 1], 9))),
         );
         put(&home, "identity.secret", text_of(&own).as_bytes());
+        put(&home, "local.conf", conf.as_bytes());
         let process = Command::new(BINARY)
             .args(["-U", "-p0"])
             .arg(&home)
@@ -47,7 +59,7 @@ impl Daemon {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut daemon = Self {
+        let daemon = Self {
             process,
             dir,
             port: 0,
@@ -55,18 +67,12 @@ impl Daemon {
         wait_for("the control socket", || {
             UnixStream::connect(daemon.socket()).is_ok()
         });
-        let port = fs::read_to_string(home.join("zerotier-one.port")).unwrap();
-        daemon.port = port.parse().unwrap();
-        TcpStream::connect(("127.0.0.1", daemon.port))
-            .is_ok()
-            .then_some(daemon)
+        daemon
     }
 
     fn start() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let n = COUNT.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("zt-loop-{}-{n}", std::process::id()));
-        let daemon = (0..5).find_map(|_| Self::try_start(dir.clone()));
+        let dir = scratch();
+        let daemon = (0..5).find_map(|_| Self::try_start(dir.clone(), ""));
         daemon.expect("a port of five")
     }
 
@@ -133,6 +139,12 @@ impl Daemon {
             text + &String::from_utf8(output.stderr).unwrap(),
         )
     }
+}
+
+fn scratch() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let n = COUNT.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("zt-loop-{}-{n}", std::process::id()))
 }
 
 impl Drop for Daemon {
@@ -332,8 +344,8 @@ fn a_stop_is_prompt_and_frees_the_port() {
             .map(|name| fs::metadata(d.dir.join("home").join(name)).unwrap().ino())
     };
     let first = inodes(&daemon);
-    let again = Daemon::try_start(daemon.dir.clone());
-    let again = again.unwrap_or_else(|| Daemon::try_start(daemon.dir.clone()).expect("a port"));
+    let again = Daemon::try_start(daemon.dir.clone(), "");
+    let again = again.unwrap_or_else(|| Daemon::try_start(daemon.dir.clone(), "").expect("a port"));
     assert_eq!(
         (
             again.token("authtoken.secret"),
@@ -342,4 +354,67 @@ fn a_stop_is_prompt_and_frees_the_port() {
         before
     );
     assert_eq!(inodes(&again), first, "not written again");
+}
+
+#[test]
+fn the_owner_says_what_is_open() {
+    let settings = |router: &str| format!(r#"{{"settings":{{"router":{{{router}}}}}}}"#);
+    let port = |daemon: &Daemon| {
+        let text = fs::read_to_string(daemon.dir.join("home/zerotier-one.port")).unwrap();
+        text.parse::<u16>().unwrap()
+    };
+    let closed = Daemon::launch(scratch(), &settings(r#""controlTcp":false"#));
+    assert!(TcpStream::connect(("127.0.0.1", port(&closed))).is_err());
+    let figures = |daemon: &Daemon| daemon.dir.join("home/metricstoken.secret").exists();
+    assert!(!figures(&closed), "nobody needs it");
+    assert!(closed.ask("metrics").contains("200 zt_num_networks 0\n"));
+
+    let plain = settings(r#""metrics":false"#);
+    let dir = scratch();
+    let daemon = (0..5).find_map(|_| Daemon::try_start(dir.clone(), &plain));
+    let daemon = daemon.expect("a port of five");
+    assert_eq!(daemon.request("GET", "/metrics", "").0, 404);
+    assert!(!figures(&daemon), "nobody needs it");
+    assert_eq!(daemon.request("GET", "/status", "").0, 200);
+}
+
+#[test]
+fn other_machines_manage_if_they_are_named_and_by_http_only() {
+    let Some(lab) = Lab::new("m") else { return };
+    let home = lab.home("a");
+    let root = new_identity(1);
+    put(
+        &home,
+        "planet",
+        &planet(&root, SocketAddr::from(([127, 0, 0, 1], 9))),
+    );
+    put(
+        &home,
+        "identity.secret",
+        text_of(&new_identity(2)).as_bytes(),
+    );
+    let conf = r#"{"settings":{"allowManagementFrom":["10.77.0.2/32","fd00::/8"]}}"#;
+    put(&home, "local.conf", conf.as_bytes());
+    let service = Service::start(&lab.space(Some("10.77.0.1/24")), &home);
+    let (named, other) = (
+        lab.space(Some("10.77.0.2/24")),
+        lab.space(Some("10.77.0.3/24")),
+    );
+    let token = fs::read_to_string(home.join("authtoken.secret")).expect("a token");
+    let ask = |space: &str, port: u16| {
+        let cli = format!("{BINARY} cli -D/nonexistent -H10.77.0.1 -p{port} -T{token} info");
+        live::inside(space, &cli)
+    };
+    // The control protocol is refused there, so the client goes by HTTP.
+    let info = format!("200 info {} ", service.address());
+    let text = ask(&named, PORT).expect("an answer");
+    assert!(text.starts_with(&info), "{text}");
+    assert_eq!(ask(&other, PORT), None);
+    assert_eq!(ask(&named, PORT + 1), None);
+    // This machine itself is asked by both, as ever.
+    let local = format!("{BINARY} cli -D/nonexistent -p{PORT} -T{token} info");
+    let text = live::inside(&service.space, &local).expect("an answer");
+    assert!(text.starts_with(&info), "{text}");
+    let (_, log) = service.stop();
+    assert!(!log.contains("wrong token"), "{log}");
 }

@@ -68,8 +68,8 @@ pub struct Router {
     pub log_level: Option<log::LevelFilter>,
     /// Peers are kept between runs; `None`: they are.
     pub peer_cache: Option<bool>,
-    /// Figures for Prometheus are answered.
-    pub metrics: bool,
+    /// Figures for Prometheus are answered by HTTP; `None`: they are, where that is built.
+    pub metrics: Option<bool>,
     /// State goes to this directory.
     pub state_dir: Option<String>,
     /// Addresses and routes are left to netifd.
@@ -309,7 +309,7 @@ fn read_router<'a>(at: &At<'a>) -> Result<Router, Wrong<'a>> {
         control_read_only: at.flag("controlReadOnly")?.unwrap_or(false),
         log_level,
         peer_cache: at.flag("peerCache")?,
-        metrics: at.flag("metrics")?.unwrap_or(false),
+        metrics: at.flag("metrics")?,
         state_dir: text("stateDir")?,
         netifd: at.flag("netifd")?.unwrap_or(false),
     })
@@ -349,7 +349,10 @@ fn not_built<'a>(at: &At<'a>, router: &Router) -> Result<Vec<&'static str>, Wron
         }
     }
     let ours = [
-        ("router.metrics", router.metrics),
+        (
+            "router.metrics",
+            router.metrics == Some(true) && !cfg!(feature = "metrics"),
+        ),
         ("router.stateDir", router.state_dir.is_some()),
         ("router.netifd", router.netifd),
     ];

@@ -22,6 +22,7 @@ pub mod state;
 
 mod daemon;
 mod dns;
+mod doors;
 mod dump;
 mod event_loop;
 mod host;

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use mio::Poll;
 
-use super::control::auth::Guard;
-use super::control::{Access, Server, TcpAccess};
+use super::control::{Access, Server};
 use super::daemon::{Daemon, Parts};
+use super::doors::Doors;
 use super::event_loop::EventLoop;
+use super::local_conf::{self, LocalConf, Settings};
 use super::ready::Source;
 use super::state::{DEFAULT_HOME, Home, explain};
 use super::{Fatal, identity, log as logging};
@@ -212,7 +213,9 @@ fn run(
         .write_cache("zerotier-one.port", port.as_bytes());
     let mut server = open_control(&daemon, &poll)?;
     if let Some(server) = &mut server {
-        open_tcp(server, token, &mut daemon, &mut rng, &poll);
+        let (port, home) = (daemon.port, &mut daemon.home);
+        let settings = settings(home);
+        Doors::new(token).follow(&settings, port, home, server, poll.registry());
     }
     log::info!("{} on port {}", daemon.node.address(), daemon.port);
     daemon.clean_system();
@@ -298,39 +301,18 @@ fn open_control(daemon: &Daemon, poll: &Poll) -> Result<Option<Server>, Fatal> {
     }
 }
 
-/// TCP for the owner, on the primary port. Whoever only uses the Unix socket does not miss it.
-fn open_tcp(
-    server: &mut Server,
-    token: Result<String, String>,
-    daemon: &mut Daemon,
-    rng: &mut Rng,
-    poll: &Poll,
-) {
-    let token = match token {
-        Ok(token) => token,
-        Err(text) => {
-            log::error!("{text}: the token cannot be used, so there is no control by TCP");
-            return;
-        }
+/// `settings` of `local.conf`. A file that makes no sense is said, and counts as absent.
+fn settings(home: &Home) -> Settings {
+    let bad = match home.read("local.conf", local_conf::FILE_MAX_BYTES) {
+        Ok(None) => return Settings::default(),
+        Ok(Some(bytes)) => match LocalConf::parse(&bytes) {
+            Ok((conf, _)) => return conf.settings,
+            Err(bad) => bad.to_string(),
+        },
+        Err(error) => error.to_string(),
     };
-    // For those who know nothing but HTTP: it is there when that is built.
-    if !cfg!(feature = "http-compat") {
-        return;
-    }
-    let metrics = cfg!(feature = "metrics").then(|| daemon.home.metrics_token(rng));
-    let metrics = metrics.and_then(|token| {
-        let told = token.inspect_err(|text| log::error!("{text}: no figures over HTTP"));
-        told.ok()
-    });
-    let port = daemon.port;
-    let access = TcpAccess {
-        port,
-        management: Vec::new(),
-        guard: Guard::new(token, metrics),
-    };
-    if let Err(error) = server.set_tcp(Some(access), poll.registry()) {
-        log::warn!("no control by TCP on port {port}: {error}");
-    }
+    log::error!("{}", explain(&home.path("local.conf"), &bad));
+    Settings::default()
 }
 
 /// Networks and moons that the home directory knows of.

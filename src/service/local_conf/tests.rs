@@ -83,7 +83,7 @@ fn everything_is_read() {
     let router = settings.router;
     assert_eq!(router.control_tcp, Some(ControlTcp::Port(9996)));
     assert_eq!(router.control_group.as_deref(), Some("zt"));
-    assert!(router.control_read_only && !router.metrics);
+    assert!(router.control_read_only && router.metrics.is_none());
     assert_eq!(router.log_level, Some(log::LevelFilter::Debug));
     assert_eq!(router.peer_cache, Some(false));
     assert!(conf.doubts.is_empty());
