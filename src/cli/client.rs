@@ -271,11 +271,6 @@ impl Client {
 
     /// What came so far, the greeting first, and the stream to go on with.
     pub(super) fn into_parts(self) -> Result<(String, Stream), Failure> {
-        let stream = match self.link {
-            Link::Control(stream) => stream,
-            #[cfg(feature = "http-compat")]
-            Link::Http(_) => return Err(Failure::Protocol("this service knows only HTTP")),
-        };
         let mut text = String::new();
         for row in &self.greeting.rows {
             text.push_str(row);
@@ -283,8 +278,14 @@ impl Client {
         }
         text.push_str(END);
         text.push('\n');
-        text.push_str(&String::from_utf8_lossy(stream.buffer()));
-        Ok((text, stream.into_inner()))
+        match self.link {
+            Link::Control(stream) => {
+                text.push_str(&String::from_utf8_lossy(stream.buffer()));
+                Ok((text, stream.into_inner()))
+            }
+            #[cfg(feature = "http-compat")]
+            Link::Http(_) => Err(Failure::Protocol("this service knows only HTTP")),
+        }
     }
 
     /// How long a line may be waited for.
