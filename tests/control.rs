@@ -1203,6 +1203,45 @@ mod on_a_socket {
     }
 
     #[test]
+    fn who_may_connect_can_be_said_anew() {
+        use std::os::unix::fs::MetadataExt as _;
+        use zt::service::local_conf::Router;
+        let group = nix::unistd::getegid();
+        let name = nix::unistd::Group::from_gid(group).unwrap().unwrap().name;
+        let settings = |group: Option<&str>, control_read_only| Router {
+            control_group: group.map(str::to_owned),
+            control_read_only,
+            ..Router::default()
+        };
+        let mut daemon = Daemon::new("anew", Access::default());
+        let (path, read_only) = (
+            line::socket_path(&daemon.home),
+            line::read_only_socket_path(&daemon.home),
+        );
+        let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().mode() & 0o777;
+        for (group, open, wanted) in [
+            (Some(name.as_str()), true, 0o660),
+            (Some("no-such-group"), true, 0o600),
+            (None, false, 0o600),
+            (Some(name.as_str()), false, 0o660),
+            (None, true, 0o600),
+        ] {
+            let access = Access::of(&settings(group, open));
+            daemon.server.set_access(access, daemon.poll.registry());
+            assert_eq!(mode(&path), wanted, "{group:?}");
+            assert_eq!(read_only.exists(), open);
+            if open {
+                assert_eq!(mode(&read_only), 0o666);
+                let stream = UnixStream::connect(&read_only).unwrap();
+                daemon.run();
+                let greeting = reply(&mut BufReader::new(stream));
+                assert!(greeting[0].ends_with(" ro"), "{greeting:?}");
+            }
+            assert!(reply(&mut daemon.connect())[0].ends_with(" rw"));
+        }
+    }
+
+    #[test]
     fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
         let home = Scratch::new("stale");
         let path = line::socket_path(&home.0);

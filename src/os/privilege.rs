@@ -10,6 +10,12 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
+/// The number of a group by its name.
+pub fn group_id(name: &str) -> Option<u32> {
+    let group = nix::unistd::Group::from_name(name).ok().flatten();
+    group.map(|group| group.gid.as_raw())
+}
+
 /// One side of a fork.
 #[derive(Debug)]
 pub enum Side {

@@ -22,7 +22,8 @@ use super::host::Host;
 use super::line::{Code, END, read_only_socket_path, socket_path};
 use super::tcp::{Tcp, TcpAccess};
 use crate::base::{Mono, UnixMs};
-use crate::os;
+use crate::os::{self, privilege};
+use crate::service::local_conf::Router;
 
 /// Connections at once, about 20 KiB each, taken when they come. The next is told `503`.
 pub const CONNS_MAX: usize = 8;
@@ -37,6 +38,23 @@ pub struct Access {
     pub group: Option<u32>,
     /// Anybody may read, on a second socket.
     pub read_only_socket: bool,
+}
+
+impl Access {
+    /// As `local.conf` says. A group that there is not gives nobody anything.
+    pub fn of(settings: &Router) -> Self {
+        let group = settings.control_group.as_deref().and_then(|name| {
+            let id = privilege::group_id(name);
+            if id.is_none() {
+                log::warn!("control: there is no group {name}: only its owner has the socket");
+            }
+            id
+        });
+        Self {
+            group,
+            read_only_socket: settings.control_read_only,
+        }
+    }
 }
 
 const MODE_OWNER: u32 = 0o600;
@@ -69,10 +87,31 @@ pub struct Server {
     /// Whose turn is next.
     next: usize,
     tcp: Option<Tcp>,
+    read_only_path: PathBuf,
 }
 
 const LISTENERS_MAX: usize = 2;
 const OWN_TOKENS: usize = LISTENERS_MAX + CONNS_MAX;
+
+impl Listener {
+    /// The owner alone, or the members of a group as well.
+    fn admit(&self, group: Option<u32>) -> io::Result<()> {
+        let set = |mode| fs::set_permissions(&self.path, fs::Permissions::from_mode(mode));
+        set(MODE_OWNER)?;
+        if group.is_some() {
+            chown(&self.path, None, group)?;
+            set(MODE_GROUP)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // It may be gone with its directory.
+        let _ = fs::remove_file(&self.path);
+    }
+}
 
 impl Server {
     /// Tokens in use, from the first on.
@@ -91,16 +130,34 @@ impl Server {
             places: Default::default(),
             next: 0,
             tcp: None,
+            read_only_path: read_only_socket_path(home),
         };
-        let mode = match access.group {
-            Some(_) => MODE_GROUP,
-            None => MODE_OWNER,
-        };
-        server.listen(socket_path(home), mode, access.group, registry)?;
-        if access.read_only_socket {
-            server.listen(read_only_socket_path(home), MODE_ALL, None, registry)?;
-        }
+        server.listen(socket_path(home), false, registry)?;
+        server.set_access(access, registry);
         Ok(server)
+    }
+
+    /// Says anew who may connect. Whoever is connected stays. What cannot be given is said, and
+    /// not given.
+    pub fn set_access(&mut self, access: Access, registry: &Registry) {
+        if let Some(listener) = self.listeners.first()
+            && let Err(error) = listener.admit(access.group)
+        {
+            log::warn!(
+                "control: {} cannot be given to its group: {error}",
+                listener.path.display()
+            );
+        }
+        let is_open = self.listeners.len() > 1;
+        if access.read_only_socket && !is_open {
+            let path = self.read_only_path.clone();
+            if let Err(error) = self.listen(path.clone(), true, registry) {
+                log::warn!("control: no socket at {}: {error}", path.display());
+            }
+        } else if !access.read_only_socket && is_open {
+            // Its registration goes with the descriptor.
+            self.listeners.truncate(1);
+        }
     }
 
     /// Listens by TCP too, or no more. Connections of before end.
@@ -121,13 +178,7 @@ impl Server {
         self.tcp.as_ref().map(Tcp::port)
     }
 
-    fn listen(
-        &mut self,
-        path: PathBuf,
-        mode: u32,
-        group: Option<u32>,
-        registry: &Registry,
-    ) -> io::Result<()> {
+    fn listen(&mut self, path: PathBuf, read_only: bool, registry: &Registry) -> io::Result<()> {
         remove_stale(&path)?;
         // Nobody may connect between bind and chmod.
         let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
@@ -136,14 +187,13 @@ impl Server {
         let listener = Listener {
             socket: bound?,
             path,
-            read_only: mode == MODE_ALL,
+            read_only,
             pending: true,
         };
         listener.socket.set_nonblocking(true)?;
-        if group.is_some() {
-            chown(&listener.path, None, group)?;
+        if read_only {
+            fs::set_permissions(&listener.path, fs::Permissions::from_mode(MODE_ALL))?;
         }
-        fs::set_permissions(&listener.path, fs::Permissions::from_mode(mode))?;
         let token = Token(self.first + self.listeners.len());
         let fd = listener.socket.as_raw_fd();
         registry.register(&mut SourceFd(&fd), token, Interest::READABLE)?;
@@ -298,15 +348,6 @@ impl Server {
                     due: true,
                 }));
             }
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        for listener in &self.listeners {
-            // It may be gone with its directory.
-            let _ = fs::remove_file(&listener.path);
         }
     }
 }
