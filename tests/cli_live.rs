@@ -454,7 +454,7 @@ const TABLE: &[(&str, i32, &str, &str)] = &[
         "dump",
         0,
         "platform: linux *\nzerotier version: VER\n\n200 status identity ADDR:0:*\n\
-         200 status uptime *\nlocal.conf:\nNone Present\n*",
+         200 status uptime *\nlocal.conf:\nNone Present\n\ninterfaces:\n*",
         "",
     ),
     // leave
@@ -558,4 +558,101 @@ fn who_listens_hears_who_changed_what() {
     }
     let last = rest.last().unwrap();
     assert!(last.ends_with(" node state=STOPPING"), "{rest:?}");
+}
+
+/// Everything that can be asked for, by the help of the program.
+fn commands(bench: &Bench) -> Vec<String> {
+    let help = bench.run(&["-h"]).out;
+    let (_, rest) = help.split_once("Available commands:\n").unwrap();
+    let (commands, _) = rest.split_once("\n\n").unwrap();
+    let lines = commands.lines().filter(|line| !line.starts_with("   "));
+    let words = lines.map(|line| line.trim().split([' ', ',']).next().unwrap().to_owned());
+    words.collect()
+}
+
+#[test]
+fn manual_and_completion_know_every_command_class_and_setting() {
+    let bench = Bench::new("words");
+    let read = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        fs::read_to_string(path).unwrap()
+    };
+    let (manual, protocol) = (read("doc/zerotier-cli.1"), read("doc/zt-ctl.7"));
+    let completion = read("share/bash-completion/zerotier-cli");
+    let has = |text: &str, word: &str| {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        text.split(|c| !is_part(c)).any(|other| other == word)
+    };
+    let commands = commands(&bench);
+    assert!(commands.len() > 20, "{commands:?}");
+    for word in &commands {
+        assert!(has(&manual, word), "the manual lacks {word}");
+        assert!(has(&completion, word), "the completion lacks {word}");
+    }
+    for class in zt::service::control::Class::ALL {
+        let word = class.name();
+        assert!(has(&protocol, word), "the manual lacks class {word}");
+        assert!(has(&completion, word), "the completion lacks class {word}");
+    }
+    for word in zt::service::settings::NetworkSettings::KEYS {
+        assert!(has(&manual, word), "the manual lacks {word}");
+        assert!(has(&completion, word), "the completion lacks {word}");
+    }
+    let spoken = bench.feed(&["-Dhome", "connect"], "help\n");
+    for row in spoken
+        .lines()
+        .filter_map(|row| row.strip_prefix("200 help "))
+    {
+        let word = row.split(' ').next().unwrap();
+        assert!(
+            word.starts_with('<') || has(&protocol, word),
+            "zt-ctl(7) lacks {word}"
+        );
+    }
+}
+
+#[test]
+fn completion_asks_the_service() {
+    let bench = Bench::new("tab");
+    bench.run(&["-Dhome", "join", NET]);
+    bench.run(&["-Dhome", "orbit", "1234567890", "1234567890"]);
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/share/bash-completion/zerotier-cli"
+    );
+    let offers = |words: &str| {
+        let line = format!(
+            "source {script}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _zerotier_cli; printf '%s ' \"${{COMPREPLY[@]}}\""
+        );
+        let mut bash = Command::new("bash");
+        let output = bash.args(["-c", &line]).current_dir(&bench.dir).output();
+        output.map(|output| {
+            assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{words}");
+            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        })
+    };
+    if offers("x").is_err() {
+        eprintln!("SKIPPED, nothing was tested: no bash");
+        return;
+    }
+    for (words, wanted) in [
+        (
+            "./zerotier-cli li",
+            "listpeers listnetworks listmoons listbonds",
+        ),
+        ("./zerotier-cli -D home leave ''", NET),
+        ("./zerotier-cli -Dhome get 80", NET),
+        ("./zerotier-cli -Dhome deorbit ''", "0000001234567890"),
+        ("./zerotier-cli -Dhome leave 90", ""),
+        ("./zerotier-cli -Dnowhere leave ''", ""),
+        ("./zerotier-cli set 80 allowD", "allowDefault= allowDNS="),
+        ("./zerotier-cli set 80 allowDNS = ''", "0 1"),
+        ("./zerotier-cli get 80 ip6", "ip6 ip6plane ip6prefix"),
+        ("./zerotier-cli log w", "warn"),
+        ("./zerotier-cli monitor node p", "peer path planet"),
+        ("./zerotier-cli -D ho", "home"),
+    ] {
+        assert_eq!(offers(words).unwrap(), wanted, "{words}");
+    }
 }

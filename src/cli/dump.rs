@@ -1,11 +1,14 @@
 //! `dump`: what a bug report needs, and nothing secret.
 
+use core::fmt::Write as _;
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, Write};
 
 use super::commands::{Outcome, Run};
 use super::{DONE, REFUSED, VERSION};
+use crate::base::Mac;
+use crate::os::inventory;
 use crate::service::control::line::unescape;
 use crate::service::json::Value;
 
@@ -32,7 +35,8 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Outcome {
     }
     text.push_str("\nlocal.conf:\n");
     text.push_str(&local_conf(&run.target.home.join(LOCAL_CONF)));
-    text.push('\n');
+    text.push_str("\n\ninterfaces:\n");
+    text.push_str(&interfaces());
     if !run.screen.is_terminal {
         run.screen.out.write_all(text.as_bytes())?;
         return Ok(DONE);
@@ -60,6 +64,29 @@ fn local_conf(path: &std::path::Path) -> String {
         Err(error) if error.kind() == io::ErrorKind::NotFound => "None Present".into(),
         Err(error) => format!("not readable: {error}"),
     }
+}
+
+/// What the system has, for whoever reads the report: a node cannot see all of it.
+fn interfaces() -> String {
+    let all = match inventory::interfaces() {
+        Ok(all) => all,
+        Err(error) => return format!("not readable: {error}\n"),
+    };
+    let mut text = String::new();
+    for one in all {
+        let state = if one.up { "up" } else { "down" };
+        let mtu = one.mtu.map_or_else(|| "-".into(), |mtu| mtu.to_string());
+        let mac = one
+            .mac
+            .map_or_else(|| "-".into(), |mac| Mac::new(mac).to_string());
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{} {state} mtu {mtu} mac {mac}", one.name);
+        for ip in one.ips {
+            let _ = write!(text, " {ip}");
+        }
+        text.push('\n');
+    }
+    text
 }
 
 fn without_secrets(value: Value) -> Value {

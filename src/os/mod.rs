@@ -20,6 +20,7 @@ pub mod cpu;
 pub mod entropy;
 pub mod file;
 mod ifaces;
+pub mod inventory;
 pub mod memory;
 #[cfg(target_os = "linux")]
 pub mod netlink;
