@@ -229,7 +229,7 @@ impl Resolver {
         let resolver = Self {
             places: find(),
             find,
-            mark: format!("# zerotier-one {home:?}\n"),
+            mark: format!("# zerotier-one {}\n", home.display()),
             entries: Vec::new(),
             jobs: VecDeque::new(),
             running: None,

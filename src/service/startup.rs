@@ -172,9 +172,11 @@ fn run(
     };
     let token = home.authtoken(&mut rng);
     let planet = planet(&mut home);
-    let limits = match file::memory_bytes() {
-        Some(bytes) if bytes < SMALL_BELOW_BYTES => Limits::small(),
-        _ => Limits::normal(),
+    let roomy = file::memory_bytes().is_none_or(|bytes| bytes >= SMALL_BELOW_BYTES);
+    let limits = if roomy && !cfg!(feature = "small") {
+        Limits::normal()
+    } else {
+        Limits::small()
     };
     let mut seed = [0; 32];
     rng.fill(&mut seed);
