@@ -351,6 +351,16 @@ fn bad_arguments_change_nothing() {
         ("conf", "501 conf not built"),
         ("bond", "501 bond not built"),
         ("-j help", "501 help json not built"),
+        ("listpeers all", "400 listpeers too many arguments"),
+        (
+            "leave 8056c2e21c000001 8056c2e21c000002",
+            "400 leave too many arguments, must be <nwid>",
+        ),
+        (
+            "set 8056c2e21c000001 allowDNS=1 mtu=1400",
+            "400 set too many arguments, must be <nwid> <key>=<value>",
+        ),
+        ("stop now", "400 stop too many arguments"),
     ] {
         assert_eq!(all(host, request), [reply], "{request}");
     }

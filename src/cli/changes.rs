@@ -33,6 +33,16 @@ impl Run<'_, '_> {
         Ok(Some(id.to_owned()))
     }
 
+    /// Arguments from number `n` on are none of this command.
+    fn ends_at(&mut self, command: &str, n: usize) -> Result<bool, Stop> {
+        let Some(argument) = self.args.get(n) else {
+            return Ok(true);
+        };
+        let text = format!("{}: {command}: one too many: {argument}", self.program);
+        self.malformed(&text)?;
+        Ok(false)
+    }
+
     /// Asks for a change. With JSON its answer is printed as it comes.
     fn change(&mut self, words: &[&str]) -> Outcome {
         let mut client = self.connect()?;
@@ -62,6 +72,9 @@ impl Run<'_, '_> {
         let Some(id) = self.id_to_join()? else {
             return Ok(USAGE);
         };
+        if !self.ends_at("leave", 1)? {
+            return Ok(USAGE);
+        }
         let reply = self.connect()?.ask(&["leave", &id])?;
         // Not joined is left, says 1.14.1, and scripts rely on it.
         let absent = reply.is(Code::NotFound);
@@ -81,6 +94,9 @@ impl Run<'_, '_> {
         let Some(id) = self.id_of_member()? else {
             return Ok(USAGE);
         };
+        if !self.ends_at("set", 2)? {
+            return Ok(USAGE);
+        }
         let setting = self.arg(1).to_owned();
         if setting.is_empty() {
             return self.malformed("invalid format: include a property name to set");
@@ -115,6 +131,9 @@ impl Run<'_, '_> {
         let Some(id) = self.id_of_member()? else {
             return Ok(USAGE);
         };
+        if !self.ends_at("get", 2)? {
+            return Ok(USAGE);
+        }
         let key = self.arg(1).to_owned();
         if key.is_empty() {
             return self.malformed("invalid format: include a property name to get");
@@ -156,6 +175,9 @@ impl Run<'_, '_> {
         let Some(id) = self.moon_id()? else {
             return Ok(USAGE);
         };
+        if !self.ends_at("orbit", 2)? {
+            return Ok(USAGE);
+        }
         let seed = self.arg(1).to_owned();
         let mut words = vec!["orbit", &id];
         if !seed.is_empty() {
@@ -178,6 +200,9 @@ impl Run<'_, '_> {
         let Some(id) = self.moon_id()? else {
             return Ok(USAGE);
         };
+        if !self.ends_at("deorbit", 1)? {
+            return Ok(USAGE);
+        }
         self.change(&["deorbit", &id])
     }
 }

@@ -286,6 +286,10 @@ impl Run<'_, '_> {
     }
 
     fn monitor(&mut self) -> Outcome {
+        if self.args.iter().any(|class| class == "off") {
+            let program = self.program;
+            return self.malformed(&format!("{program}: monitor: nothing to switch off"));
+        }
         let mut client = self.connect()?;
         let mut words = vec!["monitor"];
         words.extend(self.args.iter().map(String::as_str));

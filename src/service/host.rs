@@ -14,6 +14,7 @@ use super::settings::{self, NetworkSettings, Prefix};
 use crate::base::{Address, Mac, NetworkId};
 use crate::node::network::{IpNet, NetworkView};
 use crate::node::{DropReason, PathView, PeerView, Role};
+use crate::os::tap;
 use crate::wire::verb::{ErrorCode, Verb};
 
 /// What 1.14.1 says when the tap could not be made.
@@ -109,6 +110,16 @@ impl Daemon {
         }
     }
 
+    /// A name for the device of a network that another interface has already.
+    fn refuse_taken_name(&self, id: NetworkId, key: &str, value: &str) -> Result<(), Refusal> {
+        let own = self.wires.port(id).map_or("", |port| port.device());
+        if key != "ifname" || value.is_empty() || value == own || tap::index_of(value).is_none() {
+            return Ok(());
+        }
+        let text = format!("there is an interface {value} already");
+        Err(Refusal::new(Code::Conflict, text))
+    }
+
     /// Changes settings and applies them.
     fn apply_settings(&mut self, id: NetworkId, settings: NetworkSettings) {
         // A home that cannot be written is reported by the daemon; the setting holds until then.
@@ -123,7 +134,9 @@ fn set(settings: &mut NetworkSettings, key: &str, value: &str) -> Result<(), Ref
             Refusal::new(Code::BadArguments, format!("unknown property {key}"))
         }
         settings::Refused::BadValue => {
-            Refusal::new(Code::BadArguments, format!("bad value for {key}"))
+            let form = NetworkSettings::form(key);
+            let text = format!("bad value for {key}, must be {form}");
+            Refusal::new(Code::BadArguments, text)
         }
     })
 }
@@ -314,6 +327,7 @@ impl Host for Daemon {
             .unwrap_or_else(|| self.home.settings(id, |_| {}));
         for (key, value) in changes {
             set(&mut wanted, key, value)?;
+            self.refuse_taken_name(id, key, value)?;
         }
         if held.is_some() {
             if !changes.is_empty() {
@@ -359,6 +373,7 @@ impl Host for Daemon {
             .map(|port| port.settings.clone())
             .ok_or_else(not_joined)?;
         set(&mut settings, key, value)?;
+        self.refuse_taken_name(id, key, value)?;
         self.apply_settings(id, settings);
         Ok(())
     }

@@ -248,6 +248,18 @@ impl NetworkSettings {
         "firewallMark",
     ];
 
+    /// What values a key takes, in words.
+    pub fn form(key: &str) -> &'static str {
+        match key {
+            "allowManaged" | "allowGlobal" | "allowDefault" => "0, 1 or a list of ip/bits",
+            "allowDNS" => "0 or 1",
+            "ifname" => "at most 15 letters and digits",
+            "mtu" => "1280 to 10000",
+            "table" => "a number, and not 0 or 255",
+            _ => "a number",
+        }
+    }
+
     /// Reads a file's text. `complain` hears of each line of a known key with a bad value, by
     /// number; such a line counts as absent and is kept.
     pub fn parse(text: &str, mut complain: impl FnMut(usize, &str)) -> Self {

@@ -48,6 +48,17 @@ pub(super) struct Spec {
     run: fn(&mut Call<'_>) -> Result<Next, Refusal>,
 }
 
+impl Spec {
+    /// Most arguments, as the text of `help` has them.
+    fn args_max(&self) -> usize {
+        if self.args.contains("...") {
+            line::ARGS_MAX
+        } else {
+            self.args.split(' ').filter(|word| !word.is_empty()).count()
+        }
+    }
+}
+
 /// One command at work.
 struct Call<'a> {
     request: &'a Request<'a>,
@@ -152,6 +163,12 @@ fn find(request: &Request<'_>, caller: &Caller, host: &dyn Host) -> Result<&'sta
     }
     if host.is_stopping() && !spec.reads_only {
         return Err(Refusal::new(Code::Busy, "stopping"));
+    }
+    // Who says more than is understood means something else.
+    if request.args().len() > spec.args_max() {
+        let text = format!("too many arguments, must be {}", spec.args);
+        let text = text.trim_end_matches(", must be ").to_owned();
+        return Err(Refusal::new(Code::BadArguments, text));
     }
     // Before anything is changed: who asked for JSON could not read the answer.
     if request.json && !spec.json {
