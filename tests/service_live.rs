@@ -41,6 +41,7 @@ fn two_nodes_reach_each_other_and_come_back_as_themselves() {
     let _root = Service::start(&lab.space(Some("10.77.0.1/24")), &root_home);
     // One is told by its owner, the other finds the wish in its home.
     let a = Service::start(&lab.space(Some("10.77.0.2/24")), &home("a"));
+    let mut heard = a.listen("peer path");
     let b_home = home("b");
     fs::create_dir(b_home.join("networks.d")).expect("a directory");
     fs::File::create(b_home.join(format!("networks.d/{NETWORK}.conf"))).expect("a file");
@@ -68,6 +69,22 @@ fn two_nodes_reach_each_other_and_come_back_as_themselves() {
     for size in ["56", "1400", "2700"] {
         a.ping(&sixplane(&b), size);
         b.ping(&sixplane(&a), size);
+    }
+    let other = format!("addr={}", b.address());
+    let path = format!("{other} local=10.77.0.2/{PORT} remote=10.77.0.3/{PORT} if=eth0 latency=");
+    // Which comes first is chance.
+    let mut wanted = vec![
+        (format!(" peer {other} role=LEAF version="), "state=up"),
+        (format!(" path {path}"), "op=add"),
+        (format!(" path {path}"), "op=prefer"),
+    ];
+    let mut lines = Vec::new();
+    while !wanted.is_empty() {
+        let line = heard
+            .next()
+            .unwrap_or_else(|| panic!("{wanted:?} not in {lines:#?}"));
+        wanted.retain(|(front, end)| !(line.contains(front) && line.ends_with(*end)));
+        lines.push(line);
     }
     let peers = a.ask("peers");
     let row = peers

@@ -150,7 +150,7 @@ impl Core {
                 self.timers
                     .set_earlier(slot.index(), now.after(policy::UNANSWERED_MS));
             }
-            if peer.take_moved() {
+            if peer.tell(hop.local, hop.remote) {
                 self.event(Event::PathPreferred {
                     peer: address,
                     local: hop.local,

@@ -196,8 +196,8 @@ pub(crate) struct Peer {
     /// When the path in use was chosen.
     switched: Option<Mono>,
     chosen: Option<(SocketId, SocketAddr)>,
-    /// It is another one than was told last.
-    moved: bool,
+    /// The path that was told as the one in use.
+    told: Option<(SocketId, SocketAddr)>,
     /// Unknown paths tried lately.
     tried: heapless::Vec<(SocketId, SocketAddr, Mono), 4>,
     pub(crate) pushed: Option<Mono>,
@@ -230,7 +230,7 @@ impl Peer {
             upstream: false,
             switched: None,
             chosen: None,
-            moved: false,
+            told: None,
             tried: heapless::Vec::new(),
             recalled: None,
             hinted: None,
@@ -332,14 +332,13 @@ impl Peer {
         if self.chosen.is_none_or(|(l, r)| !path.is(l, &r)) {
             self.chosen = Some((path.local, path.remote));
             self.switched = Some(now);
-            self.moved = true;
         }
         Some(path)
     }
 
-    /// Packets take another path since this was asked last.
-    pub(crate) fn take_moved(&mut self) -> bool {
-        core::mem::take(&mut self.moved)
+    /// Packets take this path; `true`: another one than was told last.
+    pub(crate) fn tell(&mut self, local: SocketId, remote: SocketAddr) -> bool {
+        self.told.replace((local, remote)) != Some((local, remote))
     }
 
     /// The path [`Self::choose`] would give, without changing anything.

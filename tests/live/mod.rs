@@ -8,7 +8,7 @@ pub(crate) mod stored;
 
 use std::cell::Cell;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -168,6 +168,16 @@ impl Service {
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("an answer");
         text
+    }
+
+    /// Events of these classes from now on, until none comes for long.
+    pub(crate) fn listen(&self, classes: &str) -> impl Iterator<Item = String> + use<> {
+        let mut stream = self.connect().expect("a control socket");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        writeln!(stream, "monitor {classes}").expect("sent");
+        let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line == "200 monitor OK"));
+        lines.filter(|line| line.starts_with('!'))
     }
 
     pub(crate) fn address(&self) -> Address {
