@@ -12,11 +12,13 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use zt::base::{Address, NetworkId};
+use zt::crypto::identity;
 use zt::os::board::{Pinger, load_module, mount};
 use zt::os::clock::Stopwatch;
 use zt::os::netlink::Control;
 use zt::os::tap::index_of;
 use zt::wire::derive;
+use zt::wire::identity::Identity;
 
 const HOME: &str = "/home";
 /// Opened by the rules of the ad-hoc network that `cross/boot` joins.
@@ -127,11 +129,16 @@ fn whole() -> Result<(), String> {
     let network = settings.get("network")?;
     let network = NetworkId::parse(network).ok_or("network")?;
     let public = read(&format!("{HOME}/identity.public"));
-    let me = public
-        .split(':')
-        .next()
-        .and_then(Address::parse)
-        .ok_or("no identity")?;
+    let identity = Identity::parse(&public).map_err(|e| e.to_string())?;
+    let me = identity.address;
+    let watch = Stopwatch::start();
+    if !identity::validate(&identity) {
+        return Err("the identity fails its check".into());
+    }
+    say(
+        "identity_check_ms",
+        &(watch.elapsed_ns() / 1_000_000).to_string(),
+    );
     let ip = |node| derive::sixplane(network, node);
     let mut daemon = Command::new("/zerotier-one")
         .arg(HOME)
