@@ -348,7 +348,7 @@ fn bad_arguments_change_nothing() {
         ("-j", "400 - no such form of command"),
         ("join a%0ab", "400 - bad argument"),
         ("join a%zz", "400 - bad argument"),
-        ("conf", "501 conf not built"),
+        ("conf nothing", "404 conf unknown setting nothing, see conf"),
         ("bond", "501 bond not built"),
         ("-j help", "501 help json not built"),
         ("listpeers all", "400 listpeers too many arguments"),
@@ -604,6 +604,24 @@ fn stop_is_for_the_owner_and_then_nothing_changes_any_more() {
 }
 
 #[test]
+fn settings_of_the_daemon_are_shown_and_changed() {
+    let host = &mut Fake::new();
+    assert_eq!(
+        all(host, "conf"),
+        [
+            "200 conf <key> <json>",
+            "200 conf primaryPort 9993",
+            "200 conf bind [\"10.0.0.1\",%201]"
+        ]
+    );
+    assert_eq!(all(host, "conf bind"), ["200 conf [\"10.0.0.1\",%201]"]);
+    assert!(host.told.is_empty());
+    assert_eq!(all(host, "conf bind=[%22::%22,%201]"), ["200 conf OK"]);
+    assert_eq!(all(host, "conf bind="), ["200 conf OK"]);
+    assert_eq!(host.told, ["conf bind [\"::\", 1]", "conf bind "]);
+}
+
+#[test]
 fn the_read_only_socket_reads_only() {
     let host = &mut Fake::new();
     let mut client = Client::of(
@@ -624,6 +642,7 @@ fn the_read_only_socket_reads_only() {
         "log debug",
         "reload",
         "stop",
+        "conf bind=1",
     ] {
         let reply = client.ask(host, request);
         let command = request.split(' ').next().unwrap();

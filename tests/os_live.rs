@@ -301,7 +301,7 @@ mod namespace {
 
         fn wait(&mut self, what: &str) {
             let mut events = mio::Events::with_capacity(4);
-            while !self.monitor.drain() {
+            while !self.monitor.drain().system {
                 let patience = std::time::Duration::from_secs(30);
                 self.poll.poll(&mut events, Some(patience)).expect("polled");
                 assert!(!events.is_empty(), "no news of {what}");

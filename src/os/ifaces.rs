@@ -21,10 +21,23 @@ pub struct Address {
     pub device: String,
     /// The interface is up.
     pub up: bool,
+    /// And it has a carrier, or does not know of such a thing.
+    pub running: bool,
+    /// Frames that leave by the interface go to a program: a tap of ours or of somebody else.
+    pub tap: bool,
     /// A privacy address of IPv6.
     pub temporary: bool,
     /// Duplicate detection is not through, or failed.
     pub tentative: bool,
+}
+
+/// What of the system has changed.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct News {
+    /// Interfaces, addresses or routes.
+    pub system: bool,
+    /// Multicast groups of some interface.
+    pub groups: bool,
 }
 
 /// How packets into the Internet leave.
@@ -117,6 +130,9 @@ pub(super) fn by_getifaddrs() -> Result<Vec<Address>, super::Error> {
             bits: mask.map_or(if ip.is_ipv6() { 128 } else { 32 }, bits_of),
             index: if_nametoindex(entry.interface_name.as_str()).ok()?,
             up: entry.flags.contains(InterfaceFlags::IFF_UP),
+            running: entry.flags.contains(InterfaceFlags::IFF_RUNNING),
+            // By the name alone: that is the same for all of a kind here.
+            tap: entry.interface_name.starts_with("tap"),
             device: entry.interface_name,
             temporary: false,
             tentative: false,

@@ -43,6 +43,12 @@ pub mod tap;
 pub mod tap;
 pub mod tcp;
 pub mod udp;
+#[cfg(target_os = "linux")]
+#[path = "watch_linux.rs"]
+pub mod watch;
+#[cfg(not(target_os = "linux"))]
+#[path = "watch_none.rs"]
+pub mod watch;
 
 /// A system call that failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -19,7 +19,7 @@ use super::memory::Pages;
 mod routes;
 
 pub use super::ifaces::{
-    Address, DefaultRoute, MAIN_TABLE, PROTOCOL, Route, Rule, has_strict_reverse_path,
+    Address, DefaultRoute, MAIN_TABLE, News, PROTOCOL, Route, Rule, has_strict_reverse_path,
 };
 
 const HEADER_LEN: usize = 16;
@@ -40,6 +40,10 @@ const IFA_LOCAL: u16 = libc::IFA_LOCAL;
 const IFA_BROADCAST: u16 = libc::IFA_BROADCAST;
 const IFA_FLAGS: u16 = 8;
 const IFLA_IFNAME: u16 = libc::IFLA_IFNAME;
+const IFLA_LINKINFO: u16 = libc::IFLA_LINKINFO;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_TUN_TYPE: u16 = 3;
 const RTA_DST: u16 = libc::RTA_DST;
 const RTA_OIF: u16 = libc::RTA_OIF;
 const RTA_GATEWAY: u16 = libc::RTA_GATEWAY;
@@ -48,6 +52,10 @@ const RTM_NEWRULE: u16 = libc::RTM_NEWRULE;
 const RTM_DELRULE: u16 = libc::RTM_DELRULE;
 const RTM_GETRULE: u16 = libc::RTM_GETRULE;
 const FRA_PROTOCOL: u16 = 21;
+const RTM_NEWMULTICAST: u16 = 56;
+const RTM_DELMULTICAST: u16 = 57;
+const RTNLGRP_IPV4_MCADDR: libc::c_int = 37;
+const RTNLGRP_IPV6_MCADDR: libc::c_int = 38;
 const RTMGRP_IPV4_RULE: u32 = 1 << 7;
 const RTMGRP_IPV6_RULE: u32 = 1 << 18;
 /// The route itself, not what a packet would make of it (since 4.13).
@@ -77,27 +85,38 @@ impl Monitor {
             | libc::RTMGRP_IPV6_ROUTE;
         let groups = groups.cast_unsigned() | RTMGRP_IPV4_RULE | RTMGRP_IPV6_RULE;
         let fd = open(groups, SockFlag::SOCK_NONBLOCK)?;
+        for group in [RTNLGRP_IPV4_MCADDR, RTNLGRP_IPV6_MCADDR] {
+            // Kernels before 6.14 have no such news: then groups are read now and then only.
+            let _ = join_group(&fd, group);
+        }
         Ok(Self {
             fd,
             buffer: Pages::new(BUFFER_LEN),
         })
     }
 
-    /// Reads all news; `true` if one of them matters, or if some were lost.
-    pub fn drain(&mut self) -> bool {
-        let mut matters = false;
+    /// Reads all news.
+    pub fn drain(&mut self) -> News {
+        let mut news = News::default();
         loop {
             match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
-                Ok(0) => return matters,
+                Ok(0) => return news,
                 Ok(len) => {
                     let bytes = self.buffer.get(..len).unwrap_or_default();
-                    matters |= messages(bytes).any(|message| message.matters());
+                    for message in messages(bytes) {
+                        news.system |= message.matters();
+                        news.groups |= matches!(message.kind, RTM_NEWMULTICAST | RTM_DELMULTICAST);
+                    }
                 }
                 Err(nix::Error::EINTR) => {}
-                Err(nix::Error::EAGAIN) => return matters,
+                Err(nix::Error::EAGAIN) => return news,
                 // ENOBUFS: some were lost. Anything else: look, too.
-                Err(nix::Error::ENOBUFS) => matters = true,
-                Err(_) => return true,
+                Err(errno) => {
+                    news.system = true;
+                    if errno != nix::Error::ENOBUFS {
+                        return news;
+                    }
+                }
             }
         }
     }
@@ -131,7 +150,7 @@ impl Control {
 
     /// All addresses of all interfaces.
     pub fn addresses(&mut self) -> Result<Vec<Address>, Error> {
-        let mut links: Vec<(u32, String, bool)> = Vec::new();
+        let mut links: Vec<Link> = Vec::new();
         self.dump("netlink links", RTM_GETLINK, &[0; 16], |message| {
             if message.kind != RTM_NEWLINK {
                 return;
@@ -143,11 +162,17 @@ impl Control {
                 let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
                 String::from_utf8_lossy(name.get(..end).unwrap_or_default()).into_owned()
             });
-            links.push((
+            let name = name.unwrap_or_default();
+            let has = |flag: libc::c_int| flags & flag.cast_unsigned() != 0;
+            links.push(Link {
                 index,
-                name.unwrap_or_default(),
-                flags & libc::IFF_UP.cast_unsigned() != 0,
-            ));
+                up: has(libc::IFF_UP),
+                running: has(libc::IFF_RUNNING),
+                tap: message
+                    .attribute(16, IFLA_LINKINFO)
+                    .is_some_and(|info| is_tap(info).unwrap_or_else(|| has_tap_flag(&name))),
+                name,
+            });
         })?;
         let mut addresses = Vec::new();
         self.dump("netlink addresses", RTM_GETADDR, &[0; 8], |message| {
@@ -169,15 +194,17 @@ impl Control {
                 .attribute(8, IFA_FLAGS)
                 .and_then(|f| f.first_chunk().copied())
                 .map_or(u32::from(flags), u32::from_ne_bytes);
-            let Some((_, device, up)) = links.iter().find(|(n, ..)| *n == index) else {
+            let Some(link) = links.iter().find(|link| link.index == index) else {
                 return;
             };
             addresses.push(Address {
                 ip,
                 bits,
                 index,
-                device: device.clone(),
-                up: *up,
+                device: link.name.clone(),
+                up: link.up,
+                running: link.running,
+                tap: link.tap,
                 // The same bit means "secondary" for IPv4.
                 temporary: ip.is_ipv6() && flags & IFA_F_TEMPORARY != 0,
                 tentative: ip.is_ipv6() && flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED) != 0,
@@ -409,6 +436,51 @@ fn open(groups: u32, flags: SockFlag) -> Result<OwnedFd, Error> {
     Ok(fd)
 }
 
+/// Asks for further news on a socket.
+fn join_group(fd: &OwnedFd, group: libc::c_int) -> Result<(), Error> {
+    // SAFETY: `group` lives for the call and has the length given.
+    super::check("setsockopt", unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_NETLINK,
+            libc::NETLINK_ADD_MEMBERSHIP,
+            (&raw const group).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    })
+    .map(drop)
+}
+
+/// What is remembered of an interface while its addresses are read.
+struct Link {
+    index: u32,
+    name: String,
+    up: bool,
+    running: bool,
+    tap: bool,
+}
+
+/// Of `IFLA_LINKINFO`: a tap, and not another interface or a tunnel of IP packets. `None`: the
+/// kernel does not say (before 4.18).
+fn is_tap(info: &[u8]) -> Option<bool> {
+    let kind = attribute_in(info, IFLA_INFO_KIND)?;
+    if kind.strip_suffix(&[0]).unwrap_or(kind) != b"tun" {
+        return Some(false);
+    }
+    let data = attribute_in(info, IFLA_INFO_DATA)?;
+    let kind = attribute_in(data, IFLA_TUN_TYPE)?;
+    Some(kind.first().copied().map(libc::c_int::from) == Some(libc::IFF_TAP))
+}
+
+/// The same as older kernels say it.
+fn has_tap_flag(name: &str) -> bool {
+    let path = format!("/sys/class/net/{name}/tun_flags");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let flags = text.trim().strip_prefix("0x").unwrap_or_default();
+    let flags = i32::from_str_radix(flags, 16).unwrap_or(0);
+    flags & libc::IFF_TAP != 0
+}
+
 fn address_request(kind: u16, flags: libc::c_int, index: u32, ip: &IpAddr, bits: u8) -> Request {
     let mut body = [0; 8];
     body[0] = family_of(ip);
@@ -499,16 +571,7 @@ impl<'a> Message<'a> {
 
     /// The first attribute of a kind; `at`: length of the fixed part.
     fn attribute(&self, at: usize, kind: u16) -> Option<&'a [u8]> {
-        let mut rest = self.body.get(at..)?;
-        loop {
-            let &[a, b, c, d] = rest.first_chunk()?;
-            let len = usize::from(u16::from_ne_bytes([a, b]));
-            let value = rest.get(4..len)?;
-            if u16::from_ne_bytes([c, d]) & 0x3fff == kind {
-                return Some(value);
-            }
-            rest = rest.get(len.next_multiple_of(4)..)?;
-        }
+        attribute_in(self.body.get(at..)?, kind)
     }
 
     /// Sockets or taps may have to follow.
@@ -522,6 +585,19 @@ impl<'a> Message<'a> {
             RTM_DELRULE => self.attribute(12, FRA_PROTOCOL) == Some(&[PROTOCOL]),
             _ => false,
         }
+    }
+}
+
+/// The first attribute of a kind among those that stand one after the other.
+fn attribute_in(mut rest: &[u8], kind: u16) -> Option<&[u8]> {
+    loop {
+        let &[a, b, c, d] = rest.first_chunk()?;
+        let len = usize::from(u16::from_ne_bytes([a, b]));
+        let value = rest.get(4..len)?;
+        if u16::from_ne_bytes([c, d]) & 0x3fff == kind {
+            return Some(value);
+        }
+        rest = rest.get(len.next_multiple_of(4)..)?;
     }
 }
 
@@ -573,6 +649,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_tap_is_told_from_tunnels_and_other_links() {
+        let info = |kind: &[u8], mode: Option<u8>| {
+            let mut data = Request { bytes: Vec::new() };
+            if let Some(mode) = mode {
+                data.attribute(IFLA_TUN_TYPE, &[mode]);
+            }
+            let mut info = Request { bytes: Vec::new() };
+            info.attribute(IFLA_INFO_KIND, kind);
+            info.attribute(IFLA_INFO_DATA, &data.bytes);
+            info.bytes
+        };
+        assert_eq!(is_tap(&info(b"tun\0", Some(2))), Some(true));
+        assert_eq!(is_tap(&info(b"tun\0", Some(1))), Some(false));
+        assert_eq!(is_tap(&info(b"tun\0", None)), None);
+        for kind in [&b"wireguard\0"[..], b"ppp\0", b"veth"] {
+            assert_eq!(is_tap(&info(kind, Some(2))), Some(false));
+        }
+        assert_eq!(is_tap(&[]), None);
     }
 
     #[test]

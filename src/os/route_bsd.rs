@@ -104,20 +104,24 @@ impl Monitor {
     }
 
     /// Reads all news; `true` if one of them matters, or if some were lost.
-    pub fn drain(&mut self) -> bool {
-        let mut matters = false;
+    pub fn drain(&mut self) -> News {
+        let mut news = News::default();
         loop {
             match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
-                Ok(0) => return matters,
+                Ok(0) => return news,
                 Ok(len) => {
                     let bytes = self.buffer.get(..len).unwrap_or_default();
-                    matters |= Message::new(&LAYOUT, bytes).is_some_and(|m| m.matters());
+                    news.system |= Message::new(&LAYOUT, bytes).is_some_and(|m| m.matters());
                 }
                 Err(nix::Error::EINTR) => {}
-                Err(nix::Error::EAGAIN) => return matters,
+                Err(nix::Error::EAGAIN) => return news,
                 // ENOBUFS: some were lost. Anything else: look, too.
-                Err(nix::Error::ENOBUFS) => matters = true,
-                Err(_) => return true,
+                Err(errno) => {
+                    news.system = true;
+                    if errno != nix::Error::ENOBUFS {
+                        return news;
+                    }
+                }
             }
         }
     }

@@ -49,6 +49,7 @@ impl Daemon {
             })
         });
         let home = self.home.trouble().map(|text| format!("home: {text}"));
+        let conf = self.conf.trouble();
         let sending = self
             .wires
             .last_refusal
@@ -57,6 +58,7 @@ impl Daemon {
             .chain(devices)
             .chain(routes)
             .chain(home)
+            .chain(conf)
             .chain(sending)
     }
 
@@ -87,7 +89,7 @@ impl Daemon {
             self.node.address(),
             state,
             mono.since(self.started) / 1000,
-            self.port,
+            self.port(),
             self.node.peer_count()
         );
         for (id, link) in self.wires.links.iter() {

@@ -13,8 +13,9 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 
 use super::Fatal;
-use super::control::{Class, Server};
+use super::control::{Access, Class, Server};
 use super::daemon::Daemon;
+use super::doors::Doors;
 use super::log::Tail;
 use super::publish;
 use super::ready::Source;
@@ -22,6 +23,7 @@ use crate::base::{Mono, Now};
 use crate::os::clock;
 use crate::os::netlink::Monitor;
 use crate::os::signal::{Signal, Signals};
+use crate::os::watch::Watch;
 
 /// Events of one wait.
 const EVENTS_MAX: usize = 64;
@@ -32,6 +34,9 @@ pub(super) struct EventLoop {
     pub(super) signals: Signals,
     pub(super) monitor: Monitor,
     pub(super) server: Option<Server>,
+    pub(super) doors: Doors,
+    /// News of the home directory, where the system has such.
+    pub(super) files: Option<Watch>,
     pub(super) daemon: Daemon,
     /// What is logged, for those who asked with `monitor log`.
     pub(super) tail: Option<Tail>,
@@ -53,7 +58,11 @@ impl EventLoop {
     /// Watches its own sources.
     pub(super) fn start(&mut self) -> Result<(), Fatal> {
         watch(&self.poll, self.signals.as_raw_fd(), Source::Signals)?;
-        watch(&self.poll, self.monitor.as_raw_fd(), Source::Netlink)
+        watch(&self.poll, self.monitor.as_raw_fd(), Source::Netlink)?;
+        match &self.files {
+            Some(files) => watch(&self.poll, files.as_raw_fd(), Source::Files),
+            None => Ok(()),
+        }
     }
 
     /// Turns until somebody asks for a stop.
@@ -103,7 +112,7 @@ impl EventLoop {
                 Source::Signals => self.take_signals(),
                 Source::Socket(id) => self.daemon.drain_socket(id),
                 Source::Tap(slot) => self.daemon.drain_tap(slot),
-                Source::Netlink | Source::Control(_) => break,
+                Source::Netlink | Source::Files | Source::Control(_) => break,
             };
             if drained {
                 self.daemon.ready.remove(source);
@@ -112,14 +121,26 @@ impl EventLoop {
         }
         self.daemon.work();
         if self.daemon.ready.after(last) == Some(Source::Netlink) {
-            if self.monitor.drain() {
+            let news = self.monitor.drain();
+            if news.system {
                 self.daemon.system_changed();
             }
+            if news.groups {
+                self.daemon.groups_changed();
+            }
             self.daemon.ready.remove(Source::Netlink);
+        }
+        if self.daemon.ready.after(last) == Some(Source::Files) {
+            if self.files.as_mut().is_some_and(|f| f.drain("local.conf")) {
+                self.daemon.conf_changed();
+            }
+            self.daemon.ready.remove(Source::Files);
         }
         // Replies take their time: what is ready to go does not wait for them.
         self.daemon.flush();
         let mut more = self.gives_way() || self.serve();
+        // Behind the answer to whoever wanted the change.
+        self.follow_conf();
         self.daemon.flush();
         if self.drain_events() {
             more |= self.serve();
@@ -134,6 +155,22 @@ impl EventLoop {
             self.waits = 0;
         }
         self.waits > 0
+    }
+
+    /// The doors are as the owner wants them.
+    fn follow_conf(&mut self) {
+        let daemon = &mut self.daemon;
+        let Some(server) = &mut self.server else {
+            return;
+        };
+        if !core::mem::take(&mut daemon.conf.doors_stale) {
+            return;
+        }
+        let (port, registry) = (daemon.port(), self.poll.registry());
+        let settings = &daemon.conf.in_force().settings;
+        server.set_access(Access::of(&settings.router), registry);
+        self.doors
+            .follow(settings, port, &mut daemon.home, server, registry);
     }
 
     fn serve(&mut self) -> bool {
@@ -169,6 +206,10 @@ impl EventLoop {
             return false;
         };
         let mut heard = false;
+        let wall = daemon.now.wall;
+        if let Some(news) = daemon.conf.take_news() {
+            heard |= server.publish(wall, Class::Node, format_args!("{news}"));
+        }
         daemon.drain_events(|daemon, event| heard |= publish::event(server, daemon, event));
         for (id, news) in core::mem::take(&mut daemon.news) {
             heard |= publish::news(server, daemon, id, news);

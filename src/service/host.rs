@@ -165,7 +165,7 @@ impl Host for Daemon {
             uptime_ms: self.now.mono.since(self.started),
             clock: self.now.wall,
             clock_ok: self.now.wall_ok,
-            port: self.port,
+            port: self.port(),
             home: self.home.dir().to_str().unwrap_or("-"),
             planet_id: planet.id,
             planet_timestamp: planet.timestamp,
@@ -206,8 +206,48 @@ impl Host for Daemon {
             ("send-failed", losses.send_failed),
             ("tap-full", losses.tap_full),
             ("tap-failed", losses.tap_failed),
+            ("loop-turns", self.lag.turns),
+            ("loop-lag-max", self.lag.max_ms),
+            ("looks", self.watchdog.looks),
+            ("sockets-opened", self.watchdog.opened),
+            ("sockets-anew", self.watchdog.anew),
+            ("hello-rounds", stats.hurries),
+            ("moves", stats.moves),
         ];
         figures.get(n).copied()
+    }
+
+    fn note(&self, n: usize) -> Option<(&'static str, String)> {
+        let [second, third] = self.ports.others().map(|p| p.map(|p| p.to_string()));
+        let not_built = &self.conf.in_force().settings.not_built;
+        let notes = [
+            ("second-port", second),
+            ("third-port", third),
+            (
+                "conf",
+                Some(self.conf.trouble().unwrap_or_else(|| "ok".to_owned())),
+            ),
+            (
+                "conf-not-built",
+                (!not_built.is_empty()).then(|| not_built.join(",")),
+            ),
+        ];
+        let said = notes.into_iter();
+        let mut said = said.filter_map(|(key, text)| Some((key, text?)));
+        said.nth(n)
+    }
+
+    fn conf_number(&self, n: usize) -> Option<(String, String)> {
+        Self::conf_number(self, n)
+    }
+
+    fn conf_value(&self, key: &str) -> Option<String> {
+        Self::conf_value(self, key)
+    }
+
+    fn change_conf(&mut self, key: &str, json: &str) -> Result<(), Refusal> {
+        self.refuse_while_stopping()?;
+        Self::change_conf(self, key, json)
     }
 
     fn packets(&self, verb: Verb) -> (u64, u64) {

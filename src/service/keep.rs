@@ -132,6 +132,9 @@ impl Daemon {
     /// The end: who was reached is looked for again at the next start.
     pub(super) fn store_all(&mut self) {
         self.store_due(true);
+        if self.conf.in_force().settings.router.peer_cache == Some(false) {
+            return;
+        }
         let mut reached: Vec<Address> = Vec::new();
         let mut cursor = 0;
         while let Some((next, peer)) = self.node.next_peer(cursor, self.now.mono) {

@@ -12,6 +12,7 @@
 use core::net::{IpAddr, SocketAddr};
 
 use crate::base::Mono;
+use crate::node::network::IpNet;
 use crate::node::{LinkChange, SocketId};
 use crate::os;
 use crate::wire::inet::{Scope, scope};
@@ -20,8 +21,8 @@ use crate::wire::inet::{Scope, scope};
 const RETRY_MIN_MS: u64 = 1_000;
 const RETRY_MAX_MS: u64 = 30_000;
 
-/// Interfaces that are never an underlay: loopback and tunnels, ours among them. A tunnel under
-/// a tunnel under itself is the usual loop (wishes 42).
+/// Interfaces that are no underlay unless their address is asked for: loopback and tunnels, ours
+/// among them. A tunnel under a tunnel under itself is the usual loop (wishes 42).
 const EXCLUDED: [&str; 4] = ["lo", "zt", "tun", "tap"];
 
 /// A local address, as the system lists it.
@@ -31,8 +32,12 @@ pub struct Candidate {
     pub ip: IpAddr,
     /// Name of its interface.
     pub device: String,
-    /// The interface is up.
+    /// Number of its interface.
+    pub index: u32,
+    /// The interface is up and has a carrier.
     pub up: bool,
+    /// The interface is a tap, whose ever: what is sent there goes to a program.
+    pub tap: bool,
     /// An IPv6 privacy address: it will go away.
     pub temporary: bool,
     /// Not yet, or not any more, to be used (duplicate detection).
@@ -46,29 +51,64 @@ pub struct Wanted {
     pub local: SocketAddr,
     /// To which device; empty for a wildcard.
     pub device: String,
+    /// The number of that device: one that comes back under its name is another.
+    pub index: u32,
+}
+
+/// What the owner says of sockets (service 3.3).
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Choice<'a> {
+    /// Each address gets one socket per port.
+    pub ports: &'a [u16],
+    /// These addresses, and no others; empty: what the interfaces have.
+    pub bind: &'a [IpAddr],
+    /// No interface whose name begins so.
+    pub prefixes: &'a [String],
+    /// No address in these nets.
+    pub blocked: &'a [IpNet],
+}
+
+impl Choice<'_> {
+    fn takes(&self, c: &Candidate) -> bool {
+        if !c.up || c.tentative || self.blocked.iter().any(|net| net.contains(c.ip)) {
+            return false;
+        }
+        if !self.bind.is_empty() {
+            return self.bind.contains(&c.ip);
+        }
+        let begins = |prefix: &str| c.device.starts_with(prefix);
+        !c.temporary
+            && !c.tap
+            && matches!(
+                scope(c.ip),
+                Scope::Global | Scope::Shared | Scope::Private | Scope::PseudoPrivate
+            )
+            && !EXCLUDED.iter().any(|prefix| begins(prefix))
+            && !self.prefixes.iter().any(|prefix| begins(prefix))
+    }
 }
 
 /// The sockets to have on these addresses, in a stable order. `is_own_tap` knows our taps by
 /// name.
 pub fn wanted(
     candidates: &[Candidate],
-    port: u16,
+    choice: &Choice<'_>,
     is_own_tap: impl Fn(&str) -> bool,
 ) -> Vec<Wanted> {
-    let mut all: Vec<Wanted> = candidates
+    let any = choice.bind.iter().filter(|ip| ip.is_unspecified());
+    let any = any.map(|ip| (*ip, "", 0));
+    let found = candidates
         .iter()
-        .filter(|c| c.up && !c.temporary && !c.tentative)
-        .filter(|c| {
-            matches!(
-                scope(c.ip),
-                Scope::Global | Scope::Shared | Scope::Private | Scope::PseudoPrivate
-            )
-        })
-        .filter(|c| !EXCLUDED.iter().any(|prefix| c.device.starts_with(prefix)))
-        .filter(|c| !is_own_tap(&c.device))
-        .map(|c| Wanted {
-            local: SocketAddr::new(c.ip, port),
-            device: c.device.clone(),
+        .filter(|c| choice.takes(c) && !is_own_tap(&c.device))
+        .map(|c| (c.ip, c.device.as_str(), c.index));
+    let mut all: Vec<Wanted> = any
+        .chain(found)
+        .flat_map(|(ip, device, index)| {
+            choice.ports.iter().map(move |port| Wanted {
+                local: SocketAddr::new(ip, *port),
+                device: device.to_owned(),
+                index,
+            })
         })
         .collect();
     all.sort_unstable();
@@ -247,7 +287,9 @@ mod tests {
         Candidate {
             ip: ip.parse().expect("an address"),
             device: device.to_owned(),
+            index: 1,
             up: true,
+            tap: false,
             temporary: false,
             tentative: false,
         }
@@ -257,6 +299,7 @@ mod tests {
         Wanted {
             local: local.parse().expect("an address"),
             device: "eth0".to_owned(),
+            index: 1,
         }
     }
 
@@ -298,6 +341,8 @@ mod tests {
         temporary.temporary = true;
         let mut tentative = candidate("2001:db8::98", "eth0");
         tentative.tentative = true;
+        let mut foreign = candidate("10.147.19.10", "corp");
+        foreign.tap = true;
         let mut down = candidate("192.0.2.7", "eth9");
         down.up = false;
         let all = [
@@ -311,20 +356,65 @@ mod tests {
             candidate("10.9.8.7", "tun0"),
             candidate("10.147.17.10", "ztka4jbji3"),
             candidate("10.147.18.10", "lab0"),
+            candidate("100.64.9.9", "ppp0"),
+            candidate("10.66.0.2", "wg0"),
+            foreign,
             temporary,
             tentative,
             down,
         ];
-        let found: Vec<String> = wanted(&all, 9993, |name| name == "lab0")
-            .iter()
-            .map(|w| format!("{} {}", w.local, w.device))
-            .collect();
+        let found = |choice: Choice<'_>| -> Vec<String> {
+            let found = wanted(&all, &choice, |name| name == "lab0");
+            let found = found.iter().map(|w| format!("{} {}", w.local, w.device));
+            found.collect()
+        };
+        let usual = Choice {
+            ports: &[9993],
+            ..Choice::default()
+        };
         assert_eq!(
-            found,
+            found(usual),
             [
+                "10.66.0.2:9993 wg0",
                 "100.64.3.4:9993 wwan0",
+                "100.64.9.9:9993 ppp0",
                 "192.168.1.1:9993 br-lan",
                 "[2001:db8::1]:9993 eth0"
+            ]
+        );
+        let less = Choice {
+            prefixes: &["br-".to_owned(), "wg".to_owned()],
+            blocked: &[IpNet {
+                ip: IpAddr::from([100, 64, 9, 0]),
+                bits: 24,
+            }],
+            ..usual
+        };
+        assert_eq!(
+            found(less),
+            [
+                "100.64.3.4:9993 wwan0",
+                "192.168.1.1:9993 wlan0",
+                "[2001:db8::1]:9993 eth0"
+            ]
+        );
+        // What is asked for by address is taken wherever it is, but for our own networks.
+        let named = ["10.9.8.7", "10.147.18.10", "192.0.2.7", "::", "192.168.1.1"];
+        let named = named.map(|ip| ip.parse().expect("an address"));
+        let chosen = Choice {
+            ports: &[1, 2],
+            bind: &named,
+            ..less
+        };
+        assert_eq!(
+            found(chosen),
+            [
+                "10.9.8.7:1 tun0",
+                "10.9.8.7:2 tun0",
+                "192.168.1.1:1 br-lan",
+                "192.168.1.1:2 br-lan",
+                "[::]:1 ",
+                "[::]:2 "
             ]
         );
     }
@@ -395,14 +485,15 @@ mod tests {
         let mut a = want("192.0.2.1:1");
         apply(&mut links, now, &[a.clone()], &[]);
         a.device = "eth1".to_owned();
-        assert_eq!(
-            apply(&mut links, now, &[a], &[]),
-            [
-                LinkChange::SocketDown {
-                    socket: SocketId(0)
-                },
-                up(0, "192.0.2.1:1")
-            ]
-        );
+        let anew = [
+            LinkChange::SocketDown {
+                socket: SocketId(0),
+            },
+            up(0, "192.0.2.1:1"),
+        ];
+        assert_eq!(apply(&mut links, now, &[a.clone()], &[]), anew);
+        // A device that was made anew has the name of the old one, and another number.
+        a.index = 2;
+        assert_eq!(apply(&mut links, now, &[a], &[]), anew);
     }
 }

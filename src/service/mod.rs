@@ -20,6 +20,7 @@ pub mod settings;
 pub mod startup;
 pub mod state;
 
+mod conf;
 mod daemon;
 mod dns;
 mod doors;
@@ -31,6 +32,7 @@ mod overlay;
 mod publish;
 mod ready;
 mod route_set;
+mod underlay;
 mod wires;
 
 /// Version of the program.

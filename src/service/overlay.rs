@@ -338,6 +338,13 @@ impl Daemon {
         self.apply_network(id);
     }
 
+    pub(super) fn groups_changed(&mut self) {
+        let now = self.now.mono;
+        for port in self.wires.ports.iter_mut().flatten() {
+            port.groups_may_have_changed(now);
+        }
+    }
+
     pub(super) fn read_groups(&mut self, slot: u16) {
         let Some(port) = self.wires.port_mut(slot) else {
             return;

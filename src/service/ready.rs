@@ -20,6 +20,8 @@ pub(super) enum Source {
     Tap(u16),
     /// News of interfaces, addresses and routes.
     Netlink,
+    /// News of the files in the home directory.
+    Files,
     /// The control socket: what is left of its token.
     Control(u16),
 }
@@ -34,6 +36,7 @@ impl Source {
             Self::Socket(id) => (1, id.0),
             Self::Tap(slot) => (2, slot),
             Self::Netlink => (3, 0),
+            Self::Files => (5, 0),
             Self::Control(n) => (4, n),
         };
         Token(kind << KIND_SHIFT | n as usize)
@@ -49,6 +52,7 @@ impl Source {
             1 => Self::Socket(SocketId(n)),
             2 => Self::Tap(n),
             3 => Self::Netlink,
+            5 => Self::Files,
             _ => Self::Control(n),
         }
     }
@@ -98,12 +102,13 @@ impl Ready {
 mod tests {
     use super::*;
 
-    const ALL: [Source; 6] = [
+    const ALL: [Source; 7] = [
         Source::Signals,
         Source::Socket(SocketId(0)),
         Source::Socket(SocketId(u16::MAX)),
         Source::Tap(3),
         Source::Netlink,
+        Source::Files,
         Source::Control(7),
     ];
 

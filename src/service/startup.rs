@@ -10,7 +10,6 @@ use super::control::{Access, Server};
 use super::daemon::{Daemon, Parts};
 use super::doors::Doors;
 use super::event_loop::EventLoop;
-use super::local_conf::{self, LocalConf, Settings};
 use super::ready::Source;
 use super::state::{DEFAULT_HOME, Home, explain};
 use super::{Fatal, identity, log as logging};
@@ -20,6 +19,7 @@ use crate::node::{Config, Node, supersedes};
 use crate::os::netlink::{Control, Monitor};
 use crate::os::privilege::{self, Side};
 use crate::os::signal::Signals;
+use crate::os::watch::Watch;
 use crate::os::{self, clock, entropy, file};
 use crate::wire::world::{DEFAULT_PLANET, WorldBuf, WorldKind};
 
@@ -199,27 +199,35 @@ fn run(
         .map_err(|error| Fatal::new(format!("cannot wait for events: {error}")))?;
     let monitor = Monitor::open().map_err(fatal)?;
     let routes = Control::open().map_err(fatal)?;
+    let mut daemon_seed = [0; 32];
+    rng.fill(&mut daemon_seed);
     let mut daemon = Daemon::new(Parts {
         node,
         home,
         port: options.port,
+        rng: Rng::new(daemon_seed),
         limits,
         registry,
         routes,
         now,
     });
-    daemon.open_sockets(&mut rng)?;
-    let port = daemon.port.to_string();
-    daemon
-        .home
-        .write_cache("zerotier-one.port", port.as_bytes());
+    daemon.open_sockets()?;
+    daemon.is_started = true;
+    // Nothing is open yet that could be stale.
+    daemon.conf.doors_stale = false;
+    daemon.store_port();
+    let mut doors = Doors::new(token);
     let mut server = open_control(&daemon, &poll)?;
     if let Some(server) = &mut server {
-        let (port, home) = (daemon.port, &mut daemon.home);
-        let settings = settings(home);
-        Doors::new(token).follow(&settings, port, home, server, poll.registry());
+        let settings = &daemon.conf.in_force().settings;
+        let (port, home) = (daemon.ports.primary(), &mut daemon.home);
+        doors.follow(settings, port, home, server, poll.registry());
     }
-    log::info!("{} on port {}", daemon.node.address(), daemon.port);
+    log::info!("{} on port {}", daemon.node.address(), daemon.port());
+    // A system without such news has `reload`.
+    let files = Watch::open(daemon.home.dir())
+        .inspect_err(|error| log::debug!("local.conf is not watched: {error}"))
+        .ok();
     daemon.clean_system();
     start_memberships(&mut daemon);
     daemon.report_home();
@@ -228,6 +236,8 @@ fn run(
         signals,
         monitor,
         server,
+        doors,
+        files,
         daemon,
         tail,
         waits: 0,
@@ -287,7 +297,8 @@ fn planet(home: &mut Home) -> WorldBuf {
 /// answers there is a reason to stop.
 fn open_control(daemon: &Daemon, poll: &Poll) -> Result<Option<Server>, Fatal> {
     let first = Source::Control(0).token();
-    match Server::open(daemon.home.dir(), Access::default(), poll.registry(), first) {
+    let access = Access::of(&daemon.conf.in_force().settings.router);
+    match Server::open(daemon.home.dir(), access, poll.registry(), first) {
         Ok(server) => Ok(Some(server)),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(Fatal::new(format!(
             "another instance answers on the control socket in {}",
@@ -301,20 +312,6 @@ fn open_control(daemon: &Daemon, poll: &Poll) -> Result<Option<Server>, Fatal> {
             Ok(None)
         }
     }
-}
-
-/// `settings` of `local.conf`. A file that makes no sense is said, and counts as absent.
-fn settings(home: &Home) -> Settings {
-    let bad = match home.read("local.conf", local_conf::FILE_MAX_BYTES) {
-        Ok(None) => return Settings::default(),
-        Ok(Some(bytes)) => match LocalConf::parse(&bytes) {
-            Ok((conf, _)) => return conf.settings,
-            Err(bad) => bad.to_string(),
-        },
-        Err(error) => error.to_string(),
-    };
-    log::error!("{}", explain(&home.path("local.conf"), &bad));
-    Settings::default()
 }
 
 /// Networks and moons that the home directory knows of.

@@ -323,6 +323,19 @@ impl Host for Fake {
         n < 2 && write!(out, "line {n}\nwith a break").is_ok()
     }
 
+    fn conf_number(&self, n: usize) -> Option<(String, String)> {
+        let all = [("primaryPort", "9993"), ("bind", "[\"10.0.0.1\", 1]")];
+        all.get(n).map(|(k, v)| ((*k).into(), (*v).into()))
+    }
+
+    fn conf_value(&self, key: &str) -> Option<String> {
+        (key == "bind").then(|| "[\"10.0.0.1\", 1]".into())
+    }
+
+    fn change_conf(&mut self, key: &str, json: &str) -> Result<(), Refusal> {
+        self.change(format!("conf {key} {json}"))
+    }
+
     fn stop(&mut self) {
         self.told.push("stop".into());
         self.stopping = true;

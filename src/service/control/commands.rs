@@ -102,7 +102,7 @@ commands! {
     "listmoons" "" READ JSON list_moons,
     "orbit" "<id> [<seed>]" CHANGE JSON orbit,
     "deorbit" "<id>" CHANGE JSON deorbit,
-    "conf" "[<key>[=<json>]]" READ PLAIN not_built,
+    "conf" "[<key>[=<json>]]" READ PLAIN conf,
     "bond" "[<peer>]" READ PLAIN not_built,
     "metrics" "" READ PLAIN metrics,
     "monitor" "[<class>...|off]" READ PLAIN monitor,
@@ -464,6 +464,26 @@ fn log_level(call: &mut Call<'_>) -> Result<Next, Refusal> {
             "unknown level, there are off error warn info debug trace",
         ));
     }
+    call.ok_done()
+}
+
+fn conf(call: &mut Call<'_>) -> Result<Next, Refusal> {
+    let Some(arg) = call.request.args().first().copied() else {
+        return call.list("<key> <json>", List::Conf { n: 0 });
+    };
+    let Some((key, json)) = arg.split_once('=') else {
+        let value = call.host.conf_value(arg).ok_or_else(|| {
+            let text = format!("unknown setting {arg}, see conf");
+            Refusal::new(Code::NotFound, text)
+        })?;
+        call.ok(format_args!("{}", Field(&value)));
+        return Ok(Next::Done);
+    };
+    if call.caller.read_only {
+        return Err(Refusal::new(Code::ReadOnly, "not on the read-only socket"));
+    }
+    audit(call.request, call.caller);
+    call.host.change_conf(key, json)?;
     call.ok_done()
 }
 

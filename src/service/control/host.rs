@@ -270,6 +270,26 @@ pub trait Host {
         None
     }
 
+    /// Further words of `status`, number `n`: a name of one word, and a text.
+    fn note(&self, _n: usize) -> Option<(&'static str, String)> {
+        None
+    }
+
+    /// Setting number `n` of `local.conf`: its key and its value in force, as JSON.
+    fn conf_number(&self, _n: usize) -> Option<(String, String)> {
+        None
+    }
+
+    /// The value in force of a key of `local.conf`, as JSON.
+    fn conf_value(&self, _key: &str) -> Option<String> {
+        None
+    }
+
+    /// Changes a key of `local.conf`, which is stored; an empty text takes it out.
+    fn change_conf(&mut self, _key: &str, _json: &str) -> Result<(), Refusal> {
+        Err(Refusal::not_built())
+    }
+
     /// Packets of a verb, authentic ones that came and those that left.
     fn packets(&self, _verb: Verb) -> (u64, u64) {
         (0, 0)

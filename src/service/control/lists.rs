@@ -51,6 +51,10 @@ pub(super) enum List {
     Help {
         n: usize,
     },
+    /// Rows of `conf`.
+    Conf {
+        n: usize,
+    },
     Dump(Dump),
     #[cfg(feature = "metrics")]
     Metrics(Metrics),
@@ -138,6 +142,14 @@ impl List {
                 *n += 1;
                 let blank = if spec.args.is_empty() { "" } else { " " };
                 out.row(format_args!("200 help {}{blank}{}", spec.name, spec.args));
+                true
+            }
+            Self::Conf { n } => {
+                let Some((key, value)) = host.conf_number(*n) else {
+                    return false;
+                };
+                *n += 1;
+                out.row(format_args!("200 conf {} {}", Field(&key), Field(&value)));
                 true
             }
             Self::Dump(dump) => dump.next(host, out),
@@ -262,6 +274,12 @@ fn status(host: &dyn Host, part: &mut usize, n: &mut usize, out: &mut Buffer) ->
             3 => {
                 if let Some((name, figure)) = host.figure(i) {
                     out.row(format_args!("200 status {name} {figure}"));
+                    return true;
+                }
+            }
+            4 => {
+                if let Some((name, text)) = host.note(i) {
+                    out.row(format_args!("200 status {name} {}", Field(&text)));
                     return true;
                 }
             }

@@ -1,0 +1,515 @@
+//! `local.conf` in force: read at the start and whenever it changes, applied by difference,
+//! changed by `conf` (service 3.3, 6.6).
+//!
+//! A file that cannot be used changes nothing: what was in force stays, and the reason is told in
+//! the log, in `status` and to those who listen. It is never written over either.
+
+use core::fmt;
+
+use super::control::{Code, Refusal};
+use super::daemon::Daemon;
+use super::json::Value;
+use super::local_conf::{Bad, ControlTcp, FILE_MAX_BYTES, LocalConf};
+use super::state::explain;
+use crate::base::{Address, Mono};
+
+const FILE: &str = "local.conf";
+/// From the first news of the file to reading it: editors write in steps.
+const SETTLE_MS: u64 = 50;
+/// As 1.14.1 writes it.
+const INDENT: usize = 4;
+/// Longest value that `conf` shows whole.
+const SHOWN_MAX: usize = 3 * 1024;
+
+/// Settings that are known, in the order of `conf`.
+const KEYS: [&str; 12] = [
+    "primaryPort",
+    "secondaryPort",
+    "tertiaryPort",
+    "allowSecondaryPort",
+    "bind",
+    "interfacePrefixBlacklist",
+    "allowManagementFrom",
+    "lowBandwidthMode",
+    "portMappingEnabled",
+    "allowTcpFallbackRelay",
+    "defaultBondingPolicy",
+    "softwareUpdate",
+];
+
+/// The same of `settings.router`.
+const ROUTER_KEYS: [&str; 8] = [
+    "controlTcp",
+    "controlGroup",
+    "controlReadOnly",
+    "logLevel",
+    "peerCache",
+    "metrics",
+    "stateDir",
+    "netifd",
+];
+
+/// The file and what is made of it.
+#[derive(Debug)]
+pub(super) struct Conf {
+    local: LocalConf,
+    /// The file's tree, all that is unknown included.
+    tree: Value,
+    /// What was read last.
+    seen: Option<Result<Vec<u8>, Bad>>,
+    /// Why the file is not in force.
+    bad: Option<Bad>,
+    /// A port that is in use by somebody else.
+    refused_port: Option<u16>,
+    look: Option<Mono>,
+    /// Not yet told to those who listen.
+    untold: bool,
+    /// Port of the command line.
+    pub(super) command_port: u16,
+    /// Whoever may come in by which door is to be looked at.
+    pub(super) doors_stale: bool,
+}
+
+impl Conf {
+    pub(super) fn new(command_port: u16) -> Self {
+        Self {
+            local: LocalConf::default(),
+            tree: Value::Object(Vec::new()),
+            seen: None,
+            bad: None,
+            refused_port: None,
+            look: None,
+            untold: false,
+            command_port,
+            doors_stale: false,
+        }
+    }
+
+    /// What is in force.
+    pub(super) fn in_force(&self) -> &LocalConf {
+        &self.local
+    }
+
+    /// Why the file is not in force, or not as it stands.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let file = self.bad.as_ref().map(|bad| format!("{FILE}: {bad}"));
+        file.or_else(|| {
+            let port = self.refused_port?;
+            Some(format!("port {port} is in use, the old one stays"))
+        })
+    }
+
+    /// What is to be told to those who listen, once.
+    pub(super) fn take_news(&mut self) -> Option<ConfNews<'_>> {
+        let untold = core::mem::take(&mut self.untold);
+        untold.then_some(ConfNews(self.bad.as_ref()))
+    }
+
+    /// When the file is to be read.
+    pub(super) fn next_deadline(&self) -> Option<Mono> {
+        self.look
+    }
+}
+
+/// The keys of an event.
+pub(super) struct ConfNews<'a>(Option<&'a Bad>);
+
+impl fmt::Display for ConfNews<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("conf=ok"),
+            Some(Bad { place: None, .. }) => f.write_str("conf=bad"),
+            Some(Bad {
+                place: Some(place), ..
+            }) => write!(f, "conf=bad line={} column={}", place.line, place.column),
+        }
+    }
+}
+
+impl Daemon {
+    /// Somebody wrote the file, or took it away.
+    pub(super) fn conf_changed(&mut self) {
+        let at = self.now.mono.after(SETTLE_MS);
+        self.conf.look.get_or_insert(at);
+    }
+
+    /// Reads the file and puts in force what is new in it.
+    pub(super) fn read_conf(&mut self) {
+        self.conf.look = None;
+        let read = match self.home.read(FILE, FILE_MAX_BYTES) {
+            Ok(bytes) => Ok(bytes.unwrap_or_default()),
+            Err(error) => Err(Bad {
+                place: None,
+                why: error.to_string(),
+            }),
+        };
+        let first = self.conf.seen.is_none();
+        if self.conf.seen.as_ref() == Some(&read) {
+            return;
+        }
+        let parsed = match &read {
+            Ok(bytes) => LocalConf::parse(bytes),
+            Err(bad) => Err(bad.clone()),
+        };
+        self.conf.seen = Some(read);
+        match parsed {
+            Ok((local, tree)) => {
+                if !first || local != LocalConf::default() {
+                    log::info!("{FILE} is in force");
+                }
+                self.conf.tree = tree;
+                self.conf.bad = None;
+                self.put_conf_in_force(local);
+            }
+            Err(bad) => {
+                let path = explain(&self.home.path(FILE), &bad);
+                let kept = if first {
+                    "defaults hold"
+                } else {
+                    "what was in force stays"
+                };
+                log::error!("{path}; {kept}");
+                self.conf.bad = Some(bad);
+            }
+        }
+        self.conf.untold = !first;
+    }
+
+    /// Applies the difference to what was in force.
+    fn put_conf_in_force(&mut self, local: LocalConf) {
+        for doubt in &local.doubts {
+            log::warn!("{FILE}: {doubt}");
+        }
+        let before = core::mem::replace(&mut self.conf.local, local);
+        let LocalConf {
+            underlay, settings, ..
+        } = &self.conf.local;
+        if settings.not_built != before.settings.not_built && !settings.not_built.is_empty() {
+            let keys = settings.not_built.join(", ");
+            log::warn!("{FILE}: not built, and without effect: {keys}");
+        }
+        let level = settings.router.log_level;
+        if level != before.settings.router.log_level {
+            log::set_max_level(level.unwrap_or(log::LevelFilter::Info));
+        }
+        let nets = *underlay != before.underlay;
+        if nets {
+            let said = underlay.clone();
+            self.node.set_underlay(self.now, said, &mut self.wires);
+        }
+        let after = &self.conf.local.settings;
+        let was = &before.settings;
+        self.conf.doors_stale |=
+            after.router != was.router || after.allow_management_from != was.allow_management_from;
+        let sockets = nets
+            || after.bind != was.bind
+            || after.interface_prefix_blacklist != was.interface_prefix_blacklist
+            || after.primary_port != was.primary_port
+            || after.second_port() != was.second_port()
+            || after.third_port() != was.third_port();
+        // At the start nothing is open yet.
+        if sockets && self.is_started {
+            let before = self.port();
+            self.conf.refused_port = self.change_sockets().err();
+            if let Some(port) = self.conf.refused_port {
+                log::error!(
+                    "{FILE}: UDP port {port} is in use on every local address; {before} stays"
+                );
+            }
+            if self.port() != before {
+                self.conf.doors_stale = true;
+                self.store_port();
+                log::info!("on port {}", self.port());
+            }
+        }
+    }
+
+    /// Writes the port where tools look for it.
+    pub(super) fn store_port(&mut self) {
+        let port = self.port().to_string();
+        self.home.write_cache("zerotier-one.port", port.as_bytes());
+    }
+
+    // ---- `conf` -----------------------------------------------------------------------------
+
+    /// Setting number `n`, its key and its value in force.
+    pub(super) fn conf_number(&self, n: usize) -> Option<(String, String)> {
+        let mut keys: Vec<String> = KEYS.iter().map(|key| (*key).to_owned()).collect();
+        keys.extend(ROUTER_KEYS.iter().map(|key| format!("router.{key}")));
+        let tree = &self.conf.tree;
+        let members = |value: Option<&Value>| -> Vec<String> {
+            let members = value.and_then(Value::as_object).unwrap_or_default();
+            members.iter().map(|(key, _)| key.clone()).collect()
+        };
+        for part in ["physical", "virtual"] {
+            let inside = members(tree.get(part));
+            keys.extend(inside.iter().map(|key| format!("{part}.{key}")));
+        }
+        let settings = tree.get("settings");
+        let router = settings.and_then(|s| s.get("router"));
+        let unknown = |all: Vec<String>, known: &[&str], before: &str| -> Vec<String> {
+            let all = all.into_iter();
+            let new = all.filter(|key| !known.contains(&key.as_str()) && key != "router");
+            new.map(|key| format!("{before}{key}")).collect()
+        };
+        keys.extend(unknown(members(settings), &KEYS, "settings."));
+        keys.extend(unknown(members(router), &ROUTER_KEYS, "router."));
+        let key = keys.into_iter().nth(n)?;
+        let value = self.conf_value(&key).unwrap_or_else(|| "null".to_owned());
+        Some((key, value))
+    }
+
+    /// The value in force of a key, as JSON.
+    pub(super) fn conf_value(&self, key: &str) -> Option<String> {
+        let path = path_of(key);
+        let text = match path.as_slice() {
+            ["settings", key] if KEYS.contains(key) => self.setting_in_force(key),
+            ["settings", "router", key] if ROUTER_KEYS.contains(key) => self.router_in_force(key),
+            path => {
+                let mut value = Some(&self.conf.tree);
+                for step in path {
+                    value = value.and_then(|v| v.get(step));
+                }
+                value.cloned()
+            }
+        };
+        let text = text?.to_string();
+        Some(if text.len() > SHOWN_MAX {
+            format!("\"{} bytes, see {FILE}\"", text.len())
+        } else {
+            text
+        })
+    }
+
+    fn raw(&self, path: &[&str]) -> Option<Value> {
+        let mut value = &self.conf.tree;
+        for step in path {
+            value = value.get(step)?;
+        }
+        Some(value.clone())
+    }
+
+    fn setting_in_force(&self, key: &str) -> Option<Value> {
+        let settings = &self.conf.local.settings;
+        let port = |port: Option<u16>| port.map_or(Value::Null, Value::number);
+        let [second, third] = self.ports.others();
+        Some(match key {
+            "primaryPort" => Value::number(self.port()),
+            "secondaryPort" => port(second),
+            "tertiaryPort" => port(third),
+            "allowSecondaryPort" => Value::Bool(settings.second_port().is_some()),
+            "bind" => strings(&settings.bind),
+            "interfacePrefixBlacklist" => strings(&settings.interface_prefix_blacklist),
+            "allowManagementFrom" => strings(&settings.allow_management_from),
+            "lowBandwidthMode" => Value::Bool(settings.low_bandwidth_mode),
+            // Not built: off, whatever the file says.
+            "portMappingEnabled" | "allowTcpFallbackRelay" => Value::Bool(false),
+            "defaultBondingPolicy" => Value::string("none"),
+            "softwareUpdate" => Value::string("disable"),
+            _ => return None,
+        })
+    }
+
+    fn router_in_force(&self, key: &str) -> Option<Value> {
+        let router = &self.conf.local.settings.router;
+        let text = |text: &Option<String>| text.as_ref().map_or(Value::Null, Value::string);
+        Some(match key {
+            "controlTcp" => match self.control_port() {
+                Some(port) => Value::number(port),
+                None => Value::Bool(false),
+            },
+            "controlGroup" => text(&router.control_group),
+            "controlReadOnly" => Value::Bool(router.control_read_only),
+            "logLevel" => Value::string(log::max_level().as_str().to_ascii_lowercase()),
+            "peerCache" => Value::Bool(router.peer_cache.unwrap_or(true)),
+            "metrics" => Value::Bool(cfg!(feature = "metrics") && router.metrics.unwrap_or(true)),
+            "stateDir" | "netifd" => self
+                .raw(&["settings", "router", key])
+                .unwrap_or(Value::Null),
+            _ => return None,
+        })
+    }
+
+    /// Port of the control protocols by TCP.
+    pub(super) fn control_port(&self) -> Option<u16> {
+        match self.conf.local.settings.router.control_tcp {
+            Some(ControlTcp::Off) => None,
+            Some(ControlTcp::Port(port)) => Some(port),
+            Some(ControlTcp::Primary) => Some(self.port()),
+            // For those who know nothing but HTTP: it is there when that is built.
+            None => cfg!(feature = "http-compat").then(|| self.port()),
+        }
+    }
+
+    /// Changes a key, stores the file and puts it in force. An empty text or `null` takes it out.
+    pub(super) fn change_conf(&mut self, key: &str, json: &str) -> Result<(), Refusal> {
+        // Whatever its owner has written meanwhile stays.
+        self.read_conf();
+        if let Some(bad) = &self.conf.bad {
+            let text = format!("repair {FILE} first: {bad}");
+            return Err(Refusal::new(Code::Conflict, text));
+        }
+        let bad = |text: String| Refusal::new(Code::BadArguments, text);
+        let path = path_of(key);
+        if !is_settable(&path) {
+            let text = format!("no such setting as {key}, see conf");
+            return Err(Refusal::new(Code::NotFound, text));
+        }
+        let value = match json {
+            "" => Value::Null,
+            json => Value::parse(json).map_err(|e| bad(format!("no JSON, {e}")))?,
+        };
+        let mut tree = self.conf.tree.clone();
+        put(&mut tree, &path, value).ok_or_else(|| bad(format!("no place for {key}")))?;
+        let mut text = tree.indented(INDENT);
+        text.push('\n');
+        let (local, tree) =
+            LocalConf::parse(text.as_bytes()).map_err(|e| bad(format!("{key}: {}", e.why)))?;
+        self.home
+            .write_precious(FILE, text.as_bytes())
+            .map_err(|error| Refusal::os(error.errno, format!("{FILE}: {}", error.op)))?;
+        self.conf.seen = Some(Ok(text.into_bytes()));
+        self.conf.tree = tree;
+        self.conf.untold = true;
+        self.put_conf_in_force(local);
+        match self.conf.refused_port {
+            Some(port) => Err(Refusal::new(
+                Code::Conflict,
+                format!("stored, but port {port} is in use and the old one stays"),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+fn strings<T: fmt::Display>(list: &[T]) -> Value {
+    Value::Array(list.iter().map(Value::string).collect())
+}
+
+/// The steps that a key names. Nets have dots, so what is in `physical` and `virtual` is cut at
+/// its end.
+fn path_of(key: &str) -> Vec<&str> {
+    for part in ["physical", "virtual"] {
+        let Some(rest) = key.strip_prefix(part).and_then(|r| r.strip_prefix('.')) else {
+            continue;
+        };
+        let whole = super::settings::Prefix::parse(rest).is_some()
+            || rest.parse::<core::net::IpAddr>().is_ok()
+            || Address::parse(rest).is_some();
+        return match rest.rsplit_once('.').filter(|_| !whole) {
+            Some((object, member)) => vec![part, object, member],
+            None => vec![part, rest],
+        };
+    }
+    let steps: Vec<&str> = key.split('.').collect();
+    match steps.first() {
+        Some(&("physical" | "virtual" | "settings")) => steps,
+        _ => [&["settings"], steps.as_slice()].concat(),
+    }
+}
+
+/// Known, or meant so by its whole name.
+fn is_settable(path: &[&str]) -> bool {
+    match path {
+        ["settings", "router", key] => ROUTER_KEYS.contains(key),
+        ["settings", key] => {
+            KEYS.contains(key)
+                || matches!(
+                    *key,
+                    "forceTcpRelay"
+                        | "tcpFallbackRelay"
+                        | "enableWebServer"
+                        | "policies"
+                        | "peerSpecificBonds"
+                        | "multicoreEnabled"
+                        | "concurrency"
+                        | "cpuPinningEnabled"
+                        | "softwareUpdateChannel"
+                        | "softwareUpdateDist"
+                        | "controllerDbPath"
+                )
+        }
+        ["physical" | "virtual", rest @ ..] => {
+            matches!(rest.len(), 1..=2) && rest.iter().all(|step| !step.is_empty())
+        }
+        _ => false,
+    }
+}
+
+/// Sets or removes what a path leads to; objects on the way are made.
+fn put(tree: &mut Value, path: &[&str], value: Value) -> Option<()> {
+    let (last, way) = path.split_last()?;
+    let mut at = tree;
+    for step in way {
+        at = at.object_in(step)?;
+    }
+    if value == Value::Null {
+        at.remove(last);
+    } else {
+        at.set(last, value);
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_lead_into_the_tree() {
+        for (key, path) in [
+            ("primaryPort", &["settings", "primaryPort"][..]),
+            ("settings.bind", &["settings", "bind"]),
+            ("router.logLevel", &["settings", "router", "logLevel"]),
+            ("physical.10.0.0.0/8", &["physical", "10.0.0.0/8"]),
+            (
+                "physical.10.0.0.0/8.mtu",
+                &["physical", "10.0.0.0/8", "mtu"],
+            ),
+            (
+                "physical.fd00::/8.blacklist",
+                &["physical", "fd00::/8", "blacklist"],
+            ),
+            ("virtual.feedbeef12.try", &["virtual", "feedbeef12", "try"]),
+            ("virtual.feedbeef12", &["virtual", "feedbeef12"]),
+            ("physical", &["physical"]),
+        ] {
+            assert_eq!(path_of(key), path, "{key}");
+        }
+        for key in [
+            "",
+            "nonsense",
+            "settings",
+            "physical",
+            "router.x",
+            "settings.router",
+            "a.b.c",
+        ] {
+            assert!(!is_settable(&path_of(key)), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_change_keeps_the_rest_where_it_is() {
+        let text = r#"{"x":1,"settings":{"zz":[2.50],"primaryPort":1,"router":{"own":null}}}"#;
+        let mut tree = Value::parse(text).expect("JSON");
+        put(&mut tree, &path_of("primaryPort"), Value::number(2)).expect("a place");
+        put(
+            &mut tree,
+            &path_of("router.logLevel"),
+            Value::string("warn"),
+        )
+        .expect("a place");
+        put(
+            &mut tree,
+            &path_of("physical.10.0.0.0/8.mtu"),
+            Value::number(1400),
+        )
+        .expect("a place");
+        put(&mut tree, &path_of("settings.bind"), Value::Null).expect("a place");
+        assert_eq!(
+            tree.to_string(),
+            r#"{"x":1,"settings":{"zz":[2.50],"primaryPort":2,"router":{"own":null,"logLevel":"warn"}},"physical":{"10.0.0.0/8":{"mtu":1400}}}"#
+        );
+    }
+}

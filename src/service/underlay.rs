@@ -1,0 +1,432 @@
+//! The sockets of the daemon follow the system and the owner's word (service 7.3, wishes 10, 11).
+//!
+//! Nothing here polls: news of the system or of the owner bring a look at what there is. Only
+//! while nobody answers at all the sockets are opened anew now and then, in case they are what is
+//! wrong.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+
+use super::Fatal;
+use super::daemon::Daemon;
+use super::link::{Candidate, Choice, Failed, Wanted, wanted};
+use super::log::Cause;
+use super::overlay::Present;
+use super::ready::Source;
+use super::settings::Prefix;
+use crate::base::Mono;
+use crate::node::network::IpNet;
+use crate::node::{LinkChange, SocketId};
+use crate::os;
+use crate::os::netlink;
+use crate::os::udp::Socket;
+
+/// From the first news of the system to looking at it: changes come in bursts.
+const SETTLE_MS: u64 = 5;
+/// Random ports lie here (service 1).
+const RANDOM_PORT_FIRST: u16 = 20_000;
+const RANDOM_PORT_COUNT: u32 = 45_500;
+const RANDOM_PORT_TRIES: u32 = 16;
+/// Nobody answers: when the sockets are opened anew, at first and at most so often.
+const ANEW_FIRST_MS: u64 = 60_000;
+const ANEW_MOST_MS: u64 = 600_000;
+
+/// UDP ports in use.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(super) struct Ports {
+    /// As was asked for, 0 for random ones: a change of this is a change.
+    asked: [Option<u16>; 3],
+    /// The primary one first.
+    bound: [Option<u16>; 3],
+}
+
+impl Ports {
+    /// The primary one.
+    pub(super) fn primary(&self) -> u16 {
+        self.bound[0].unwrap_or(0)
+    }
+
+    /// The second and third one.
+    pub(super) fn others(&self) -> [Option<u16>; 2] {
+        [self.bound[1], self.bound[2]]
+    }
+
+    fn list(&self) -> heapless::Vec<u16, 3> {
+        let mut list = heapless::Vec::new();
+        for port in self.bound.iter().flatten() {
+            if !list.contains(port) {
+                // Three at most.
+                let _ = list.push(*port);
+            }
+        }
+        list
+    }
+}
+
+/// What keeps an eye on the sockets while nobody answers.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Watchdog {
+    next: Option<Mono>,
+    pause_ms: u64,
+    /// Datagrams received when it was set.
+    received: u64,
+    /// Sockets opened because something changed.
+    pub(super) opened: u64,
+    /// Looks at interfaces, addresses and routes.
+    pub(super) looks: u64,
+    /// Times that all sockets were opened anew.
+    pub(super) anew: u64,
+}
+
+impl Daemon {
+    /// The primary port.
+    pub(super) fn port(&self) -> u16 {
+        self.ports.primary()
+    }
+
+    /// Takes the ports that are asked for; those that were asked for before stay as they are.
+    pub(super) fn choose_ports(&mut self) {
+        let settings = &self.conf.in_force().settings;
+        let asked = [
+            Some(settings.primary_port.unwrap_or(self.conf.command_port)),
+            settings.second_port(),
+            settings.third_port(),
+        ];
+        for (n, port) in asked.into_iter().enumerate() {
+            if self.ports.asked[n] == port {
+                continue;
+            }
+            self.ports.asked[n] = port;
+            self.ports.bound[n] = match port {
+                Some(0) => Some(self.random_port()),
+                port => port,
+            };
+        }
+    }
+
+    fn random_port(&mut self) -> u16 {
+        let mut port = RANDOM_PORT_FIRST;
+        for _ in 0..RANDOM_PORT_TRIES {
+            let offset = u16::try_from(self.rng.below(RANDOM_PORT_COUNT)).unwrap_or(0);
+            port = RANDOM_PORT_FIRST.saturating_add(offset);
+            let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+            if !self.ports.bound.contains(&Some(port)) && Socket::bind(any, "").is_ok() {
+                break;
+            }
+        }
+        port
+    }
+
+    /// Nothing could be bound because everything is in use on every address.
+    fn all_in_use(&self) -> bool {
+        let busy = |f: &Failed| f.error.errno == libc::EADDRINUSE;
+        let links = &self.wires.links;
+        links.is_empty() && !links.failed().is_empty() && links.failed().iter().all(busy)
+    }
+
+    /// The first sockets. Fails only if every address has somebody else on this port: then
+    /// another instance runs, and waiting helps nobody.
+    pub(super) fn open_sockets(&mut self) -> Result<(), Fatal> {
+        self.choose_ports();
+        self.look_at_system();
+        self.set_watchdog();
+        if !self.all_in_use() {
+            return Ok(());
+        }
+        Err(Fatal::new(format!(
+            "cannot bind to UDP port {}: it is in use on every local address",
+            self.port()
+        )))
+    }
+
+    /// The owner named other ports, addresses or interfaces. `Err`: the new port is in use
+    /// everywhere, the old one stays.
+    pub(super) fn change_sockets(&mut self) -> Result<(), u16> {
+        let before = self.ports.clone();
+        self.choose_ports();
+        self.look_at_system();
+        if self.ports == before || !self.all_in_use() {
+            return Ok(());
+        }
+        let refused = self.port();
+        self.ports.bound[0] = before.bound[0];
+        self.look_at_system();
+        Err(refused)
+    }
+
+    /// The system said that something changed.
+    pub(super) fn system_changed(&mut self) {
+        self.look.get_or_insert(self.now.mono.after(SETTLE_MS));
+    }
+
+    /// Interfaces, addresses and default routes as they are now: sockets follow, taps are put
+    /// right, the node hears of a move.
+    pub(super) fn look_at_system(&mut self) {
+        self.look = None;
+        self.watchdog.looks = self.watchdog.looks.wrapping_add(1);
+        let present = match self.routes.addresses() {
+            Ok(all) => {
+                let (candidates, present) = split(all);
+                self.follow(&candidates);
+                Some(present)
+            }
+            Err(error) => {
+                self.gate.warn(
+                    self.now.mono,
+                    Cause::Interfaces,
+                    0,
+                    format_args!("cannot list the interfaces: {error}; using any address"),
+                );
+                let wanted = wildcards(&self.ports.list());
+                self.apply_sockets(&wanted);
+                None
+            }
+        };
+        self.put_networks_right(present);
+        self.follow_default_routes();
+        // Whatever it was: who does not answer may do so now.
+        self.node
+            .handle_link(self.now, LinkChange::Stirred, &mut self.wires);
+    }
+
+    fn follow(&mut self, candidates: &[Candidate]) {
+        let ports = &self.wires.ports;
+        let is_own = |name: &str| ports.iter().flatten().any(|port| port.device() == name);
+        let conf = self.conf.in_force();
+        let blocked = conf.underlay.physical.iter().filter(|p| p.blacklist);
+        let blocked: Vec<IpNet> = blocked.map(|p| p.net).collect();
+        let choice = Choice {
+            ports: &self.ports.list(),
+            bind: &conf.settings.bind,
+            prefixes: &conf.settings.interface_prefix_blacklist,
+            blocked: &blocked,
+        };
+        let wanted = wanted(candidates, &choice, is_own);
+        self.wires.links.hurry(self.now.mono);
+        self.apply_sockets(&wanted);
+    }
+
+    pub(super) fn retry_sockets(&mut self) {
+        let wanted: Vec<Wanted> = {
+            let links = &self.wires.links;
+            let open = links.iter().map(|(_, link)| link.wanted.clone());
+            open.chain(links.failed().iter().map(|f| f.wanted.clone()))
+                .collect()
+        };
+        self.apply_sockets(&wanted);
+    }
+
+    fn apply_sockets(&mut self, wanted: &[Wanted]) {
+        // What waits in the batch belongs to sockets that may be closed now.
+        self.wires.flush();
+        let mut changes = Vec::new();
+        let (registry, ready) = (&self.registry, &mut self.ready);
+        self.wires.links.apply(
+            self.now.mono,
+            wanted,
+            |id, want| {
+                let socket = Socket::bind(want.local, &want.device)?;
+                watch(registry, &socket, Source::Socket(id))?;
+                Ok(socket)
+            },
+            |id, _| ready.remove(Source::Socket(id)),
+            |change| changes.push(change),
+        );
+        for failed in self.wires.links.failed() {
+            self.gate.warn(
+                self.now.mono,
+                Cause::Bind,
+                number_of(&failed.wanted.local.ip()),
+                format_args!(
+                    "cannot bind {}: {}; trying again",
+                    failed.wanted.local, failed.error
+                ),
+            );
+        }
+        for change in changes {
+            log::debug!("{change:?}");
+            if matches!(change, LinkChange::SocketUp { .. }) {
+                self.watchdog.opened = self.watchdog.opened.wrapping_add(1);
+            }
+            self.node.handle_link(self.now, change, &mut self.wires);
+        }
+    }
+
+    fn follow_default_routes(&mut self) {
+        let Ok(mut routes) = self.routes.default_routes() else {
+            return;
+        };
+        // With a default route into a network the answer is our own device, which says nothing of
+        // the underlay: there it is asked what sockets that are bound to their devices see.
+        let own = self.own_indices();
+        for route in routes.iter_mut().filter(|r| own.contains(&r.index)) {
+            let known = self.default_routes.iter().find(|r| r.v6 == route.v6);
+            let known = known.copied();
+            let mut others = self.default_routes_of_links(route.v6);
+            let held = known.filter(|known| others.contains(known));
+            if let Some(other) = held.or_else(|| others.pop()) {
+                *route = other;
+            }
+        }
+        routes.retain(|r| !own.contains(&r.index));
+        if routes == self.default_routes {
+            return;
+        }
+        // One that goes takes nothing with it that silence would not show, and the first one
+        // since the start is no news.
+        let moved = self.had_default_route && !routes.is_empty();
+        self.had_default_route |= !routes.is_empty();
+        self.default_routes = routes;
+        if moved {
+            log::debug!("default route moved");
+            self.node
+                .handle_link(self.now, LinkChange::Moved, &mut self.wires);
+        }
+    }
+
+    /// The default routes through the devices of the underlay, the first device last.
+    fn default_routes_of_links(&mut self, v6: bool) -> Vec<netlink::DefaultRoute> {
+        let links = self.wires.links.iter();
+        let of_family = links.filter(|(_, link)| link.wanted.local.is_ipv6() == v6);
+        let devices = of_family.map(|(_, link)| link.wanted.device.as_str());
+        let mut indices: Vec<u32> = devices.filter_map(os::tap::index_of).collect();
+        indices.sort_unstable_by(|a, b| b.cmp(a));
+        indices.dedup();
+        let routes = &mut self.routes;
+        let asked = indices
+            .into_iter()
+            .filter_map(|index| routes.default_route_through(index, v6).ok().flatten());
+        asked.collect()
+    }
+
+    /// Reads a socket; `true` if it would block now.
+    pub(super) fn drain_socket(&mut self, id: SocketId) -> bool {
+        let Some(link) = self.wires.links.get(id) else {
+            return true;
+        };
+        let received = match link.socket.receive(&mut self.arena) {
+            Ok(received) => received,
+            Err(error) => {
+                self.gate.warn(
+                    self.now.mono,
+                    Cause::Receive,
+                    u64::from(error.errno.unsigned_abs()),
+                    format_args!("receiving on {}: {error}", link.wanted.local),
+                );
+                return true;
+            }
+        };
+        for (from, datagram) in self.arena.datagrams() {
+            self.node
+                .handle_datagram(self.now, id, from, datagram, &mut self.wires);
+        }
+        self.wires.flush();
+        received < self.receive_slots
+    }
+
+    // ---- watchdog --------------------------------------------------------------------------
+
+    /// Nobody answers (yet): sets the time when the sockets are suspect.
+    pub(super) fn set_watchdog(&mut self) {
+        let received = self.node.stats().rx_datagrams;
+        let watchdog = &mut self.watchdog;
+        watchdog.pause_ms = ANEW_FIRST_MS;
+        watchdog.received = received;
+        watchdog.next = Some(self.now.mono.after(ANEW_FIRST_MS));
+    }
+
+    /// Somebody answers.
+    pub(super) fn clear_watchdog(&mut self) {
+        self.watchdog.next = None;
+    }
+
+    /// When [`Self::bark`] wants to be called.
+    pub(super) fn watchdog_deadline(&self) -> Option<Mono> {
+        self.watchdog.next
+    }
+
+    /// Nobody has answered for a while: if nothing at all was received, the sockets are opened
+    /// anew, random ports drawn again, and everything looked at.
+    pub(super) fn bark(&mut self) {
+        let now = self.now.mono;
+        let received = self.node.stats().rx_datagrams;
+        let silent = received == self.watchdog.received && !self.wires.links.is_empty();
+        let watchdog = &mut self.watchdog;
+        watchdog.received = received;
+        watchdog.pause_ms = watchdog.pause_ms.saturating_mul(2).min(ANEW_MOST_MS);
+        watchdog.next = Some(now.after(watchdog.pause_ms));
+        if silent {
+            watchdog.anew = watchdog.anew.wrapping_add(1);
+            log::debug!("nothing received for long: the sockets are opened anew");
+            self.apply_sockets(&[]);
+            // The primary port stays what its owner may have told others.
+            if self.ports.asked[1] == Some(0) {
+                self.ports.bound[1] = Some(self.random_port());
+            }
+        }
+        self.look_at_system();
+    }
+}
+
+fn watch(registry: &Registry, socket: &Socket, source: Source) -> Result<(), os::Error> {
+    use std::os::fd::AsRawFd as _;
+    registry
+        .register(
+            &mut SourceFd(&socket.as_raw_fd()),
+            source.token(),
+            Interest::READABLE,
+        )
+        .map_err(|error| os::Error::from_io("epoll", &error))
+}
+
+/// The system's list, as candidates for sockets and as what is on which device.
+fn split(all: Vec<netlink::Address>) -> (Vec<Candidate>, Vec<Present>) {
+    let present = all.iter().map(|a| Present {
+        index: a.index,
+        up: a.up,
+        prefix: Prefix {
+            ip: a.ip,
+            bits: a.bits,
+        },
+    });
+    let present = present.collect();
+    let candidates = all
+        .into_iter()
+        .map(|a| Candidate {
+            ip: a.ip,
+            device: a.device,
+            index: a.index,
+            up: a.up && a.running,
+            tap: a.tap,
+            temporary: a.temporary,
+            tentative: a.tentative,
+        })
+        .collect();
+    (candidates, present)
+}
+
+/// One socket per family and port, for when nothing better is known.
+fn wildcards(ports: &[u16]) -> Vec<Wanted> {
+    let any: [IpAddr; 2] = [
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    ];
+    let all = any.iter().flat_map(|ip| {
+        ports.iter().map(|port| Wanted {
+            local: SocketAddr::new(*ip, *port),
+            device: String::new(),
+            index: 0,
+        })
+    });
+    all.collect()
+}
+
+/// Tells causes of different addresses apart.
+fn number_of(ip: &IpAddr) -> u64 {
+    match ip {
+        IpAddr::V4(ip) => u64::from(u32::from(*ip)),
+        IpAddr::V6(ip) => u64::from_be_bytes(*ip.octets().last_chunk().unwrap_or(&[0; 8])),
+    }
+}
