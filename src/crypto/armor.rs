@@ -20,7 +20,7 @@ const BLOCK: usize = 64;
 pub struct SessionKeys {
     salsa: [u8; 32],
     #[cfg(feature = "aes")]
-    aes: super::aes::SivKeys,
+    aes: super::siv::Keys,
 }
 
 const _: () = assert!(size_of::<SessionKeys>() <= 656);
@@ -31,7 +31,7 @@ impl SessionKeys {
         Self {
             salsa: key.salsa(),
             #[cfg(feature = "aes")]
-            aes: super::aes::SivKeys::new(key),
+            aes: super::siv::keys(key),
         }
     }
 
@@ -183,7 +183,7 @@ pub fn mask_hello_tail(keys: &SessionKeys, packet: &mut [u8], at: usize) {
 /// Does this machine have instructions for suite 3, so that it is faster than suite 1?
 pub fn cpu_has_aes() -> bool {
     #[cfg(feature = "aes")]
-    return super::aes::accelerated();
+    return super::siv::accelerated();
     #[cfg(not(feature = "aes"))]
     return false;
 }

@@ -8,13 +8,14 @@ pub mod agree;
 pub mod armor;
 pub mod identity;
 pub mod kmac;
-pub mod poly;
 pub mod rng;
 pub mod salsa;
 pub mod sign;
 
 #[cfg(feature = "aes")]
-pub mod aes;
+mod siv;
+
+pub use ciphers::poly;
 
 /// Not authentic, not valid, not possible. Nobody learns why.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

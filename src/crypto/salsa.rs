@@ -1,174 +1,22 @@
 //! Salsa20 with 12 and 20 rounds (wire 5).
-//!
-//! One seam, [`xor`]; behind it eight blocks at once by AVX2, four by SSE2 or NEON where the
-//! CPU has them, and a portable form, block by block.
+#![forbid(unsafe_code)]
 
-#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-mod neon;
-#[cfg(target_arch = "x86_64")]
-mod x86;
-
-const BLOCK: usize = 64;
-
-/// Most that [`batch`] answers.
-pub const BATCH_MAX: usize = BLOCK
-    * if cfg!(target_arch = "x86_64") {
-        8
-    } else if cfg!(all(target_arch = "aarch64", target_endian = "little")) {
-        4
-    } else {
-        1
-    };
-
-/// Bytes of key stream that are made at once, and so at little more than the price of a block,
-/// where `wanted` bytes are needed from the first block on.
-pub const fn batch(wanted: usize) -> usize {
-    if wanted <= BLOCK {
-        BLOCK
-    } else if wanted <= 4 * BLOCK && 4 * BLOCK < BATCH_MAX {
-        4 * BLOCK
-    } else {
-        BATCH_MAX
-    }
-}
+pub use ciphers::salsa::{BATCH_MAX, batch};
+use ciphers::salsa::{xor12, xor20};
 
 /// XORs the key stream of blocks `counter`, `counter + 1`, … into `data`.
 pub fn xor<const ROUNDS: usize>(key: &[u8; 32], iv: &[u8; 8], counter: u64, data: &mut [u8]) {
-    let state = state(key, iv);
-    #[cfg(target_arch = "x86_64")]
-    let (counter, data) = x86::xor::<ROUNDS>(&state, counter, data);
-    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-    let (counter, data) = neon::xor::<ROUNDS>(&state, counter, data);
-    portable::<ROUNDS>(&state, counter, data);
+    const { assert!(ROUNDS == 12 || ROUNDS == 20) };
+    if ROUNDS == 12 {
+        xor12(key, iv, counter, data);
+    } else {
+        xor20(key, iv, counter, data);
+    }
 }
 
 /// The first block of key stream.
-pub fn block<const ROUNDS: usize>(key: &[u8; 32], iv: &[u8; 8]) -> [u8; BLOCK] {
-    let mut out = [0; BLOCK];
-    portable::<ROUNDS>(&state(key, iv), 0, &mut out);
+pub fn block<const ROUNDS: usize>(key: &[u8; 32], iv: &[u8; 8]) -> [u8; 64] {
+    let mut out = [0; 64];
+    xor::<ROUNDS>(key, iv, 0, &mut out);
     out
-}
-
-fn word(bytes: &[u8], at: usize) -> u32 {
-    match bytes.get(4 * at..).and_then(|b| b.first_chunk()) {
-        Some(b) => u32::from_le_bytes(*b),
-        None => 0,
-    }
-}
-
-/// The input block; words 8 and 9 are the counter.
-fn state(key: &[u8; 32], iv: &[u8; 8]) -> [u32; 16] {
-    let k = |i| word(key, i);
-    [
-        0x6170_7865,
-        k(0),
-        k(1),
-        k(2),
-        k(3),
-        0x3320_646e,
-        word(iv, 0),
-        word(iv, 1),
-        0,
-        0,
-        0x7962_2d32,
-        k(4),
-        k(5),
-        k(6),
-        k(7),
-        0x6b20_6574,
-    ]
-}
-
-/// Two rounds: columns, then rows. `$quarter` does one quarter round on words of `$x`; the
-/// indices are constants, so that the words stay in registers.
-macro_rules! double_round {
-    ($quarter:ident, $x:ident) => {
-        $quarter!($x, 0, 4, 8, 12);
-        $quarter!($x, 5, 9, 13, 1);
-        $quarter!($x, 10, 14, 2, 6);
-        $quarter!($x, 15, 3, 7, 11);
-        $quarter!($x, 0, 1, 2, 3);
-        $quarter!($x, 5, 6, 7, 4);
-        $quarter!($x, 10, 11, 8, 9);
-        $quarter!($x, 15, 12, 13, 14);
-    };
-}
-#[allow(unused_imports, reason = "not every CPU has a form by vectors")]
-use double_round;
-
-macro_rules! quarter {
-    ($x:ident, $a:literal, $b:literal, $c:literal, $d:literal) => {
-        $x[$b] ^= $x[$a].wrapping_add($x[$d]).rotate_left(7);
-        $x[$c] ^= $x[$b].wrapping_add($x[$a]).rotate_left(9);
-        $x[$d] ^= $x[$c].wrapping_add($x[$b]).rotate_left(13);
-        $x[$a] ^= $x[$d].wrapping_add($x[$c]).rotate_left(18);
-    };
-}
-
-fn portable<const ROUNDS: usize>(state: &[u32; 16], mut counter: u64, data: &mut [u8]) {
-    let mut next = || {
-        let mut input = *state;
-        input[8] = counter as u32;
-        input[9] = (counter >> 32) as u32;
-        let mut x = input;
-        for _ in 0..ROUNDS / 2 {
-            double_round!(quarter, x);
-        }
-        for (x, input) in x.iter_mut().zip(input) {
-            *x = x.wrapping_add(input);
-        }
-        counter = counter.wrapping_add(1);
-        x
-    };
-    let (blocks, tail) = data.as_chunks_mut::<BLOCK>();
-    for block in blocks {
-        // By words: fewer steps than by bytes.
-        for (word, stream) in block.as_chunks_mut().0.iter_mut().zip(next()) {
-            *word = (u32::from_le_bytes(*word) ^ stream).to_le_bytes();
-        }
-    }
-    if !tail.is_empty() {
-        let stream = next().map(u32::to_le_bytes);
-        for (byte, stream) in tail.iter_mut().zip(stream.as_flattened()) {
-            *byte ^= stream;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::crypto::rng::Rng;
-    use salsa20::cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
-    use std::vec;
-
-    #[test]
-    fn all_forms_agree_with_the_library() {
-        let mut rng = Rng::new([3; 32]);
-        for _ in 0..400 {
-            let (mut key, mut iv) = ([0; 32], [0; 8]);
-            rng.fill(&mut key);
-            rng.fill(&mut iv);
-            let len = rng.below(3000) as usize;
-            // Around the carry into the second counter word, too.
-            let counter = if rng.below(4) == 0 {
-                u64::from(u32::MAX) - 3
-            } else {
-                u64::from(rng.below(9))
-            };
-            let mut data = vec![0; len];
-            rng.fill(&mut data);
-            let (mut ours, mut plain) = (data.clone(), data.clone());
-            xor::<12>(&key, &iv, counter, &mut ours);
-            portable::<12>(&state(&key, &iv), counter, &mut plain);
-            let mut theirs = salsa20::Salsa12::new(&key.into(), &iv.into());
-            theirs.seek(counter * 64);
-            theirs.apply_keystream(&mut data);
-            assert!(ours == data && plain == data, "{len} from block {counter}");
-            let mut twenty = salsa20::Salsa20::new(&key.into(), &iv.into());
-            twenty.apply_keystream(&mut data);
-            xor::<20>(&key, &iv, 0, &mut ours);
-            assert!(ours == data);
-        }
-    }
 }

@@ -13,41 +13,13 @@ use crate::crypto::armor::SessionKeys;
 use crate::wire::identity::Identity;
 use crate::wire::inet;
 use crate::wire::packet::Suite;
+pub use crate::wire::peer_record::Version;
 
 /// Added to the quality of a path that did not answer an ECHO…
 const IN_DOUBT: u64 = 1 << 40;
 
 /// …within this.
 const DOUBT_MS: u64 = policy::PROBE_REPEAT_MS;
-
-/// What a peer said of itself in HELLO or OK(HELLO).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Version {
-    /// Protocol (wire 1.1).
-    pub protocol: u8,
-    /// Software, major.
-    pub major: u8,
-    /// Software, minor.
-    pub minor: u8,
-    /// Software, revision.
-    pub revision: u16,
-}
-
-impl Version {
-    /// Knows ECHO and answers it right (wire 9.9).
-    pub(crate) fn has_echo(self) -> bool {
-        self.protocol >= 5 && (self.major, self.minor, self.revision) != (1, 1, 0)
-    }
-
-    /// Most pieces of a packet that it can put together (wire 7.3).
-    pub(crate) fn pieces_max(self) -> usize {
-        if self.protocol < 9 || (self.major, self.minor, self.revision) < (1, 2, 6) {
-            4
-        } else {
-            7
-        }
-    }
-}
 
 /// Pushes obeyed in a row (node 8.2).
 #[derive(Clone, Copy, Debug, Default)]

@@ -33,6 +33,7 @@ pub mod lz4;
 pub mod multicast;
 pub mod netconf;
 pub mod packet;
+pub mod peer_record;
 pub mod rule;
 pub mod verb;
 pub mod world;

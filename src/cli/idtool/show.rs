@@ -11,9 +11,9 @@ use super::{Hex, Outcome, required};
 use crate::cli::Screen;
 use crate::crypto::identity::{secret_fits, validate};
 use crate::crypto::sign;
-use crate::node::record::Record;
 use crate::wire::identity::{Identity, SecretIdentity};
 use crate::wire::inet::Slash;
+use crate::wire::peer_record::Record;
 use crate::wire::world::{SIGNED_MAX_LEN, World, WorldKind};
 
 pub(super) fn run(args: &[OsString], screen: &mut Screen<'_>) -> Outcome {

@@ -1,6 +1,8 @@
 //! Multicast: to whom a frame goes, what comes from others, who is told of whom
 //! (network 6.3 to 6.5).
 
+use alloc::vec::Vec;
+
 use super::config::{Config, FLAG_UNCOMPRESSED};
 use super::controller::Source;
 use super::frames::{Cast, Verdicts};

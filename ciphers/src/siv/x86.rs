@@ -13,11 +13,11 @@ mod vaes;
 const ROUNDS: usize = 14;
 
 pub(super) fn available() -> bool {
-    #[cfg(any(feature = "os", test))]
+    #[cfg(any(feature = "std", test))]
     return std::arch::is_x86_feature_detected!("aes")
         && std::arch::is_x86_feature_detected!("pclmulqdq")
         && std::arch::is_x86_feature_detected!("sse4.1");
-    #[cfg(not(any(feature = "os", test)))]
+    #[cfg(not(any(feature = "std", test)))]
     return cfg!(all(
         target_feature = "aes",
         target_feature = "pclmulqdq",
@@ -270,8 +270,8 @@ fn dot(a: u128, b: u128) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::rng::Rng;
-    use std::vec;
+    use crate::Bytes;
+    use alloc::vec;
 
     #[test]
     fn the_bulk_is_the_same_in_wide_and_narrow_vectors() {
@@ -279,7 +279,7 @@ mod tests {
             std::eprintln!("skipped: no VAES");
             return;
         };
-        let mut rng = Rng::new([6; 32]);
+        let mut rng = Bytes::new(6);
         for round in 0..200u32 {
             let mut data = vec![0; rng.below(4000) as usize];
             rng.fill(&mut data);

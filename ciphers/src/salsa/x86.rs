@@ -48,12 +48,12 @@ pub(super) fn xor<'a, const ROUNDS: usize>(
     (counter, data)
 }
 
-#[cfg(any(feature = "os", test))]
+#[cfg(any(feature = "std", test))]
 fn has_avx2() -> bool {
     std::arch::is_x86_feature_detected!("avx2")
 }
 
-#[cfg(not(any(feature = "os", test)))]
+#[cfg(not(any(feature = "std", test)))]
 const fn has_avx2() -> bool {
     cfg!(target_feature = "avx2")
 }

@@ -11,10 +11,6 @@ use aes::{Aes256, Block};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
-use super::Rejected;
-use super::agree::Key48;
-use crate::wire::packet::{FLAGS_AT, HOPS_MASK, VERB_AT};
-
 #[cfg(any(
     target_arch = "x86_64",
     all(target_arch = "aarch64", target_endian = "little")
@@ -22,32 +18,43 @@ use crate::wire::packet::{FLAGS_AT, HOPS_MASK, VERB_AT};
 #[macro_use]
 mod rows;
 
-#[cfg_attr(target_arch = "x86_64", path = "aes/x86.rs")]
+#[cfg_attr(target_arch = "x86_64", path = "siv/x86.rs")]
 #[cfg_attr(
     all(target_arch = "aarch64", target_endian = "little"),
-    path = "aes/armv8.rs"
+    path = "siv/armv8.rs"
 )]
 #[cfg_attr(
     not(any(
         target_arch = "x86_64",
         all(target_arch = "aarch64", target_endian = "little")
     )),
-    path = "aes/none.rs"
+    path = "siv/none.rs"
 )]
 mod fast;
 
 const BLOCK: usize = 16;
-const MAC_AT: usize = 19;
 const ADDRESSES_AT: usize = 8;
+/// Where a packet has its flags; the low bits of them are the hops, which relays change.
+pub const FLAGS_AT: usize = 18;
+/// The hops.
+pub const HOPS_MASK: u8 = 7;
+/// Where it has its MAC.
+pub const MAC_AT: usize = 19;
+/// Where what is sealed begins.
+pub const VERB_AT: usize = 27;
+
+/// Not authentic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rejected;
 
 /// Are there instructions for both parts?
-pub(super) fn accelerated() -> bool {
+pub fn accelerated() -> bool {
     fast::available()
 }
 
 /// Both keys of a pair of nodes. Wiped on drop.
 #[derive(Clone)]
-pub(super) struct SivKeys {
+pub struct Keys {
     form: Form,
 }
 
@@ -73,31 +80,24 @@ trait Engine {
     fn decrypt(&self, block: u128) -> u128;
 }
 
-impl SivKeys {
-    pub(super) fn new(key: &Key48) -> Self {
-        let half = |label| {
-            let mut derived = key.derive(label);
-            let mut key = [0; 32];
-            key.copy_from_slice(&derived[..32]);
-            derived.zeroize();
-            key
-        };
-        let (mut k0, mut k1) = (half(b'0'), half(b'1'));
-        let form = fast::Keys::try_new(&k0, &k1)
-            .map_or_else(|| Form::Portable(Portable::new(&k0, &k1)), Form::Fast);
-        k0.zeroize();
-        k1.zeroize();
+impl Keys {
+    /// From K0 and K1.
+    pub fn new(k0: &[u8; 32], k1: &[u8; 32]) -> Self {
+        let form = fast::Keys::try_new(k0, k1)
+            .map_or_else(|| Form::Portable(Portable::new(k0, k1)), Form::Fast);
         Self { form }
     }
 
-    pub(super) fn seal(&self, packet: &mut [u8]) {
+    /// Seals a packet in place. At least [`VERB_AT`] bytes.
+    pub fn seal(&self, packet: &mut [u8]) {
         match &self.form {
             Form::Fast(engine) => seal(engine, packet),
             Form::Portable(engine) => seal(engine, packet),
         }
     }
 
-    pub(super) fn open(&self, packet: &mut [u8]) -> Result<(), Rejected> {
+    /// Opens one in place; what is not authentic is left scrambled.
+    pub fn open(&self, packet: &mut [u8]) -> Result<(), Rejected> {
         match &self.form {
             Form::Fast(engine) => open(engine, packet),
             Form::Portable(engine) => open(engine, packet),
@@ -274,12 +274,12 @@ impl Engine for Portable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::rng::Rng;
-    use std::vec;
+    use crate::Bytes;
+    use alloc::vec;
 
     #[test]
     fn both_forms_agree() {
-        let mut rng = Rng::new([5; 32]);
+        let mut rng = Bytes::new(5);
         for round in 0..300usize {
             let (mut k0, mut k1, mut counter) = ([0; 32], [0; 32], [0; BLOCK]);
             rng.fill(&mut k0);

@@ -12,10 +12,10 @@ const ROUNDS: usize = 14;
 const WORD: usize = 4;
 
 pub(super) fn available() -> bool {
-    #[cfg(any(feature = "os", test))]
+    #[cfg(any(feature = "std", test))]
     return std::arch::is_aarch64_feature_detected!("aes")
         && std::arch::is_aarch64_feature_detected!("pmull");
-    #[cfg(not(any(feature = "os", test)))]
+    #[cfg(not(any(feature = "std", test)))]
     return cfg!(target_feature = "aes");
 }
 

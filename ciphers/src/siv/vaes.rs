@@ -6,11 +6,11 @@ use core::arch::x86_64::*;
 use super::{BLOCK, GROUP, LANES, ROUNDS, Row, Schedule, Sum, load, vector, xor};
 
 pub(super) fn available() -> bool {
-    #[cfg(any(feature = "os", test))]
+    #[cfg(any(feature = "std", test))]
     return std::arch::is_x86_feature_detected!("vaes")
         && std::arch::is_x86_feature_detected!("vpclmulqdq")
         && std::arch::is_x86_feature_detected!("avx2");
-    #[cfg(not(any(feature = "os", test)))]
+    #[cfg(not(any(feature = "std", test)))]
     return cfg!(all(
         target_feature = "vaes",
         target_feature = "vpclmulqdq",
