@@ -1190,6 +1190,29 @@ mod on_a_socket {
     }
 
     #[test]
+    fn the_silent_are_closed_when_their_time_is_over() {
+        let mut daemon = Daemon::new("silent", Access::default());
+        let (mut silent, mut listens) = (daemon.connect(), daemon.connect());
+        reply(&mut silent);
+        reply(&mut listens);
+        listens.get_mut().write_all(b"monitor\n").unwrap();
+        daemon.run();
+        reply(&mut listens);
+        let end = daemon.server.next_deadline().unwrap();
+        assert_eq!(end, START.after(IDLE_MS));
+        let registry = daemon.poll.registry();
+        let early = START.after(IDLE_MS - 1);
+        daemon.server.turn(early, registry, &mut daemon.host);
+        assert_eq!(daemon.server.next_deadline(), Some(end));
+        daemon.server.turn(end, registry, &mut daemon.host);
+        assert_eq!(daemon.server.next_deadline(), None);
+        assert_eq!(silent.read_line(&mut String::new()).unwrap(), 0);
+        let wall = UnixMs::from_ms(WALL);
+        let news = format_args!("state=ONLINE");
+        assert!(daemon.server.publish(wall, Class::Node, news));
+    }
+
+    #[test]
     fn a_turn_takes_one_command_whoever_asks_and_nobody_is_passed_over() {
         let mut daemon = Daemon::new("turns", Access::default());
         let mut clients: Vec<_> = (0..CONNS_MAX).map(|_| daemon.connect()).collect();

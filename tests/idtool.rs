@@ -326,6 +326,12 @@ fn generate_never_replaces_a_file() {
     let ran = scratch.run(&["generate", "no/where"]);
     assert_eq!(ran.status, Some(1));
     assert!(ran.err.starts_with("Error writing to no/where"), "{ran:?}");
+    // Half of it done: what is there is said, and stays.
+    let ran = scratch.run(&["generate", "new", "no/where"]);
+    assert_eq!((ran.status, ran.out.as_str()), (Some(1), "new written\n"));
+    let hint = "\nnew is good: getpublic prints the rest\n";
+    assert!(ran.err.ends_with(hint), "{ran:?}");
+    assert_eq!(scratch.run(&["validate", "new"]).status, Some(0));
 }
 
 #[test]

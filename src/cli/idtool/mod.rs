@@ -207,7 +207,11 @@ fn generate_identity(args: &[OsString], screen: &mut Screen<'_>) -> Outcome {
     files::write_secret(secret_file, text.as_bytes())?;
     writeln!(screen.out, "{} written", secret_file.display())?;
     if let Some(public_file) = public_file {
-        files::write_public(public_file, identity.identity.to_string().as_bytes())?;
+        let public = identity.identity.to_string();
+        files::write_public(public_file, public.as_bytes()).map_err(|why| {
+            let secret = secret_file.display();
+            format!("{why}\n{secret} is good: getpublic prints the rest")
+        })?;
         writeln!(screen.out, "{} written", public_file.display())?;
     }
     Ok(())
