@@ -488,6 +488,19 @@ const TABLE: &[(&str, i32, &str, &str)] = &[
         "400 log too many arguments, must be <level>\n",
         "",
     ),
+    // conf
+    (
+        "conf",
+        0,
+        "200 conf <key> <json>\n200 conf primaryPort *\n*",
+        "",
+    ),
+    ("conf what", 1, "404 conf unknown setting what, *\n", ""),
+    ("conf bind=x", 2, "400 conf no JSON, *\n", ""),
+    ("conf router.logLevel=\"warn\"", 0, "200 conf OK\n", ""),
+    ("conf router.logLevel", 0, "200 conf \"warn\"\n", ""),
+    ("conf router.logLevel=", 0, "200 conf OK\n", ""),
+    ("-j conf", 1, "501 conf json not built\n", ""),
     // leave
     ("leave", 2, "invalid network id\n", ""),
     ("leave 80", 2, "invalid network id\n", ""),
@@ -592,6 +605,33 @@ fn who_listens_hears_who_changed_what() {
     assert!(last.ends_with(" node state=STOPPING"), "{rest:?}");
 }
 
+/// Settings of the node stand in its manual.
+#[test]
+fn the_manual_knows_the_settings_of_the_node() {
+    let bench = Bench::new("conf");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc/zerotier-one.8");
+    let manual = fs::read_to_string(path).unwrap();
+    let list = bench.run(&["-Dhome", "conf"]).out;
+    let keys: Vec<&str> = list
+        .lines()
+        .skip(1)
+        .map(|row| row.split(' ').nth(2).unwrap())
+        .collect();
+    assert!(keys.len() > 10, "{keys:?}");
+    // Read for the sake of files of 1.14.1, and of no effect here.
+    let idle = [
+        "portMappingEnabled",
+        "allowTcpFallbackRelay",
+        "defaultBondingPolicy",
+        "softwareUpdate",
+        "router.stateDir",
+        "router.netifd",
+    ];
+    for key in keys.iter().filter(|key| !idle.contains(key)) {
+        assert!(manual.contains(key), "the manual lacks {key}");
+    }
+}
+
 /// Everything that can be asked for, by the help of the program.
 fn commands(bench: &Bench) -> Vec<String> {
     let help = bench.run(&["-h"]).out;
@@ -682,6 +722,10 @@ fn completion_asks_the_service() {
         ("./zerotier-cli set 80 allowDNS = ''", "0 1"),
         ("./zerotier-cli get 80 ip6", "ip6 ip6plane ip6prefix"),
         ("./zerotier-cli log w", "warn"),
+        (
+            "./zerotier-cli -Dhome conf router.c",
+            "router.controlTcp router.controlGroup router.controlReadOnly",
+        ),
         ("./zerotier-cli monitor node p", "peer path planet"),
         ("./zerotier-cli -D ho", "home"),
     ] {

@@ -182,6 +182,7 @@ Available commands:
   monitor [<class>...]    - Display events as they come
   connect                 - Talk to the control socket by hand
   bond ..., listbonds     - As in 1.14.1 without a bonding policy
+  conf [<key>[=<json>]]   - Display or change settings of the service
   metrics                 - Display figures as Prometheus text
   log <level>             - Set the level of the log
   reload                  - Read the settings again
