@@ -292,6 +292,39 @@ fn changes_reach_the_daemon() {
 }
 
 #[test]
+fn local_conf_is_shown_and_changed() {
+    let mut client = Client::new();
+    // Nobody may see it, says the daemon.
+    client.get("/config").is(404, "");
+    let file =
+        r#"{"virtual":{"b":1,"a":{}},"settings":{"zz":1,"primaryPort":7,"secondaryPort":8}}"#;
+    client.host.conf = Some(zt::service::json::Value::parse(file).unwrap());
+    let sorted =
+        r#"{"settings":{"primaryPort":7,"secondaryPort":8,"zz":1},"virtual":{"a":{},"b":1}}"#;
+    client.get("/config").is(200, sorted);
+    // The status has the file with what is in force.
+    let status = client.get("/status").json();
+    let config = &status["config"];
+    assert_eq!(config["virtual"], json!({"a": {}, "b": 1}));
+    assert_eq!(config["settings"]["zz"], 1);
+    assert_eq!(config["settings"]["primaryPort"], 29993);
+    assert_eq!(config["settings"]["secondaryPort"], 8);
+
+    let mut post = |body: &str| client.ask(with_token("POST", "/config/settings", Some(body)));
+    post(r#"{"zz":null,"bind":["10.0.0.1"]}"#).is(200, "{}");
+    for bad in ["", "junk", "[1]", "\"x\""] {
+        assert_eq!(post(bad).status, 500, "{bad}");
+    }
+    let told = r#"settings {"zz":null,"bind":["10.0.0.1"]}"#;
+    assert_eq!(client.host.told, [told]);
+    client.host.refusal = Some(Refusal::new(Code::BadArguments, "bind: no list"));
+    client
+        .ask(with_token("POST", "/config/settings", Some("{}")))
+        .is(400, r#"{"error": 400, "description": "bind: no list"}"#);
+    client.get("/config/settings").is(404, "");
+}
+
+#[test]
 fn refusals_are_said() {
     let mut client = Client::new();
     client.host.joined = false;

@@ -160,6 +160,25 @@ impl Value {
         found.map(|(_, value)| value)
     }
 
+    /// With the members of every object in the order of their keys.
+    #[must_use]
+    pub fn sorted(&self) -> Self {
+        match self {
+            Self::Array(elements) => Self::Array(elements.iter().map(Self::sorted).collect()),
+            Self::Object(members) => {
+                let mut sorted = Self::Object(Vec::new());
+                for (key, value) in members {
+                    sorted.set(key, value.sorted());
+                }
+                if let Self::Object(members) = &mut sorted {
+                    members.sort_by(|a, b| a.0.cmp(&b.0));
+                }
+                sorted
+            }
+            other => other.clone(),
+        }
+    }
+
     /// The text of a string.
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -630,6 +649,13 @@ mod tests {
         assert!(nested(DEPTH_MAX).is_ok());
         assert!(nested(DEPTH_MAX + 1).is_err());
         assert!(nested(100_000).is_err());
+    }
+
+    #[test]
+    fn keys_are_sorted_at_every_depth() {
+        let value = Value::parse(r#"{"b":[{"z":1,"a":2}],"a":{"c":1,"B":2,"c":3}}"#).unwrap();
+        let sorted = r#"{"a":{"B":2,"c":3},"b":[{"a":2,"z":1}]}"#;
+        assert_eq!(value.sorted().to_string(), sorted);
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub(crate) struct Fake {
     pub(crate) refusal: Option<Refusal>,
     pub(crate) moons: bool,
     pub(crate) stopping: bool,
+    pub(crate) conf: Option<zt::service::json::Value>,
 }
 
 impl Fake {
@@ -49,6 +50,7 @@ impl Fake {
             refusal: None,
             moons: true,
             stopping: false,
+            conf: None,
         }
     }
 
@@ -308,6 +310,20 @@ impl Host for Fake {
 
     fn deorbit(&mut self, id: u64) -> Result<bool, Refusal> {
         self.change(format!("deorbit {id:x}")).map(|()| false)
+    }
+
+    fn local_conf(&self) -> Option<&zt::service::json::Value> {
+        self.conf.as_ref()
+    }
+
+    fn change_settings(
+        &mut self,
+        changes: &[(String, zt::service::json::Value)],
+    ) -> Result<(), Refusal> {
+        self.change(format!(
+            "settings {}",
+            zt::service::json::Value::Object(changes.to_vec())
+        ))
     }
 
     fn set_log_level(&mut self, level: &str) -> bool {

@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use super::line::Code;
 use crate::base::{Address, Mac, NetworkId, UnixMs};
 use crate::node::Traffic;
+use crate::service::json::Value;
 use crate::wire::identity::Identity;
 use crate::wire::verb::{ErrorCode, Verb};
 use crate::wire::world::World;
@@ -373,6 +374,16 @@ pub trait Host {
 
     /// Forgets a moon. `false`: it was neither held nor wanted.
     fn deorbit(&mut self, _id: u64) -> Result<bool, Refusal> {
+        Err(Refusal::not_built())
+    }
+
+    /// `local.conf` as it was read, all that is unknown included. `None`: nobody may see it.
+    fn local_conf(&self) -> Option<&Value> {
+        None
+    }
+
+    /// Sets members of `settings` in `local.conf` and stores it; `null` takes one out.
+    fn change_settings(&mut self, _changes: &[(String, Value)]) -> Result<(), Refusal> {
         Err(Refusal::not_built())
     }
 

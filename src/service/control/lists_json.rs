@@ -11,7 +11,7 @@ use super::host::{Host, MoonRow, NetworkRow, PathRow, PeerRow};
 use super::line::ROW_MAX;
 use super::lists_network::{prefixes, word};
 use crate::base::{Address, NetworkId, UnixMs};
-use crate::service::json::Quoted;
+use crate::service::json::{Quoted, Value};
 use crate::wire::inet::Slash;
 
 /// Where a text is. `sent` ≤ `text.len()`.
@@ -25,7 +25,9 @@ pub(in crate::service) struct JsonList {
 
 #[derive(Clone, Copy, Debug)]
 enum What {
-    Status,
+    Status(Depth),
+    #[cfg(feature = "http-compat")]
+    Config,
     Done,
     #[cfg(feature = "http-compat")]
     Health,
@@ -56,8 +58,8 @@ impl JsonList {
         }
     }
 
-    pub(in crate::service) const fn status() -> Self {
-        Self::new(What::Status)
+    pub(super) const fn status() -> Self {
+        Self::new(What::Status(Depth::AsReference))
     }
 
     pub(in crate::service) const fn peers() -> Self {
@@ -80,6 +82,16 @@ impl JsonList {
     /// What 1.14.1 answers when something is gone.
     pub(super) const fn done() -> Self {
         Self::new(What::Done)
+    }
+
+    #[cfg(feature = "http-compat")]
+    pub(in crate::service) const fn whole_status() -> Self {
+        Self::new(What::Status(Depth::WithFile))
+    }
+
+    #[cfg(feature = "http-compat")]
+    pub(in crate::service) const fn config() -> Self {
+        Self::new(What::Config)
     }
 
     #[cfg(feature = "http-compat")]
@@ -151,9 +163,14 @@ impl JsonList {
         let text = &mut self.text;
         match (self.next, self.what) {
             (Next::Nothing, _) => Ok(()),
-            (_, What::Status) => {
+            (_, What::Status(depth)) => {
                 self.next = Next::Nothing;
-                write!(text, "{}", Status(host))
+                write!(text, "{}", Status(host, depth))
+            }
+            #[cfg(feature = "http-compat")]
+            (_, What::Config) => {
+                self.next = Next::Nothing;
+                write!(text, "{}", OrEmpty(host.local_conf().map(Value::sorted)))
             }
             (_, What::Done) => {
                 self.next = Next::Nothing;
@@ -255,13 +272,6 @@ fn write_strings<T: fmt::Display>(
     f.write_char(']')
 }
 
-fn write_addresses(
-    f: &mut fmt::Formatter<'_>,
-    addresses: impl Fn(usize) -> Option<SocketAddr>,
-) -> fmt::Result {
-    write_strings(f, (0..).map_while(addresses).map(Slash))
-}
-
 fn comma(n: usize) -> &'static str {
     if n > 0 { "," } else { "" }
 }
@@ -303,35 +313,63 @@ impl fmt::Display for Health<'_> {
     }
 }
 
-struct Status<'a>(&'a dyn Host);
+struct Status<'a>(&'a dyn Host, Depth);
+
+impl Status<'_> {
+    /// What is in force, and of `local.conf` either nothing or all.
+    fn config(&self) -> Value {
+        let Self(host, depth) = self;
+        let info = host.info();
+        let strings = |at: &dyn Fn(usize) -> Option<SocketAddr>| {
+            let all = (0..).map_while(at);
+            Value::Array(all.map(|at| Value::string(Slash(at))).collect())
+        };
+        let file = match depth {
+            #[cfg(feature = "http-compat")]
+            Depth::WithFile => host.local_conf().cloned(),
+            _ => None,
+        };
+        let mut config = file.unwrap_or(Value::Object(Vec::new()));
+        if let Some(settings) = config.object_in("settings") {
+            for (key, value) in [
+                // Not built, whatever the file says.
+                ("allowTcpFallbackRelay", Value::Bool(false)),
+                ("forceTcpRelay", Value::Bool(false)),
+                ("portMappingEnabled", Value::Bool(false)),
+                ("softwareUpdate", Value::string("disable")),
+                ("softwareUpdateChannel", Value::string("release")),
+                ("homeDir", Value::string(info.home)),
+                ("listeningOn", strings(&|n| host.bound(n))),
+                ("primaryPort", Value::number(info.port)),
+                ("surfaceAddresses", strings(&|n| host.surface(n))),
+            ] {
+                settings.set(key, value);
+            }
+            for key in ["secondaryPort", "tertiaryPort"] {
+                if settings.get(key).is_none() {
+                    settings.set(key, Value::number(0));
+                }
+            }
+        }
+        config.sorted()
+    }
+}
 
 impl fmt::Display for Status<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = self.0;
-        let info = host.info();
+        let info = self.0.info();
         write!(
             f,
-            "{{\"address\":\"{}\",\"clock\":{},\"config\":{{\"settings\":{{\
-             \"allowTcpFallbackRelay\":false,\"forceTcpRelay\":false,\"homeDir\":{},\
-             \"listeningOn\":",
+            "{{\"address\":\"{}\",\"clock\":{},\"config\":{},\"online\":{},\
+             \"planetWorldId\":{},\"planetWorldTimestamp\":{},\
+             \"publicIdentity\":\"{}\",\"tcpFallbackActive\":false,{Version}}}",
             info.identity.address,
             info.clock.as_ms(),
-            Quoted(info.home),
-        )?;
-        write_addresses(f, |n| host.bound(n))?;
-        write!(
-            f,
-            ",\"portMappingEnabled\":false,\"primaryPort\":{},\"secondaryPort\":0,\
-             \"softwareUpdate\":\"disable\",\"softwareUpdateChannel\":\"release\",\
-             \"surfaceAddresses\":",
-            info.port
-        )?;
-        write_addresses(f, |n| host.surface(n))?;
-        write!(
-            f,
-            ",\"tertiaryPort\":0}}}},\"online\":{},\"planetWorldId\":{},\"planetWorldTimestamp\":{},\
-             \"publicIdentity\":\"{}\",\"tcpFallbackActive\":false,{Version}}}",
-            info.online, info.planet_id, info.planet_timestamp, info.identity,
+            self.config(),
+            info.online,
+            info.planet_id,
+            info.planet_timestamp,
+            info.identity,
         )
     }
 }
@@ -390,11 +428,14 @@ impl fmt::Display for Path<'_> {
 
 struct Network<'a>(&'a dyn Host, NetworkRow<'a>, Depth);
 
-/// What of a network is shown.
+/// What of a network, or of the daemon itself, is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Depth {
     /// The fields of 1.14.1.
     AsReference,
+    /// And all of `local.conf`.
+    #[cfg(feature = "http-compat")]
+    WithFile,
     /// And what became of addresses, routes and names.
     States,
 }

@@ -55,10 +55,10 @@ impl Answer {
         }
     }
 
-    fn failed(text: &str) -> Self {
-        let text = format!("{{\"error\": 500, \"description\": {}}}", Quoted(text));
+    fn failed(status: u16, text: &str) -> Self {
+        let text = format!("{{\"error\": {status}, \"description\": {}}}", Quoted(text));
         Self {
-            status: 500,
+            status,
             body: Body::Short(text.into()),
         }
     }
@@ -75,6 +75,8 @@ impl From<Bad> for Answer {
 enum Target<'a> {
     Status,
     Health,
+    Config,
+    Settings,
     Networks,
     Network(&'a str),
     Peers,
@@ -95,6 +97,8 @@ fn target(path: &str) -> Target<'_> {
     match words {
         [Some("status"), None, _] => Target::Status,
         [Some("health"), None, _] => Target::Health,
+        [Some("config"), None, _] => Target::Config,
+        [Some("config"), Some("settings"), None] => Target::Settings,
         [Some("network"), None, _] => Target::Networks,
         [Some("network"), Some(id), None] if is_hex(id, 16) => Target::Network(id),
         [Some("peer"), None, _] => Target::Peers,
@@ -140,6 +144,7 @@ pub(super) fn answer(
         (Method::Delete, Target::Network(id)) => leave(id, host),
         (Method::Post, Target::Moon(id)) => orbit(id, body, host),
         (Method::Delete, Target::Moon(id)) => deorbit(id, host),
+        (Method::Post, Target::Settings) => settings(body, host),
         (Method::Post, Target::Bond("rotate" | "setmtu")) => Answer::empty(400),
         _ => Answer::nothing(404),
     }
@@ -170,7 +175,8 @@ fn admit(
 
 fn get(target: Target<'_>, host: &dyn Host) -> Answer {
     match target {
-        Target::Status => Answer::json(JsonList::status()),
+        Target::Status => Answer::json(JsonList::whole_status()),
+        Target::Config if host.local_conf().is_some() => Answer::json(JsonList::config()),
         Target::Health => Answer::json(JsonList::health()),
         Target::Networks => Answer::json(JsonList::networks()),
         Target::Network(id) => {
@@ -257,6 +263,18 @@ fn deorbit(id: u64, host: &mut dyn Host) -> Answer {
     }
 }
 
+/// Sets what the body says in `settings` of `local.conf`.
+fn settings(body: &[u8], host: &mut dyn Host) -> Answer {
+    let Some(Value::Object(changes)) = object(body) else {
+        return Answer::failed(500, "a JSON object is expected");
+    };
+    match host.change_settings(&changes) {
+        Ok(()) => Answer::empty(200),
+        Err(refusal) if refusal.code == Code::NotBuilt => Answer::nothing(404),
+        Err(refusal) => refused(&refusal),
+    }
+}
+
 /// A JSON object, if the body is one.
 fn object(body: &[u8]) -> Option<Value> {
     let text = core::str::from_utf8(body).ok()?;
@@ -266,6 +284,8 @@ fn object(body: &[u8]) -> Option<Value> {
 fn refused(refusal: &Refusal) -> Answer {
     match refusal.code {
         Code::Busy => Answer::empty(503),
-        _ => Answer::failed(&refusal.text),
+        // differs from 1.14.1: it stores whatever it is told.
+        Code::BadArguments => Answer::failed(400, &refusal.text),
+        _ => Answer::failed(500, &refusal.text),
     }
 }
