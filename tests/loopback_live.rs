@@ -379,6 +379,54 @@ fn the_owner_says_what_is_open() {
 }
 
 #[test]
+fn local_conf_is_shown_changed_and_in_force() {
+    let conf = r#"{"settings":{"zz":[1],"interfacePrefixBlacklist":["wg"]}}"#;
+    let dir = scratch();
+    let daemon = (0..5).find_map(|_| Daemon::try_start(dir.clone(), conf));
+    let daemon = daemon.expect("a port of five");
+    let sorted = r#"{"settings":{"interfacePrefixBlacklist":["wg"],"zz":[1]}}"#;
+    assert_eq!(daemon.request("GET", "/config", ""), (200, sorted.into()));
+    let settings = &daemon.json("/status")["config"]["settings"];
+    assert_eq!(settings["zz"][0], 1);
+    assert_eq!(settings["primaryPort"], daemon.port);
+    let changes = r#"{"zz":null,"interfacePrefixBlacklist":["br"],"own":{"a":1}}"#;
+    let changed = daemon.request("POST", "/config/settings", changes);
+    assert_eq!(changed, (200, "{}".into()));
+    let sorted = r#"{"settings":{"interfacePrefixBlacklist":["br"],"own":{"a":1}}}"#;
+    assert_eq!(daemon.request("GET", "/config", ""), (200, sorted.into()));
+    let file = fs::read_to_string(dir.join("home/local.conf")).unwrap();
+    let file: Value = serde_json::from_str(&file).unwrap();
+    assert_eq!(file["settings"]["own"]["a"], 1);
+    assert!(
+        daemon
+            .ask("conf interfacePrefixBlacklist")
+            .contains("[\"br\"]")
+    );
+    // What makes no sense changes nothing.
+    let bad = daemon.request("POST", "/config/settings", r#"{"bind":"what"}"#);
+    assert_eq!(bad.0, 400, "{bad:?}");
+    assert_eq!(daemon.request("GET", "/config", ""), (200, sorted.into()));
+    // The answer comes before the door closes.
+    let close = r#"{"router":{"controlTcp":false}}"#;
+    assert_eq!(
+        daemon.request("POST", "/config/settings", close),
+        (200, "{}".into())
+    );
+    wait_for("a closed door", || {
+        TcpStream::connect(("127.0.0.1", daemon.port)).is_err()
+    });
+    assert!(
+        daemon
+            .ask("conf router.controlTcp=true")
+            .contains("200 conf OK")
+    );
+    wait_for("an open door", || {
+        TcpStream::connect(("127.0.0.1", daemon.port)).is_ok()
+    });
+    assert_eq!(daemon.request("GET", "/metrics", "").0, 200);
+}
+
+#[test]
 fn other_machines_manage_if_they_are_named_and_by_http_only() {
     let Some(lab) = Lab::new("m") else { return };
     let home = lab.home("a");

@@ -90,6 +90,11 @@ impl Conf {
         &self.local
     }
 
+    /// The tree of the file in force.
+    pub(super) fn tree(&self) -> &Value {
+        &self.tree
+    }
+
     /// Why the file is not in force, or not as it stands.
     pub(super) fn trouble(&self) -> Option<String> {
         let file = self.bad.as_ref().map(|bad| format!("{FILE}: {bad}"));
@@ -343,13 +348,7 @@ impl Daemon {
 
     /// Changes a key, stores the file and puts it in force. An empty text or `null` takes it out.
     pub(super) fn change_conf(&mut self, key: &str, json: &str) -> Result<(), Refusal> {
-        // Whatever its owner has written meanwhile stays.
-        self.read_conf();
-        if let Some(bad) = &self.conf.bad {
-            let text = format!("repair {FILE} first: {bad}");
-            return Err(Refusal::new(Code::Conflict, text));
-        }
-        let bad = |text: String| Refusal::new(Code::BadArguments, text);
+        let mut tree = self.conf_to_change()?;
         let path = path_of(key);
         if !is_settable(&path) {
             let text = format!("no such setting as {key}, see conf");
@@ -359,12 +358,42 @@ impl Daemon {
             "" => Value::Null,
             json => Value::parse(json).map_err(|e| bad(format!("no JSON, {e}")))?,
         };
-        let mut tree = self.conf.tree.clone();
         put(&mut tree, &path, value).ok_or_else(|| bad(format!("no place for {key}")))?;
+        self.store_conf(&tree, |why| format!("{key}: {why}"))
+    }
+
+    /// Sets members of `settings`, known or not, in one go; `null` takes one out.
+    pub(super) fn merge_settings(&mut self, changes: &[(String, Value)]) -> Result<(), Refusal> {
+        let mut tree = self.conf_to_change()?;
+        for (key, value) in changes {
+            let path = ["settings", key.as_str()];
+            put(&mut tree, &path, value.clone())
+                .ok_or_else(|| bad(format!("no place for {key}")))?;
+        }
+        self.store_conf(&tree, str::to_owned)
+    }
+
+    /// The tree of the file as it stands: whatever its owner has written meanwhile stays.
+    fn conf_to_change(&mut self) -> Result<Value, Refusal> {
+        self.read_conf();
+        match &self.conf.bad {
+            Some(bad) => {
+                let text = format!("repair {FILE} first: {bad}");
+                Err(Refusal::new(Code::Conflict, text))
+            }
+            None => Ok(self.conf.tree.clone()),
+        }
+    }
+
+    /// Stores a changed tree and puts it in force.
+    fn store_conf(
+        &mut self,
+        tree: &Value,
+        explain: impl FnOnce(&str) -> String,
+    ) -> Result<(), Refusal> {
         let mut text = tree.indented(INDENT);
         text.push('\n');
-        let (local, tree) =
-            LocalConf::parse(text.as_bytes()).map_err(|e| bad(format!("{key}: {}", e.why)))?;
+        let (local, tree) = LocalConf::parse(text.as_bytes()).map_err(|e| bad(explain(&e.why)))?;
         self.home
             .write_precious(FILE, text.as_bytes())
             .map_err(|error| Refusal::os(error.errno, format!("{FILE}: {}", error.op)))?;
@@ -380,6 +409,10 @@ impl Daemon {
             None => Ok(()),
         }
     }
+}
+
+fn bad(text: String) -> Refusal {
+    Refusal::new(Code::BadArguments, text)
 }
 
 fn strings<T: fmt::Display>(list: &[T]) -> Value {

@@ -8,6 +8,7 @@ use super::control::{
     Refusal, RouteRow,
 };
 use super::daemon::{Daemon, Refused};
+use super::json::Value;
 use super::log;
 use super::overlay::managed;
 use super::settings::{self, NetworkSettings, Prefix};
@@ -243,6 +244,15 @@ impl Host for Daemon {
 
     fn conf_value(&self, key: &str) -> Option<String> {
         Self::conf_value(self, key)
+    }
+
+    fn local_conf(&self) -> Option<&Value> {
+        Some(self.conf.tree())
+    }
+
+    fn merge_settings(&mut self, changes: &[(String, Value)]) -> Result<(), Refusal> {
+        self.refuse_while_stopping()?;
+        Self::merge_settings(self, changes)
     }
 
     fn change_conf(&mut self, key: &str, json: &str) -> Result<(), Refusal> {

@@ -316,7 +316,7 @@ impl Host for Fake {
         self.conf.as_ref()
     }
 
-    fn change_settings(
+    fn merge_settings(
         &mut self,
         changes: &[(String, zt::service::json::Value)],
     ) -> Result<(), Refusal> {

@@ -346,9 +346,10 @@ impl Status<'_> {
                 settings.set(key, value);
             }
             for key in ["secondaryPort", "tertiaryPort"] {
-                if settings.get(key).is_none() {
-                    settings.set(key, Value::number(0));
-                }
+                let in_force = host.conf_value(key);
+                let in_force = in_force.and_then(|text| Value::parse(&text).ok());
+                let in_force = in_force.filter(|value| *value != Value::Null);
+                settings.set(key, in_force.unwrap_or_else(|| Value::number(0)));
             }
         }
         config.sorted()

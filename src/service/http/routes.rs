@@ -268,7 +268,7 @@ fn settings(body: &[u8], host: &mut dyn Host) -> Answer {
     let Some(Value::Object(changes)) = object(body) else {
         return Answer::failed(500, "a JSON object is expected");
     };
-    match host.change_settings(&changes) {
+    match host.merge_settings(&changes) {
         Ok(()) => Answer::empty(200),
         Err(refusal) if refusal.code == Code::NotBuilt => Answer::nothing(404),
         Err(refusal) => refused(&refusal),
