@@ -64,8 +64,10 @@ impl Daemon {
             dir,
             port: 0,
         };
+        // The loop greets: by then the port is open too, if it ever will be.
         wait_for("the control socket", || {
-            UnixStream::connect(daemon.socket()).is_ok()
+            UnixStream::connect(daemon.socket())
+                .is_ok_and(|mut stream| stream.read_exact(&mut [0; 3]).is_ok())
         });
         daemon
     }
