@@ -500,7 +500,9 @@ const TABLE: &[(&str, i32, &str, &str)] = &[
     ("conf router.logLevel=\"warn\"", 0, "200 conf OK\n", ""),
     ("conf router.logLevel", 0, "200 conf \"warn\"\n", ""),
     ("conf router.logLevel=", 0, "200 conf OK\n", ""),
-    ("-j conf", 1, "501 conf json not built\n", ""),
+    ("-j conf", 0, "{\n*\n}\n", ""),
+    ("/config", 0, "{*}", ""),
+    ("-j conf bind", 1, "501 conf json not built\n", ""),
     // leave
     ("leave", 2, "invalid network id\n", ""),
     ("leave 80", 2, "invalid network id\n", ""),

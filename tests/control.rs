@@ -651,12 +651,15 @@ fn the_read_only_socket_reads_only() {
             [format!("403 {command} not on the read-only socket")]
         );
     }
+    let reply = client.ask(host, "-j conf");
+    assert_eq!(reply, ["403 conf not on the read-only socket"]);
     for request in [
         "info",
         "listpeers",
         "peers",
         "listnetworks",
         "listmoons",
+        "conf",
         "dump",
         "help",
     ] {

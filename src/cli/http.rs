@@ -45,6 +45,7 @@ impl Old {
                 format!("/moon/{id:010x}")
             }
             "metrics" => "/metrics".to_owned(),
+            "conf" if json && args.is_empty() => "/config".to_owned(),
             _ => {
                 let text = format!("{} {command} not known to this service", Code::NotBuilt);
                 return Ok(Reply { rows: vec![text] });

@@ -28,6 +28,7 @@ pub(super) fn run(run: &mut Run<'_, '_>, path: &str) -> Outcome {
         ("peer", Some(_)) => (&["listpeers"], "address"),
         ("moon", None) => (&["listmoons"], ""),
         ("moon", Some(_)) => (&["listmoons"], "id"),
+        ("config", None) => (&["conf"], ""),
         ("metrics", None) => return run.metrics(),
         _ => {
             run.connect()?;

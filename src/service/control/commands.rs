@@ -102,7 +102,7 @@ commands! {
     "listmoons" "" READ JSON list_moons,
     "orbit" "<id> [<seed>]" CHANGE JSON orbit,
     "deorbit" "<id>" CHANGE JSON deorbit,
-    "conf" "[<key>[=<json>]]" READ PLAIN conf,
+    "conf" "[<key>[=<json>]]" READ JSON conf,
     "bond" "[<peer>]" READ PLAIN not_built,
     "metrics" "" READ PLAIN metrics,
     "monitor" "[<class>...|off]" READ PLAIN monitor,
@@ -469,8 +469,15 @@ fn log_level(call: &mut Call<'_>) -> Result<Next, Refusal> {
 
 fn conf(call: &mut Call<'_>) -> Result<Next, Refusal> {
     let Some(arg) = call.request.args().first().copied() else {
-        return call.list("<key> <json>", List::Conf { n: 0 });
+        // The file as a whole may hold what others must not see.
+        if call.request.json && call.caller.read_only {
+            return Err(Refusal::new(Code::ReadOnly, "not on the read-only socket"));
+        }
+        return call.list_or_json("<key> <json>", List::Conf { n: 0 }, JsonList::config());
     };
+    if call.request.json {
+        return Err(Refusal::new(Code::NotBuilt, "json not built"));
+    }
     let Some((key, json)) = arg.split_once('=') else {
         let value = call.host.conf_value(arg).ok_or_else(|| {
             let text = format!("unknown setting {arg}, see conf");

@@ -26,7 +26,6 @@ pub(in crate::service) struct JsonList {
 #[derive(Clone, Copy, Debug)]
 enum What {
     Status(Depth),
-    #[cfg(feature = "http-compat")]
     Config,
     Done,
     #[cfg(feature = "http-compat")]
@@ -89,7 +88,7 @@ impl JsonList {
         Self::new(What::Status(Depth::WithFile))
     }
 
-    #[cfg(feature = "http-compat")]
+    /// `local.conf` as a whole.
     pub(in crate::service) const fn config() -> Self {
         Self::new(What::Config)
     }
@@ -167,7 +166,6 @@ impl JsonList {
                 self.next = Next::Nothing;
                 write!(text, "{}", Status(host, depth))
             }
-            #[cfg(feature = "http-compat")]
             (_, What::Config) => {
                 self.next = Next::Nothing;
                 write!(text, "{}", OrEmpty(host.local_conf().map(Value::sorted)))
