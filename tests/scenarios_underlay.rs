@@ -517,6 +517,23 @@ fn a_new_wan_address_is_used_at_once() {
 }
 
 #[test]
+fn a_peer_that_speaks_from_elsewhere_is_answered_there_soon() {
+    let (mut world, x, b) = three();
+    world.run(30_000);
+    unplug(&mut world, x, 0);
+    world.plug(x, at("10.2.7.7:9993"));
+    // X says nothing of its own will: frames of B alone have to find it.
+    world.run(1_000);
+    world.hosts[x].frames.clear();
+    let start = world.now;
+    while world.hosts[x].frames.is_empty() {
+        world.unicast(b, x, network(), 0x86dd, &ipv6(2, 60));
+        world.run(50);
+        assert!(world.now - start < 1_000, "B still sends to where X was");
+    }
+}
+
+#[test]
 fn a_redial_is_over_when_the_line_is() {
     let took = recovery(|world, x| {
         unplug(world, x, 0);

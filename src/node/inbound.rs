@@ -12,7 +12,7 @@ use super::underlay::Rules;
 use super::waiting::Way;
 use super::whois::Want;
 use super::{Ctx, Node};
-use crate::base::{Address, Slot};
+use crate::base::{Address, Limits, Slot};
 use crate::crypto::armor;
 use crate::wire::control::{self, ErrorReply, OkReply, PushDirectPaths, Rendezvous};
 use crate::wire::cursor::{Reader, Writer};
@@ -506,6 +506,7 @@ impl Core {
             remote: from,
         });
         self.tries.stop(address);
+        self.doubt_others(out, slot, local, from);
         self.rearm(slot);
         self.retry_for(address);
         if recalled && !upstream {
@@ -516,6 +517,30 @@ impl Core {
             self.whois.hurry_all(now);
             self.retry_all = true;
             self.upstream_up = Some(address);
+        }
+    }
+
+    /// A peer that answers at a new place may have left the places where it was: those that
+    /// are silent are asked now, and not used while they do not answer.
+    fn doubt_others(&mut self, out: &mut dyn Outbox, slot: Slot, local: SocketId, new: SocketAddr) {
+        let now = self.now.mono;
+        let mut asked: heapless::Vec<SocketAddr, { Limits::PATHS_MAX }> = heapless::Vec::new();
+        let Some(peer) = self.peers.at_mut(slot) else {
+            return;
+        };
+        for path in &mut peer.paths {
+            let other = path.local == local
+                && path.remote.ip() != new.ip()
+                && path.remote.is_ipv4() == new.is_ipv4();
+            let silent = now.since(path.heard) >= policy::UNANSWERED_MS && path.probed.is_none();
+            if other && silent && path.is_usable(now) && asked.push(path.remote).is_ok() {
+                path.unanswered.get_or_insert(now);
+                path.probed = Some(now);
+                path.probes = 1;
+            }
+        }
+        for remote in asked {
+            self.contact(out, slot, local, remote, None);
         }
     }
 
