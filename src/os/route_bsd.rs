@@ -15,7 +15,7 @@ use super::route_message::{self, Message};
 use super::{Error, bsd, check};
 
 pub use super::ifaces::{
-    Address, DefaultRoute, MAIN_TABLE, PROTOCOL, Route, Rule, has_strict_reverse_path,
+    Address, DefaultRoute, MAIN_TABLE, News, PROTOCOL, Route, Rule, has_strict_reverse_path,
 };
 
 #[cfg(target_os = "freebsd")]
@@ -103,7 +103,7 @@ impl Monitor {
         })
     }
 
-    /// Reads all news; `true` if one of them matters, or if some were lost.
+    /// Reads all news.
     pub fn drain(&mut self) -> News {
         let mut news = News::default();
         loop {
