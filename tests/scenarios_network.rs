@@ -182,6 +182,28 @@ fn gaps(times: &[u64]) -> Vec<u64> {
 // ---- asking --------------------------------------------------------------------------------
 
 #[test]
+fn s60_networks_are_asked_again_once_when_the_clock_is_set() {
+    let mut lab = Lab::joined(1);
+    lab.serve(200_000);
+    for step in [31_536_000_000, -3_600_000, 9_000] {
+        let asked = |lab: &Lab| lab.c.times(1, lab.id);
+        // Right behind a request of the schedule: the next is due in a minute.
+        let before = asked(&lab).len();
+        while asked(&lab).len() == before {
+            lab.serve(500);
+        }
+        lab.serve(2_000);
+        let before = asked(&lab).len();
+        lab.world.wall_offset += step;
+        lab.world
+            .call(1, |node, now, out| node.handle_timeout(now, out));
+        lab.serve(5_000);
+        let expected = usize::from(step.unsigned_abs() > 10_000);
+        assert_eq!(asked(&lab).len() - before, expected, "{step} ms");
+    }
+}
+
+#[test]
 fn a_member_asks_its_controller_and_is_configured() {
     let mut lab = Lab::new(1);
     let id = lab.id;

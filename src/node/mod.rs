@@ -400,8 +400,16 @@ impl Node {
     }
 
     fn enter(&mut self, now: Now, out: &mut dyn Outbox) {
-        let before = self.core.now.mono;
-        self.core.now = now;
+        let Now {
+            mono: before, wall, ..
+        } = core::mem::replace(&mut self.core.now, now);
+        let passed = |since: u64, to: u64| to.wrapping_sub(since).cast_signed();
+        let step = passed(wall.as_ms(), now.wall.as_ms())
+            .wrapping_sub(passed(before.as_ms(), now.mono.as_ms()));
+        // The clock was set: certificates are younger or older than was thought.
+        if step.unsigned_abs() > policy::CLOCK_STEP_MS {
+            self.networks.hurry_all(now.mono);
+        }
         // A call that comes long after the deadline: the machine slept.
         if now.mono.since(before) > policy::SLEPT_MS
             && self

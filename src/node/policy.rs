@@ -186,6 +186,9 @@ pub(super) const SLEPT_MS: u64 = 10_000;
 /// Payload of a datagram on a path that dropped longer ones: IPv6's least MTU less headers.
 pub(super) const DATAGRAM_REDUCED: usize = 1_232;
 
+/// The wall clock moved by more than this against the other: it was set.
+pub(super) const CLOCK_STEP_MS: u64 = 10_000;
+
 /// Blocks of the memory-hard digest done in one turn: about a millisecond on a PC, 20 turns a
 /// digest.
 pub(super) const DIGEST_SLICE: usize = 8_192;

@@ -216,6 +216,13 @@ impl Networks {
         }
     }
 
+    /// Every controller is asked.
+    pub(crate) fn hurry_all(&mut self, now: Mono) {
+        for (_, network) in self.networks.iter_mut() {
+            network.ask.hurry(now);
+        }
+    }
+
     /// We can reach an upstream again: whoever did not answer may now.
     pub(super) fn hurry_unanswered(&mut self, now: Mono) {
         for (_, network) in self.networks.iter_mut() {
