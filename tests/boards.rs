@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use toml::{Table, Value};
+use zt::service::local_conf::LocalConf;
 
 const KEYS: &[&str] = &[
     "name",
@@ -65,6 +66,17 @@ fn check(board: &Table, features: &Table) {
         panic!("memory_mb is least and most")
     };
     assert!(least >= 32 && least <= most, "memory_mb {range:?}");
+    // Settings are those of local.conf, and understood.
+    if let Some(settings) = board.get("settings") {
+        let file = serde_json::json!({ "settings": settings }).to_string();
+        let (conf, _) = LocalConf::parse(file.as_bytes()).expect("a local.conf");
+        assert!(
+            conf.doubts.is_empty() && conf.settings.not_built.is_empty(),
+            "{:?}",
+            conf.doubts
+        );
+        assert!(conf != LocalConf::default(), "settings that say nothing");
+    }
     // The daemon takes the small tables below 96 MB by itself; a small board asks for a small file.
     match board["class"].as_str() {
         Some("small") => assert!(
