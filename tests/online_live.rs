@@ -139,6 +139,10 @@ fn a_default_route_that_moves_to_another_line_is_followed() {
     wait_for("a second socket", || {
         three.node.ask("status").contains("bound 10.77.0.43/")
     });
+    // The first one is no move.
+    wait_for("the route", || {
+        three.node.ask("dump").contains("default route")
+    });
     let moves = || status(&three.node, "moves").parse::<u64>().unwrap_or(0);
     let before = moves();
     three.ip("route replace default via 10.77.0.1 dev eth1");
