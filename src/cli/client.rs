@@ -29,6 +29,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Longest reply that is kept.
 pub(super) const REPLY_MAX_BYTES: usize = 16 << 20;
 
+/// The challenge and its hash are in this build.
+const BY_TCP: bool = cfg!(feature = "control-tcp");
+
 const STRANGER: Failure = Failure::Protocol("not a control socket that this program knows");
 
 /// Where a service is to be.
@@ -138,6 +141,9 @@ impl Client {
     /// Connects by the control socket, else by TCP; what is said is what the first of them said.
     pub(super) fn connect(target: &Target) -> Result<Self, Failure> {
         if target.is_by_tcp() {
+            if !BY_TCP {
+                return Err(Failure::Protocol("this build speaks by the socket only"));
+            }
             return Self::by_tcp(target);
         }
         let failure = match Self::by_socket(target) {
@@ -146,6 +152,9 @@ impl Client {
             }
             outcome => return outcome,
         };
+        if !BY_TCP {
+            return Err(failure);
+        }
         match Self::by_tcp(target) {
             // Not even asked, or nobody there either.
             Err(Failure::NoService | Failure::NotAllowed | Failure::Connection(..)) => Err(failure),

@@ -1,10 +1,13 @@
-//! Files the tool writes: whole or not at all.
+//! Files the tool reads, and those it writes: whole or not at all.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+/// Longest file that is read: a world or its JSON.
+const FILE_MAX_BYTES: u64 = 64 * 1024;
 
 const SECRET_MODE: u32 = 0o600;
 const PUBLIC_MODE: u32 = 0o644;
@@ -40,7 +43,16 @@ pub(super) fn write_public(path: &Path, bytes: &[u8]) -> Result<(), String> {
     create(path, bytes, PUBLIC_MODE).map_err(|e| explain(path, &e))
 }
 
+pub(super) fn read_bounded(file: &Path) -> Result<Vec<u8>, String> {
+    let text = || format!("cannot read {}", file.display());
+    if fs::metadata(file).map_err(|_| text())?.len() > FILE_MAX_BYTES {
+        return Err(text());
+    }
+    fs::read(file).map_err(|_| text())
+}
+
 /// Puts a file for all to read in the place of `path`.
+#[cfg(feature = "worlds")]
 pub(super) fn replace_public(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let new = new_name(path);
     let written = write_new(&new, bytes, PUBLIC_MODE)

@@ -20,6 +20,7 @@ use crate::wire::identity::{Identity, SecretIdentity, parse_hex};
 
 mod files;
 mod show;
+#[cfg(feature = "worlds")]
 mod worlds;
 
 /// Why a command ended without success.
@@ -82,9 +83,16 @@ fn command(arguments: &[OsString], screen: &mut Screen<'_>) -> Outcome {
         Some("sign") => sign_file(args, screen),
         Some("verify") => verify_file(args, screen),
         Some("mkcom") => make_certificate(args, screen),
+        #[cfg(feature = "worlds")]
         Some("initmoon") => worlds::init_moon(args, screen),
+        #[cfg(feature = "worlds")]
         Some("genmoon") => worlds::generate_moon(args, screen),
+        #[cfg(feature = "worlds")]
         Some("genplanet") => worlds::generate_planet(args, screen),
+        #[cfg(not(feature = "worlds"))]
+        Some("initmoon" | "genmoon" | "genplanet") => Err(Stop::Text(
+            "this build makes no planets and moons: use zerotier-idtool of another".into(),
+        )),
         Some("show") => show::run(args, screen),
         Some("-v") => Ok(writeln!(screen.out, "{VERSION}")?),
         Some("--version") => Ok(writeln!(screen.out, "zerotier-idtool {VERSION}")?),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::worlds::read_bounded;
+use super::files::read_bounded;
 use super::{Hex, Outcome, required};
 use crate::cli::Screen;
 use crate::crypto::identity::{secret_fits, validate};

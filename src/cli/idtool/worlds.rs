@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::files::read_bounded;
 use super::{Hex, MISSING, Outcome, Stop, files, random, read_identity};
 use crate::cli::{DONE, Screen};
 use crate::crypto::identity::{public_of, validate};
@@ -17,9 +18,6 @@ use crate::wire::cursor::Writer;
 use crate::wire::identity::{Identity, parse_hex};
 use crate::wire::inet::parse_slash;
 use crate::wire::world::{self, ENDPOINTS_MAX, ROOTS_MAX, SIGNED_MAX_LEN, World, WorldKind};
-
-/// Longest file that is read: a world or its JSON.
-const FILE_MAX_BYTES: u64 = 64 * 1024;
 
 /// Ids that are taken: none, the public planet, and the one reserved for Mars (wire 11.2).
 const RESERVED_IDS: [u64; 3] = [0, 149_604_618, 227_883_110];
@@ -138,14 +136,6 @@ fn timestamp_after(file: &Path, kind: WorldKind, id: u64) -> Result<u64, String>
         // Nodes that hold a later revision would never take it.
         None => Err("the clock is not set: set it first, it dates the definition".into()),
     }
-}
-
-pub(super) fn read_bounded(file: &Path) -> Result<Vec<u8>, String> {
-    let text = || format!("cannot read {}", file.display());
-    if fs::metadata(file).map_err(|_| text())?.len() > FILE_MAX_BYTES {
-        return Err(text());
-    }
-    fs::read(file).map_err(|_| text())
 }
 
 fn read_json(file: &Path) -> Result<Value, String> {

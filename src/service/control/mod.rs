@@ -18,6 +18,10 @@ mod lists_network;
 #[cfg(feature = "metrics")]
 pub(super) mod metrics;
 mod server;
+#[cfg(feature = "control-tcp")]
+mod tcp;
+#[cfg(not(feature = "control-tcp"))]
+#[path = "no_tcp.rs"]
 mod tcp;
 
 pub use self::commands::Caller;

@@ -243,7 +243,7 @@ impl Server {
 
     /// As many turns as there may be connections: everybody had one. For the end.
     pub fn round(&mut self, now: Mono, registry: &Registry, host: &mut dyn Host) {
-        for _ in 0..CONNS_MAX.max(super::tcp::CONNS_MAX) {
+        for _ in 0..CONNS_MAX + super::tcp::CONNS_MAX {
             if !self.turn(now, registry, host) {
                 return;
             }
