@@ -85,7 +85,7 @@ fn run(wanted: &Wanted) -> std::io::Result<bool> {
     let mut out = std::io::stdout();
     if let Some(folder) = &wanted.vectors {
         let tally = vectors::run(folder, &mut out)?;
-        writeln!(out, "{} passed, {} failed", tally.passed, tally.failed)?;
+        writeln!(out, "{tally}")?;
         return Ok(tally.failed == 0 && tally.passed > 0);
     }
     sections::report(&mut out)?;
