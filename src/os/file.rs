@@ -1,10 +1,10 @@
 //! Files that survive a power cut, and descriptors of the process.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::{Error, check};
@@ -69,6 +69,31 @@ fn replace(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> Result<(), Error
     written
 }
 
+/// Removes a file for good: across a power cut it does not come back. A missing one is as good.
+pub fn remove(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Ok(()) => sync_directory_of(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::from_io("unlink", &error)),
+    }
+}
+
+/// Makes a directory and the parents it lacks; each is on the disk when this returns, or a file
+/// synced in it would be lost with it. One that is there is as good.
+pub fn make_directories(path: &Path, mode: u32) -> Result<(), Error> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_directories(parent, mode)?;
+    }
+    DirBuilder::new()
+        .mode(mode)
+        .create(path)
+        .map_err(|error| Error::from_io("mkdir", &error))?;
+    sync_directory_of(path)
+}
+
 /// [`write_atomic`], unless the file holds these bytes already: flash wears out. `true`: written.
 pub fn write_if_different(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, Error> {
     if holds(path, bytes) {
@@ -109,9 +134,20 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> Result<(), Err
         .map_err(|error| Error::from_io("fsync", &error))
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Directories that this thread synced, in order.
+    pub(crate) static SYNCED: std::cell::RefCell<Vec<PathBuf>> = const {
+        std::cell::RefCell::new(Vec::new())
+    };
+}
+
 fn sync_directory_of(path: &Path) -> Result<(), Error> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
-    let synced = File::open(parent.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all());
+    let parent = parent.unwrap_or(Path::new("."));
+    #[cfg(test)]
+    SYNCED.with_borrow_mut(|synced| synced.push(parent.to_owned()));
+    let synced = File::open(parent).and_then(|dir| dir.sync_all());
     match synced {
         Ok(()) => Ok(()),
         // File systems that cannot sync a directory say so; the file itself is there.

@@ -10,9 +10,9 @@
 //! first failure is reported.
 
 use core::fmt::Display;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::Fatal;
@@ -61,10 +61,7 @@ pub struct Home {
 impl Home {
     /// The directory, made with its parents if it is missing.
     pub fn open(dir: &Path) -> Result<Self, Fatal> {
-        let made = DirBuilder::new()
-            .recursive(true)
-            .mode(DIRECTORY_MODE)
-            .create(dir);
+        let made = file::make_directories(dir, DIRECTORY_MODE);
         if let Err(error) = made
             && !dir.is_dir()
         {
@@ -145,7 +142,15 @@ impl Home {
         let _ = self.write(name, bytes, PUBLIC_MODE, file::write_cache);
     }
 
-    /// Removes a file; a missing one is as good.
+    /// Removes a precious file: it does not come back with a power cut.
+    fn remove_precious(&mut self, name: &str) {
+        let path = self.path(name);
+        if let Err(error) = file::remove(&path) {
+            self.trouble = Some(explain(&path, &error));
+        }
+    }
+
+    /// Removes what could be learnt again; a missing one is as good.
     pub fn remove(&mut self, name: &str) {
         match fs::remove_file(self.path(name)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -266,10 +271,11 @@ impl Home {
         self.planet_is_foreign = true;
     }
 
-    /// Stores the planet in force.
+    /// Stores the planet in force: one with private roots cannot be learnt again.
     pub fn store_planet(&mut self, bytes: &[u8]) {
         if !self.planet_is_foreign {
-            self.write_cache("planet", bytes);
+            // The reason of a failure is kept in `trouble`.
+            let _ = self.write_precious("planet", bytes);
         }
     }
 
@@ -312,7 +318,7 @@ impl Home {
     pub fn store_moon(&mut self, id: u64, bytes: &[u8]) -> Result<(), os::Error> {
         self.make_directory("moons.d");
         self.write_precious(&moon_name(id), bytes)?;
-        self.remove(&seed_name(id));
+        self.remove_precious(&seed_name(id));
         Ok(())
     }
 
@@ -325,8 +331,8 @@ impl Home {
 
     /// Forgets a moon.
     pub fn forget_moon(&mut self, id: u64) {
-        self.remove(&moon_name(id));
-        self.remove(&seed_name(id));
+        self.remove_precious(&moon_name(id));
+        self.remove_precious(&seed_name(id));
     }
 
     /// Networks to be on: `networks.d/<16 hex>.conf`. `complain` hears of names that look like
@@ -398,8 +404,8 @@ impl Home {
 
     /// Forgets a network and its settings.
     pub fn forget_network(&mut self, id: NetworkId) {
-        self.remove(&conf_name(id));
-        self.remove(&settings_name(id));
+        self.remove_precious(&conf_name(id));
+        self.remove_precious(&settings_name(id));
     }
 
     /// Settings of a network; defaults where the file says nothing usable.
@@ -492,11 +498,7 @@ impl Home {
 
     fn make_directory(&mut self, name: &str) {
         let path = self.path(name);
-        let made = DirBuilder::new()
-            .recursive(true)
-            .mode(DIRECTORY_MODE)
-            .create(&path);
-        if let Err(error) = made {
+        if let Err(error) = file::make_directories(&path, DIRECTORY_MODE) {
             self.trouble = Some(explain(&path, &error));
         }
     }
@@ -721,5 +723,36 @@ pub(crate) mod tests {
         scratch.0.keep_planet_file();
         scratch.0.store_planet(b"new");
         assert_eq!(scratch.get("planet").as_deref(), Some(&b"garbage"[..]));
+    }
+
+    fn synced() -> Vec<PathBuf> {
+        file::SYNCED.with_borrow_mut(std::mem::take)
+    }
+
+    #[test]
+    fn what_must_outlive_a_power_cut_is_synced() {
+        let mut scratch = Scratch::new("synced");
+        let home = &mut scratch.0;
+        let top = home.dir().to_owned();
+        let networks = top.join("networks.d");
+        let moons = top.join("moons.d");
+        let id = NetworkId::parse("8056c2e21c000001").expect("an id");
+        synced();
+        home.store_join(id).expect("stored");
+        assert_eq!(synced(), [top.clone(), networks.clone()]);
+        home.forget_network(id);
+        assert!(home.networks(|_| {}).is_empty());
+        assert_eq!(synced(), [networks], "the settings were not there");
+        home.store_moon(1, b"moon").expect("stored");
+        assert_eq!(synced(), [top.clone(), moons.clone()]);
+        home.forget_moon(1);
+        assert_eq!(synced(), [moons]);
+        home.store_planet(b"private");
+        assert_eq!(synced(), std::slice::from_ref(&top));
+        let deep = top.join("a/b");
+        Home::open(&deep).expect("made");
+        assert_eq!(synced(), [top.clone(), top.join("a")]);
+        Home::open(&deep).expect("there");
+        assert!(synced().is_empty(), "nothing was made");
     }
 }
