@@ -2,6 +2,7 @@
 //! (service 2).
 
 use std::env;
+#[cfg(feature = "http-compat")]
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 #[cfg(feature = "http-compat")]
@@ -10,6 +11,10 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use crate::os::file;
+
+/// Bytes of a port or token file.
+const TEXT_MAX: usize = 4096;
 /// Written at every start of the service, and left when it stops.
 const PORT_FILE: &str = "zerotier-one.port";
 const TOKEN_FILE: &str = "authtoken.secret";
@@ -68,7 +73,7 @@ impl Target {
     }
 
     fn stored_port(&self) -> Option<u16> {
-        let text = fs::read_to_string(self.home.join(PORT_FILE)).ok()?;
+        let text = read_text(&self.home.join(PORT_FILE))?;
         text.trim().parse().ok().filter(|port| *port != 0)
     }
 
@@ -88,12 +93,45 @@ impl Target {
     }
 }
 
+/// A small text. A pipe that lies there in its place does not stop us, nor does a device.
+fn read_text(path: &Path) -> Option<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new(file::read_bounded(path, TEXT_MAX).ok()?);
+    String::from_utf8(core::mem::take(&mut *bytes))
+        .ok()
+        .map(Zeroizing::new)
+}
+
 fn read_token(path: &Path) -> Option<Token> {
-    let text = Zeroizing::new(fs::read_to_string(path).ok()?);
+    let text = read_text(path)?;
     let text = Zeroizing::new(text.trim().to_owned());
     (!text.is_empty()).then(|| Token {
         text,
         #[cfg(feature = "http-compat")]
         owner: fs::metadata(path).ok().map(|meta| meta.uid()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_in_place_of_a_file_is_passed_over() {
+        let home = env::temp_dir().join(format!("zt-{}-pipes", std::process::id()));
+        let _ = std::fs::remove_dir_all(&home);
+        std::fs::create_dir_all(&home).expect("a directory");
+        for name in [PORT_FILE, TOKEN_FILE] {
+            nix::unistd::mkfifo(&home.join(name), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        }
+        assert_eq!(Target::new(&home).address(), None);
+        assert!(read_token(&home.join(TOKEN_FILE)).is_none());
+        for (name, text) in [(PORT_FILE, "9994\n"), (TOKEN_FILE, " secret\n")] {
+            std::fs::remove_file(home.join(name)).expect("removed");
+            file::write_cache(&home.join(name), text.as_bytes(), 0o600).expect("written");
+        }
+        assert_eq!(Target::new(&home).stored_port(), Some(9994));
+        let token = read_token(&home.join(TOKEN_FILE)).expect("a token");
+        assert_eq!(*token.text, "secret");
+        std::fs::remove_dir_all(&home).expect("removed");
+    }
 }

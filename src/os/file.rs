@@ -87,11 +87,12 @@ pub fn make_directories(path: &Path, mode: u32) -> Result<(), Error> {
     if let Some(parent) = path.parent() {
         make_directories(parent, mode)?;
     }
-    DirBuilder::new()
-        .mode(mode)
-        .create(path)
-        .map_err(|error| Error::from_io("mkdir", &error))?;
-    sync_directory_of(path)
+    match DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => sync_directory_of(path),
+        // Somebody was quicker.
+        Err(_) if path.is_dir() => Ok(()),
+        Err(error) => Err(Error::from_io("mkdir", &error)),
+    }
 }
 
 /// [`write_atomic`], unless the file holds these bytes already: flash wears out. `true`: written.
@@ -150,8 +151,9 @@ fn sync_directory_of(path: &Path) -> Result<(), Error> {
     let synced = File::open(parent).and_then(|dir| dir.sync_all());
     match synced {
         Ok(()) => Ok(()),
-        // File systems that cannot sync a directory say so; the file itself is there.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        // File systems that cannot sync a directory say so, and one that may be written but not
+        // read cannot be opened for it; the file itself is there.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EACCES)) => Ok(()),
         Err(error) => Err(Error::from_io("fsync", &error)),
     }
 }
