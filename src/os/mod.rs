@@ -10,6 +10,11 @@
 use core::fmt;
 use std::io;
 
+// libc 0.2.190 and 0.2.191 give mips64 the socket constants of other processors; the release that is
+// locked has the right ones.
+#[cfg(all(target_os = "linux", target_arch = "mips64"))]
+const _: () = assert!(libc::SOL_SOCKET == 0xffff, "this libc is wrong on mips64");
+
 #[cfg(target_os = "linux")]
 pub mod board;
 #[cfg(any(target_os = "freebsd", target_os = "openbsd"))]
