@@ -74,7 +74,7 @@ impl Target {
 
     fn stored_port(&self) -> Option<u16> {
         let text = read_text(&self.home.join(PORT_FILE))?;
-        text.trim().parse().ok().filter(|port| *port != 0)
+        text.parse().ok().filter(|port| *port != 0)
     }
 
     /// The token, from wherever it can be had.
@@ -93,17 +93,15 @@ impl Target {
     }
 }
 
-/// A small text. A pipe that lies there in its place does not stop us, nor does a device.
+/// A small text without blanks around it. A pipe that lies there in its place does not stop us, nor does a device.
 fn read_text(path: &Path) -> Option<Zeroizing<String>> {
-    let mut bytes = Zeroizing::new(file::read_bounded(path, TEXT_MAX).ok()?);
-    String::from_utf8(core::mem::take(&mut *bytes))
-        .ok()
-        .map(Zeroizing::new)
+    let bytes = Zeroizing::new(file::read_bounded(path, TEXT_MAX).ok()?);
+    let text = core::str::from_utf8(&bytes).ok()?;
+    Some(Zeroizing::new(text.trim().to_owned()))
 }
 
 fn read_token(path: &Path) -> Option<Token> {
     let text = read_text(path)?;
-    let text = Zeroizing::new(text.trim().to_owned());
     (!text.is_empty()).then(|| Token {
         text,
         #[cfg(feature = "http-compat")]

@@ -70,10 +70,23 @@ fn replace(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> Result<(), Error
 }
 
 /// Removes a file for good: across a power cut it does not come back. A missing one is as good.
-pub fn remove(path: &Path) -> Result<(), Error> {
+pub fn remove_atomic(path: &Path) -> Result<(), Error> {
+    if unlink(path)? {
+        sync_directory_of(path)?;
+    }
+    Ok(())
+}
+
+/// The same without waiting for the disk: after a power cut the file may be there again.
+pub fn remove_cache(path: &Path) -> Result<(), Error> {
+    unlink(path).map(drop)
+}
+
+/// `true`: it was there.
+fn unlink(path: &Path) -> Result<bool, Error> {
     match std::fs::remove_file(path) {
-        Ok(()) => sync_directory_of(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Error::from_io("unlink", &error)),
     }
 }
@@ -88,7 +101,11 @@ pub fn make_directories(path: &Path, mode: u32) -> Result<(), Error> {
         make_directories(parent, mode)?;
     }
     match DirBuilder::new().mode(mode).create(path) {
-        Ok(()) => sync_directory_of(path),
+        Ok(()) => match sync_directory_of(path) {
+            // The parent need not be ours; one that cannot be read cannot be synced.
+            Err(error) if error.errno == libc::EACCES => Ok(()),
+            synced => synced,
+        },
         // Somebody was quicker.
         Err(_) if path.is_dir() => Ok(()),
         Err(error) => Err(Error::from_io("mkdir", &error)),
@@ -151,9 +168,8 @@ fn sync_directory_of(path: &Path) -> Result<(), Error> {
     let synced = File::open(parent).and_then(|dir| dir.sync_all());
     match synced {
         Ok(()) => Ok(()),
-        // File systems that cannot sync a directory say so, and one that may be written but not
-        // read cannot be opened for it; the file itself is there.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EACCES)) => Ok(()),
+        // File systems that cannot sync a directory say so; the file itself is there.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
         Err(error) => Err(Error::from_io("fsync", &error)),
     }
 }

@@ -100,7 +100,8 @@ mod tests {
     #[test]
     fn the_owner_of_a_listener_is_known() {
         let own = nix::unistd::getuid().as_raw();
-        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        // An address of its own: a port that becomes free may be another test's at once.
+        let listener = listen("127.88.0.1:0".parse().unwrap()).unwrap();
         let at = listener.local_addr().unwrap();
         assert_eq!(owner_of_listener(at), Some(own));
         drop(listener);

@@ -291,7 +291,7 @@ mod tests {
         let mut scratch = Scratch::new("id-lost");
         scratch.put(SECRET, known().as_bytes());
         assert!(start(&mut scratch, false).is_ok());
-        scratch.0.remove(SECRET);
+        scratch.0.remove_cache(SECRET);
         assert!(start(&mut scratch, false).is_err());
         assert!(scratch.get(SECRET).is_none());
     }

@@ -160,7 +160,7 @@ impl Daemon {
                 break;
             }
             surplus -= 1;
-            self.home.remove(&name);
+            self.home.remove_cache(&name);
         }
     }
 

@@ -144,19 +144,18 @@ impl Home {
 
     /// Removes a precious file: it does not come back with a power cut.
     fn remove_precious(&mut self, name: &str) {
-        let path = self.path(name);
-        if let Err(error) = file::remove(&path) {
-            self.trouble = Some(explain(&path, &error));
-        }
+        self.remove(name, file::remove_atomic);
     }
 
-    /// Removes what could be learnt again; a missing one is as good.
-    pub fn remove(&mut self, name: &str) {
-        match fs::remove_file(self.path(name)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                self.trouble = Some(explain(&self.path(name), &error));
-            }
-            _ => {}
+    /// Removes what could be learnt again.
+    pub fn remove_cache(&mut self, name: &str) {
+        self.remove(name, file::remove_cache);
+    }
+
+    fn remove(&mut self, name: &str, how: fn(&Path) -> Result<(), os::Error>) {
+        let path = self.path(name);
+        if let Err(error) = how(&path) {
+            self.trouble = Some(explain(&path, &error));
         }
     }
 
