@@ -11,10 +11,11 @@ use zt::wire::cursor::{Reader, Writer};
 use zt::wire::dict::{Dialect, Dict, DictWriter};
 use zt::wire::identity::Identity;
 
-use super::networks::{at, com_fields};
-use super::{
-    Object, Outcome, Run, bytes, check, flag, list, malformed, number, object, same, text, unhex,
+use super::Run;
+use super::fields::{
+    Miss, Object, Outcome, bytes, check, flag, list, malformed, number, object, same, text, unhex,
 };
+use super::networks::{at, com_fields};
 
 /// NDP is answered locally: what the old form means without saying so.
 const FLAG_NDP: u64 = 0x04;
@@ -76,19 +77,19 @@ fn limits() -> Limits {
     }
 }
 
-fn read(case: &Object) -> Result<StoredConfig, String> {
+fn read(case: &Object) -> Result<StoredConfig, Miss> {
     try_read(case)?.map_err(malformed)
 }
 
-fn try_read(case: &Object) -> Result<Result<StoredConfig, Refusal>, String> {
+fn try_read(case: &Object) -> Result<Result<StoredConfig, Refusal>, Miss> {
     Ok(StoredConfig::read(&bytes(case, "dictionary")?, &limits()))
 }
 
-fn hex(fields: &Object, key: &str) -> Result<u64, String> {
+fn hex(fields: &Object, key: &str) -> Result<u64, Miss> {
     u64::from_str_radix(text(fields, key)?, 16).map_err(malformed)
 }
 
-fn net(value: &Value) -> Result<IpNet, String> {
+fn net(value: &Value) -> Result<IpNet, Miss> {
     let (ip, bits) = value
         .as_str()
         .and_then(|t| t.split_once('/'))
@@ -99,12 +100,12 @@ fn net(value: &Value) -> Result<IpNet, String> {
     })
 }
 
-fn nets(fields: &Object, key: &str) -> Result<Vec<IpNet>, String> {
+fn nets(fields: &Object, key: &str) -> Result<Vec<IpNet>, Miss> {
     list(fields, key)?.iter().map(net).collect()
 }
 
 /// Text whose characters are bytes; a byte sequence that is no text is shown as such.
-fn latin(fields: &Object, key: &str) -> Result<String, String> {
+fn latin(fields: &Object, key: &str) -> Result<String, Miss> {
     let bytes: Vec<u8> = text(fields, key)?.chars().map(|c| c as u8).collect();
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -303,7 +304,7 @@ fn modern_parse(case: &Object) -> Outcome {
     }
     same("accepted", &ours.is_ok(), &accepted).map_err(|why| format!("{name}: {why}"))?;
     let Ok(ours) = ours else { return Ok(()) };
-    fields_of(&ours, object(at(case, "fields"))?).map_err(|why| format!("{name}: {why}"))
+    fields_of(&ours, object(at(case, "fields"))?).map_err(|why| format!("{name}: {why}").into())
 }
 
 /// What 1.0.5 reads.
@@ -389,7 +390,7 @@ fn old_parse(case: &Object) -> Outcome {
     same("accepted", &ours.is_ok(), &flag(case, "accepted")?)
         .map_err(|why| format!("{name}: {why}"))?;
     let Ok(ours) = ours else { return Ok(()) };
-    old_only(&ours, object(at(case, "fields"))?).map_err(|why| format!("{name}: {why}"))
+    old_only(&ours, object(at(case, "fields"))?).map_err(|why| format!("{name}: {why}").into())
 }
 
 /// With the keys of both eras the modern ones count; those for 1.0.5 must not lead astray.

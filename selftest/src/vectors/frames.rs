@@ -12,8 +12,11 @@ use zt::wire::frames::Ethernet;
 use zt::wire::identity::Identity;
 use zt::wire::verb::Verb;
 
+use super::Run;
+use super::fields::{
+    Miss, Object, Outcome, bytes, flag, known, list, number, object, same, text, unhex,
+};
 use super::networks::{at, identity};
-use super::{Object, Outcome, Run, bytes, flag, known, list, number, object, same, text, unhex};
 
 /// What stands for the best upstream in the recording.
 const ROOT: &str = "00000000ee";
@@ -31,7 +34,7 @@ impl Run {
         file: &Object,
         others: Option<&Object>,
     ) -> &'static [&'static str] {
-        let ids = address(file, "self").and_then(|me| Ok((me, super::network(file)?)));
+        let ids = address(file, "self").and_then(|me| Ok((me, super::members::network(file)?)));
         let (me, id) = match ids {
             Ok(ids) => ids,
             Err(why) => {
@@ -42,7 +45,7 @@ impl Run {
         self.each(file, "outbound", |case| outbound(file, case, me, id));
         self.each(file, "inbound", |case| inbound(file, case, me, id));
         match others
-            .ok_or("no network-com".to_owned())
+            .ok_or(Miss::from("no network-com"))
             .and_then(People::of)
         {
             Ok(people) => self.each(file, "gate", |case| gate(file, case, me, id, &people)),
@@ -55,7 +58,7 @@ impl Run {
 const PARTS: &[&str] = &["self", "network", "peers", "outbound", "inbound", "gate"];
 
 impl People {
-    fn of(file: &Object) -> Result<Self, String> {
+    fn of(file: &Object) -> Result<Self, Miss> {
         let mut all = vec![identity(text(file, "controller")?)?];
         for case in list(file, "identity_fields")? {
             all.push(identity(text(object(case)?, "identity")?)?);
@@ -64,30 +67,30 @@ impl People {
     }
 }
 
-fn address(case: &Object, key: &str) -> Result<Address, String> {
+fn address(case: &Object, key: &str) -> Result<Address, Miss> {
     address_of(at(case, key))
 }
 
-fn address_of(value: &Value) -> Result<Address, String> {
+fn address_of(value: &Value) -> Result<Address, Miss> {
     let text = value.as_str().ok_or("no text")?;
-    Address::parse(text).ok_or(format!("no address: {text}"))
+    Address::parse(text).ok_or(format!("no address: {text}").into())
 }
 
-fn root() -> Result<Address, String> {
+fn root() -> Result<Address, Miss> {
     Address::parse(ROOT).ok_or("root".into())
 }
 
-fn peer(file: &Object, n: usize) -> Result<Address, String> {
+fn peer(file: &Object, n: usize) -> Result<Address, Miss> {
     address_of(list(file, "peers")?.get(n).unwrap_or(&Value::Null))
 }
 
-fn mac(value: &Value) -> Result<Mac, String> {
+fn mac(value: &Value) -> Result<Mac, Miss> {
     let digits = value.as_str().ok_or("no MAC")?.replace(':', "");
     let bytes: [u8; 6] = unhex(&digits)?.try_into().map_err(|_| "length of a MAC")?;
     Ok(Mac::new(bytes))
 }
 
-fn ethernet(case: &Object) -> Result<Ethernet, String> {
+fn ethernet(case: &Object) -> Result<Ethernet, Miss> {
     Ok(Ethernet {
         to: mac(at(case, "mac_destination"))?,
         from: mac(at(case, "mac_source"))?,
@@ -97,17 +100,15 @@ fn ethernet(case: &Object) -> Result<Ethernet, String> {
     })
 }
 
-fn written(
-    write: impl FnOnce(&mut Writer<'_>) -> Result<(), Malformed>,
-) -> Result<Vec<u8>, String> {
+fn written(write: impl FnOnce(&mut Writer<'_>) -> Result<(), Malformed>) -> Result<Vec<u8>, Miss> {
     let mut bytes = vec![0; 16 * 1024];
     let mut writer = Writer::new(&mut bytes);
-    write(&mut writer).map_err(super::malformed)?;
+    write(&mut writer).map_err(super::fields::malformed)?;
     Ok(writer.written().to_vec())
 }
 
 /// The configuration of a case, as a file.
-fn dictionary(me: Address, id: NetworkId, config: &Object) -> Result<Vec<u8>, String> {
+fn dictionary(me: Address, id: NetworkId, config: &Object) -> Result<Vec<u8>, Miss> {
     known(
         config,
         &["name", "flags", "multicast_limit", "rules", "specialists"],
@@ -132,12 +133,12 @@ fn dictionary(me: Address, id: NetworkId, config: &Object) -> Result<Vec<u8>, St
     })
 }
 
-fn public(me: Address, id: NetworkId, config: &Value) -> Result<Probe, String> {
+fn public(me: Address, id: NetworkId, config: &Value) -> Result<Probe, Miss> {
     let stored = dictionary(me, id, object(config)?)?;
     joined(Recorder::new(me, root()?), id, &stored)
 }
 
-fn joined(around: Recorder, id: NetworkId, stored: &[u8]) -> Result<Probe, String> {
+fn joined(around: Recorder, id: NetworkId, stored: &[u8]) -> Result<Probe, Miss> {
     let mut probe = Probe::new(around);
     probe.join(id, Some(stored)).map_err(|_| "full")?;
     probe.around.sent.clear();
@@ -145,7 +146,7 @@ fn joined(around: Recorder, id: NetworkId, stored: &[u8]) -> Result<Probe, Strin
 }
 
 /// Frames for the tap; those without bytes of their own are what came out of it.
-fn to_tap(case: &Object) -> Result<Vec<Vec<u8>>, String> {
+fn to_tap(case: &Object) -> Result<Vec<Vec<u8>>, Miss> {
     let mut all = Vec::new();
     for frame in list(case, "to_tap")? {
         let frame = object(frame)?;
@@ -169,13 +170,13 @@ fn sent(probe: &mut Probe) -> Vec<Sent> {
     probe.around.sent.drain(..).filter(beside).collect()
 }
 
-fn verb(name: &str) -> Result<Verb, String> {
+fn verb(name: &str) -> Result<Verb, Miss> {
     Ok(match name {
         "FRAME" => Verb::Frame,
         "EXT_FRAME" => Verb::ExtFrame,
         "MULTICAST_FRAME" => Verb::MulticastFrame,
         "MULTICAST_GATHER" => Verb::MulticastGather,
-        verb => return Err(format!("verb {verb}")),
+        verb => return Err(format!("verb {verb}").into()),
     })
 }
 
@@ -296,7 +297,7 @@ fn gate(file: &Object, case: &Object, me: Address, id: NetworkId, people: &Peopl
     )?;
     let peer = peer(file, 0)?;
     let own = bytes(case, "own_com")?;
-    let issued = Com::read(&mut Reader::new(&own)).map_err(super::malformed)?;
+    let issued = Com::read(&mut Reader::new(&own)).map_err(super::fields::malformed)?;
     let timestamp = issued.timestamp().ok_or("a time")?;
     let stored = written(|w| {
         let mut dict = DictWriter::new(w, Dialect::Modern);

@@ -16,17 +16,17 @@ use zt::wire::identity::Identity;
 use zt::wire::netconf::{ConfigRequest, META_MAX};
 use zt::wire::rule::Rule;
 
-use super::{
-    Object, Outcome, Run, bytes, check, flag, known, list, malformed, network, number, object,
-    same, text, unhex,
+use super::Run;
+use super::fields::{
+    Miss, Object, Outcome, bytes, check, flag, known, list, malformed, number, object, same, text,
+    unhex,
 };
+use super::members::network;
 
 /// Room for a credential or a request.
 const ROOM: usize = 4_096;
 
-fn written(
-    write: impl FnOnce(&mut Writer<'_>) -> Result<(), Malformed>,
-) -> Result<Vec<u8>, String> {
+fn written(write: impl FnOnce(&mut Writer<'_>) -> Result<(), Malformed>) -> Result<Vec<u8>, Miss> {
     let mut bytes = vec![0; ROOM];
     let mut writer = Writer::new(&mut bytes);
     write(&mut writer).map_err(malformed)?;
@@ -38,22 +38,22 @@ pub(super) fn at<'a>(case: &'a Object, key: &str) -> &'a Value {
     case.get(key).unwrap_or(&Value::Null)
 }
 
-fn hex64(value: &Value) -> Result<u64, String> {
+fn hex64(value: &Value) -> Result<u64, Miss> {
     let digits = value.as_str().ok_or("no text")?;
     u64::from_str_radix(digits, 16).map_err(malformed)
 }
 
-pub(super) fn identity(text: &str) -> Result<Identity, String> {
+pub(super) fn identity(text: &str) -> Result<Identity, Miss> {
     Identity::parse(text).map_err(malformed)
 }
 
-fn controller(file: &Object) -> Result<Identity, String> {
+fn controller(file: &Object) -> Result<Identity, Miss> {
     identity(text(file, "controller")?)
 }
 
 impl Run {
     /// Every element of a list, with what is common to all of them.
-    fn every(&mut self, file: &Object, key: &str, test: impl Fn(&Value) -> Result<(), String>) {
+    fn every(&mut self, file: &Object, key: &str, test: impl Fn(&Value) -> Result<(), Miss>) {
         match list(file, key) {
             Ok(cases) => {
                 for (n, case) in cases.iter().enumerate() {
@@ -146,7 +146,7 @@ const CREDENTIAL_PARTS: &[&str] = &[
 
 // Certificates of membership.
 
-fn qualifiers(fields: &Object) -> Result<Vec<Qualifier>, String> {
+fn qualifiers(fields: &Object) -> Result<Vec<Qualifier>, Miss> {
     let one = |q: &Value| {
         Ok(Qualifier {
             id: hex64(&q[0])?,
@@ -261,7 +261,7 @@ fn text_parse(case: &Object) -> Outcome {
 }
 
 /// Certificate number `n`, and whom it is issued to.
-fn certificate_of<'f>(file: &'f Object, n: &Value) -> Result<(Vec<u8>, &'f str), String> {
+fn certificate_of<'f>(file: &'f Object, n: &Value) -> Result<(Vec<u8>, &'f str), Miss> {
     let n = n.as_u64().and_then(|n| usize::try_from(n).ok());
     let all = list(file, "certificates")?;
     let case = object(n.and_then(|n| all.get(n)).ok_or("no certificate")?)?;
@@ -269,7 +269,7 @@ fn certificate_of<'f>(file: &'f Object, n: &Value) -> Result<(Vec<u8>, &'f str),
 }
 
 /// The fingerprint of a member. That of the node itself stands in its certificate alone, cut.
-fn fingerprint(file: &Object, address: &str) -> Result<[u8; 48], String> {
+fn fingerprint(file: &Object, address: &str) -> Result<[u8; 48], Miss> {
     for case in list(file, "identity_fields")? {
         let whole = text(object(case)?, "identity")?;
         if whole.starts_with(address) {
@@ -331,7 +331,7 @@ fn credential<'w, T>(
     fields: impl FnOnce(&T, &Object) -> Outcome,
     signed: impl FnOnce(&T, &mut [u8]) -> Result<usize, Malformed>,
     verified: impl FnOnce(&T, &[u8]) -> bool,
-) -> Result<Option<T>, String> {
+) -> Result<Option<T>, Miss> {
     known(case, CREDENTIAL_FIELDS)?;
     let mut reader = Reader::new(wire);
     let got = read(&mut reader);
@@ -617,7 +617,7 @@ fn filing(case: &Object, keys: &[Identity]) -> Outcome {
                 let len = rev.signed_message(&mut message).map_err(malformed)?;
                 by(keys, rev.signer, &message[..len], rev.signature)
             }
-            other => return Err(format!("unknown credential {other}")),
+            other => return Err(format!("unknown credential {other}").into()),
         };
         check(&format!("step {n} verifies"), good)?;
     }
@@ -649,7 +649,7 @@ fn request(case: &Object) -> Outcome {
     let modern = match text(case, "version")? {
         "1.14.1" => true,
         "1.0.5" => false,
-        other => return Err(format!("unknown version {other}")),
+        other => return Err(format!("unknown version {other}").into()),
     };
     check(
         "time is told since 1.2",
