@@ -252,8 +252,7 @@ impl Port {
         let dir = std::env::temp_dir().join(format!("zt-tcp-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let poll = Poll::new().unwrap();
-        let mut server =
-            Server::open(&dir, Access::default(), poll.registry(), Token(100)).unwrap();
+        let mut server = Server::new(&dir, Access::default(), Token(100));
         let access = TcpAccess {
             port: 0,
             management: Vec::new(),

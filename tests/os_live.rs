@@ -465,7 +465,10 @@ mod files {
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::{Path, PathBuf};
 
-    use zt::os::file::{read_bounded, write_atomic, write_if_different};
+    use zt::os::file::{
+        Claim, PidFile, close_to_others, create_atomic, holds, read_bounded, write_atomic,
+        write_cache,
+    };
 
     /// A directory that goes with its owner.
     struct Dir(PathBuf);
@@ -525,14 +528,87 @@ mod files {
     }
 
     #[test]
-    fn the_same_bytes_are_not_written_again() {
+    fn equal_content_is_seen() {
         let dir = Dir::new("same");
         let path = dir.0.join("cache");
-        assert_eq!(write_if_different(&path, b"abc", 0o644), Ok(true));
-        assert_eq!(write_if_different(&path, b"abc", 0o644), Ok(false));
-        assert_eq!(write_if_different(&path, b"abd", 0o644), Ok(true));
-        assert_eq!(write_if_different(&path, b"ab", 0o644), Ok(true));
-        assert_eq!(read_bounded(&path, 2).expect("read"), b"ab");
+        assert!(!holds(&path, b""), "there is none");
+        write_cache(&path, b"abc", 0o644).expect("written");
+        assert!(holds(&path, b"abc"));
+        for other in [&b"ab"[..], b"abd", b"abcd", b""] {
+            assert!(!holds(&path, other));
+        }
+    }
+
+    #[test]
+    fn a_link_in_the_way_is_replaced_and_not_followed() {
+        let dir = Dir::new("link");
+        let (precious, path) = (dir.0.join("precious"), dir.0.join("file"));
+        write_atomic(&precious, b"precious", 0o644).expect("written");
+        for name in ["file", ".file.new", "file.pid"] {
+            std::os::unix::fs::symlink(&precious, dir.0.join(name)).expect("a link");
+        }
+        for text in [&b"one"[..], b"another"] {
+            write_cache(&path, text, 0o644).expect("written");
+            assert_eq!(fs::read(&path).expect("read"), text);
+        }
+        let claimed = PidFile::claim(&dir.0.join("file.pid"), 0o644);
+        assert_eq!(claimed.expect_err("a link").errno, libc::ELOOP);
+        assert_eq!(fs::read(&precious).expect("read"), b"precious");
+    }
+
+    #[test]
+    fn what_exists_is_not_made_again() {
+        let dir = Dir::new("create");
+        let path = dir.0.join("secret");
+        create_atomic(&path, b"one", 0o600).expect("made");
+        assert_eq!(mode(&path), 0o600);
+        let error = create_atomic(&path, b"two", 0o600).expect_err("it exists");
+        assert_eq!(error.errno, libc::EEXIST);
+        assert_eq!(fs::read(&path).expect("read"), b"one");
+        assert_eq!(dir.names(), ["secret"], "nothing is left over");
+    }
+
+    #[test]
+    fn secrets_are_closed_and_other_modes_left() {
+        let dir = Dir::new("close");
+        let path = dir.0.join("secret");
+        close_to_others(&path).expect("none is as good");
+        for (before, after) in [(0o644, 0o600), (0o660, 0o600), (0o400, 0o400)] {
+            write_atomic(&path, b"x", before).expect("written");
+            close_to_others(&path).expect("closed");
+            assert_eq!(mode(&path), after);
+        }
+        let pipe = dir.0.join("pipe");
+        make_pipe(&pipe);
+        assert_eq!(
+            close_to_others(&pipe).expect_err("a pipe").errno,
+            libc::EINVAL
+        );
+    }
+
+    #[test]
+    fn a_pid_file_is_claimed_once_and_a_pipe_never() {
+        let dir = Dir::new("pid");
+        let path = dir.0.join("pid");
+        write_atomic(&path, b"1234567890123", 0o644).expect("left by a crash");
+        let Ok(Claim::Ours(held)) = PidFile::claim(&path, 0o644) else {
+            panic!("not claimed")
+        };
+        let own = std::process::id().to_string();
+        assert_eq!(fs::read_to_string(&path).expect("read"), own);
+        let again = PidFile::claim(&path, 0o644);
+        assert!(matches!(again, Ok(Claim::Theirs(pid)) if pid == own));
+        drop(held);
+        assert!(!path.exists());
+        make_pipe(&path);
+        let refused = PidFile::claim(&path, 0o644);
+        // Nobody reads it.
+        assert_eq!(refused.expect_err("a pipe").errno, libc::ENXIO);
+    }
+
+    fn make_pipe(path: &Path) {
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.is_ok_and(|status| status.success()), "a pipe");
     }
 
     #[test]
@@ -546,8 +622,7 @@ mod files {
         assert_eq!(errno(&dir.0, 999), libc::EISDIR);
         assert_eq!(errno(&dir.0.join("none"), 999), libc::ENOENT);
         let pipe = dir.0.join("pipe");
-        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
-        assert!(made.is_ok_and(|status| status.success()), "a pipe");
+        make_pipe(&pipe);
         // Must not wait for a writer.
         assert_eq!(errno(&pipe, 999), libc::EINVAL);
         assert_eq!(errno(Path::new("/dev/zero"), 999), libc::EINVAL);

@@ -2,18 +2,19 @@
 
 use core::fmt::Write as _;
 use std::env;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use super::commands::{Outcome, Run};
 use super::{DONE, REFUSED, VERSION};
 use crate::base::Mac;
-use crate::os::inventory;
+use crate::os::{file, inventory};
 use crate::service::control::line::unescape;
 use crate::service::json::Value;
 
 const FILE_NAME: &str = "zerotier_dump.txt";
+const FILE_MODE: u32 = 0o644;
 const LOCAL_CONF: &str = "local.conf";
 const HIDDEN: &str = "(hidden)";
 /// Words in keys whose values stay here.
@@ -44,7 +45,8 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Outcome {
     }
     let path = env::current_dir()?.join(FILE_NAME);
     writeln!(run.screen.out, "Writing dump to: {}", path.display())?;
-    if let Err(error) = replace(&path, text.as_bytes()) {
+    // Root writes this, perhaps where anybody may: a link that lies there is not followed.
+    if let Err(error) = file::write_cache(&path, text.as_bytes(), FILE_MODE) {
         writeln!(
             run.screen.err,
             "{}: cannot write {}: {error}",
@@ -65,15 +67,6 @@ fn local_conf(path: &Path) -> String {
         Err(error) if error.kind() == io::ErrorKind::NotFound => "None Present".into(),
         Err(error) => format!("not readable: {error}"),
     }
-}
-
-/// Root writes this, perhaps where anybody may write: a link that lies there is not followed.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    File::create_new(path)?.write_all(bytes)
 }
 
 /// What the system has, for whoever reads the report: a node cannot see all of it.
@@ -132,20 +125,5 @@ mod tests {
             without_secrets(Value::parse(text).unwrap()).to_string(),
             r#"{"settings":{"vault":"(hidden)","list":[{"myPassword":"(hidden)"}],"port":1}}"#
         );
-    }
-
-    #[test]
-    fn a_link_in_the_way_is_replaced_and_not_followed() {
-        let dir = env::temp_dir().join(format!("zt-dump-{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        let (precious, path) = (dir.join("precious"), dir.join(FILE_NAME));
-        replace(&precious, b"precious").unwrap();
-        std::os::unix::fs::symlink(&precious, &path).unwrap();
-        for text in ["one", "another"] {
-            replace(&path, text.as_bytes()).unwrap();
-            assert_eq!(fs::read_to_string(&path).unwrap(), text);
-        }
-        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
-        fs::remove_dir_all(&dir).unwrap();
     }
 }

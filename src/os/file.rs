@@ -1,7 +1,11 @@
 //! Files that survive a power cut, and descriptors of the process.
+//!
+//! All that this program changes on a disk goes through here, by few steps: whole new files,
+//! names, directories. What a power cut between any two of them leaves is tried in
+//! `service::state`.
 
 use std::ffi::OsString;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -13,21 +17,10 @@ use super::{Error, check};
 /// a pipe, a socket or a device `EINVAL`, without waiting for its other end.
 pub fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, Error> {
     let failed = |errno| Error { op: "read", errno };
-    let file = OpenOptions::new()
-        .read(true)
-        // A pipe nobody writes to would stop us at open.
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)
-        .map_err(|error| Error::from_io("open", &error))?;
+    let file = regular(open_to_read(path)?).map_err(|error| failed(error.errno))?;
     let meta = file
         .metadata()
         .map_err(|error| Error::from_io("stat", &error))?;
-    if meta.is_dir() {
-        return Err(failed(libc::EISDIR));
-    }
-    if !meta.is_file() {
-        return Err(failed(libc::EINVAL));
-    }
     let limit = u64::try_from(max).unwrap_or(u64::MAX);
     let mut bytes = Vec::with_capacity(usize::try_from(meta.len().min(limit)).unwrap_or(0));
     // One byte more than allowed tells a longer file; its length may be a lie (procfs says 0).
@@ -38,6 +31,15 @@ pub fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, Error> {
         return Err(failed(libc::EFBIG));
     }
     Ok(bytes)
+}
+
+fn open_to_read(path: &Path) -> Result<File, Error> {
+    OpenOptions::new()
+        .read(true)
+        // A pipe nobody writes to would stop us at open.
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)
+        .map_err(|error| Error::from_io("open", &error))
 }
 
 /// Replaces a file: at any moment, also across a power cut, there is the old one or the whole
@@ -54,38 +56,92 @@ pub fn write_cache(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
 }
 
 fn replace(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> Result<(), Error> {
+    place(path, bytes, mode, sync, |temporary| rename(temporary, path))
+}
+
+/// Makes a file, whole and on the disk or not at all. One that exists, an empty one too, is not
+/// replaced: `EEXIST`.
+pub fn create_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    place(path, bytes, mode, true, |temporary| {
+        // A link refuses to replace; where there are none, looking first has to do.
+        match link(temporary, path) {
+            Err(error) if error.errno != libc::EEXIST => match std::fs::symlink_metadata(path) {
+                Ok(_) => Err(Error {
+                    op: "link",
+                    errno: libc::EEXIST,
+                }),
+                Err(_) => rename(temporary, path),
+            },
+            Err(error) => Err(error),
+            Ok(()) => unlink(temporary).map(drop),
+        }
+    })?;
+    sync_directory_of(path)
+}
+
+/// Writes a file beside `path`, to be moved there; nothing stays of it if that fails.
+fn place(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    sync: bool,
+    to_its_place: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<(), Error> {
     let temporary = beside(path).ok_or(Error {
         op: "open",
         errno: libc::EISDIR,
     })?;
     // Left over from a run that was cut off; a new one must not go through a link somebody laid.
-    let _ = std::fs::remove_file(&temporary);
-    let written = write_new(&temporary, bytes, mode, sync).and_then(|()| {
-        std::fs::rename(&temporary, path).map_err(|error| Error::from_io("rename", &error))
-    });
-    if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
+    let _ = unlink(&temporary);
+    let placed = write_new(&temporary, bytes, mode, sync).and_then(|()| to_its_place(&temporary));
+    if placed.is_err() {
+        let _ = unlink(&temporary);
     }
-    written
+    placed
 }
 
-/// Removes a file for good: across a power cut it does not come back. A missing one is as good.
-pub fn remove_atomic(path: &Path) -> Result<(), Error> {
-    if unlink(path)? {
+/// Gives a file or directory another name in the same directory, for good.
+pub fn rename_atomic(from: &Path, to: &Path) -> Result<(), Error> {
+    rename(from, to)?;
+    sync_directory_of(to)
+}
+
+/// Removes a file for good: across a power cut it does not come back. `true`: it was there.
+pub fn remove_atomic(path: &Path) -> Result<bool, Error> {
+    let was_there = unlink(path)?;
+    if was_there {
         sync_directory_of(path)?;
     }
-    Ok(())
+    Ok(was_there)
 }
 
 /// The same without waiting for the disk: after a power cut the file may be there again.
-pub fn remove_cache(path: &Path) -> Result<(), Error> {
-    unlink(path).map(drop)
+pub fn remove_cache(path: &Path) -> Result<bool, Error> {
+    unlink(path)
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    fault("rename")?;
+    std::fs::rename(from, to).map_err(|error| Error::from_io("rename", &error))?;
+    note(|| Step::Rename(from.to_owned(), to.to_owned()));
+    Ok(())
+}
+
+fn link(from: &Path, to: &Path) -> Result<(), Error> {
+    fault("link")?;
+    std::fs::hard_link(from, to).map_err(|error| Error::from_io("link", &error))?;
+    note(|| Step::Link(from.to_owned(), to.to_owned()));
+    Ok(())
 }
 
 /// `true`: it was there.
 fn unlink(path: &Path) -> Result<bool, Error> {
+    fault("unlink")?;
     match std::fs::remove_file(path) {
-        Ok(()) => Ok(true),
+        Ok(()) => {
+            note(|| Step::Unlink(path.to_owned()));
+            Ok(true)
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Error::from_io("unlink", &error)),
     }
@@ -100,24 +156,27 @@ pub fn make_directories(path: &Path, mode: u32) -> Result<(), Error> {
     if let Some(parent) = path.parent() {
         make_directories(parent, mode)?;
     }
+    fault("mkdir")?;
     match DirBuilder::new().mode(mode).create(path) {
-        Ok(()) => match sync_directory_of(path) {
-            // The parent need not be ours; one that cannot be read cannot be synced.
-            Err(error) if error.errno == libc::EACCES => Ok(()),
-            synced => synced,
-        },
+        Ok(()) => {
+            note(|| Step::Directory(path.to_owned()));
+            match sync_directory_of(path) {
+                // The parent need not be ours; one that cannot be read cannot be synced.
+                Err(error) if error.errno == libc::EACCES => Ok(()),
+                synced => synced,
+            }
+        }
         // Somebody was quicker.
         Err(_) if path.is_dir() => Ok(()),
         Err(error) => Err(Error::from_io("mkdir", &error)),
     }
 }
 
-/// [`write_atomic`], unless the file holds these bytes already: flash wears out. `true`: written.
-pub fn write_if_different(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, Error> {
-    if holds(path, bytes) {
-        return Ok(false);
-    }
-    write_atomic(path, bytes, mode).map(|()| true)
+/// Files may be made in this directory, as far as can be said without making one.
+pub fn may_write(dir: &Path) -> Result<(), Error> {
+    fault("access")?;
+    nix::unistd::access(dir, nix::unistd::AccessFlags::W_OK)
+        .map_err(|errno| Error::of("access", errno))
 }
 
 /// The file has exactly this content.
@@ -135,43 +194,185 @@ fn beside(path: &Path) -> Option<PathBuf> {
 }
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> Result<(), Error> {
+    fault("write")?;
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(mode)
         .open(path)
         .map_err(|error| Error::from_io("open", &error))?;
+    note(|| Step::Create(path.to_owned()));
     file.set_permissions(Permissions::from_mode(mode))
         .map_err(|error| Error::from_io("chmod", &error))?;
     file.write_all(bytes)
         .map_err(|error| Error::from_io("write", &error))?;
-    if !sync {
-        return Ok(());
+    note(|| Step::Write(path.to_owned(), bytes.to_vec()));
+    if sync {
+        file.sync_all()
+            .map_err(|error| Error::from_io("fsync", &error))?;
+        note(|| Step::Sync(path.to_owned()));
     }
-    file.sync_all()
-        .map_err(|error| Error::from_io("fsync", &error))
-}
-
-#[cfg(test)]
-thread_local! {
-    /// Directories that this thread synced, in order.
-    pub(crate) static SYNCED: std::cell::RefCell<Vec<PathBuf>> = const {
-        std::cell::RefCell::new(Vec::new())
-    };
+    Ok(())
 }
 
 fn sync_directory_of(path: &Path) -> Result<(), Error> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
-    #[cfg(test)]
-    SYNCED.with_borrow_mut(|synced| synced.push(parent.to_owned()));
     let synced = File::open(parent).and_then(|dir| dir.sync_all());
     match synced {
-        Ok(()) => Ok(()),
         // File systems that cannot sync a directory say so; the file itself is there.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
-        Err(error) => Err(Error::from_io("fsync", &error)),
+        Err(error) if error.raw_os_error() != Some(libc::EINVAL) => {
+            Err(Error::from_io("fsync", &error))
+        }
+        _ => {
+            note(|| Step::SyncDirectory(parent.to_owned()));
+            Ok(())
+        }
     }
+}
+
+/// Takes from others the right to read a file, if they have it. A missing one is as good.
+pub fn close_to_others(path: &Path) -> Result<(), Error> {
+    let file = match open_to_read(path) {
+        Err(error) if error.errno == libc::ENOENT => return Ok(()),
+        opened => regular(opened?)?,
+    };
+    let mode = file
+        .metadata()
+        .map_err(|error| Error::from_io("stat", &error))?
+        .permissions()
+        .mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    file.set_permissions(Permissions::from_mode(mode & 0o700))
+        .map_err(|error| Error::from_io("chmod", &error))
+}
+
+/// `EISDIR`: a directory; `EINVAL`: a pipe, a socket or a device.
+fn regular(file: File) -> Result<File, Error> {
+    let meta = file
+        .metadata()
+        .map_err(|error| Error::from_io("stat", &error))?;
+    let errno = match meta.file_type() {
+        kind if kind.is_file() => return Ok(file),
+        kind if kind.is_dir() => libc::EISDIR,
+        _ => libc::EINVAL,
+    };
+    Err(Error { op: "open", errno })
+}
+
+/// A file with the number of this process, which holds it. It goes with the value.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+    _locked: File,
+    /// Why the number is not in it.
+    pub trouble: Option<Error>,
+}
+
+/// Whose a pid file is.
+#[derive(Debug)]
+pub enum Claim {
+    /// Ours, until the value is dropped.
+    Ours(PidFile),
+    /// Of another process that runs; what its file says.
+    Theirs(String),
+}
+
+impl PidFile {
+    /// Takes the file, made if it is missing, and writes our number into it. A link is not
+    /// followed: whoever may write the directory could have any file cut.
+    pub fn claim(path: &Path, mode: u32) -> Result<Claim, Error> {
+        /// Longer than any number.
+        const NUMBER_MAX: u64 = 32;
+        fault("open")?;
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW;
+        let open = |how: &mut OpenOptions| {
+            let opened = how.custom_flags(flags).mode(mode).open(path);
+            opened
+                .map_err(|error| Error::from_io("open", &error))
+                .and_then(regular)
+        };
+        let mut ours = open(OpenOptions::new().write(true).create(true).truncate(false))?;
+        // What is held for years is open for reading only: the disk may be made read-only.
+        let file = open(OpenOptions::new().read(true))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                let mut text = Vec::new();
+                let _ = file.take(NUMBER_MAX).read_to_end(&mut text);
+                return Ok(Claim::Theirs(String::from_utf8_lossy(&text).into_owned()));
+            }
+            // Some file systems have no locks.
+            Err(TryLockError::Error(_)) | Ok(()) => {}
+        }
+        let written = ours
+            .set_len(0)
+            .and_then(|()| write!(ours, "{}", std::process::id()));
+        Ok(Claim::Ours(Self {
+            path: path.to_owned(),
+            _locked: file,
+            trouble: written
+                .map_err(|error| Error::from_io("write", &error))
+                .err(),
+        }))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Before the lock goes, or it could be the file of whoever takes it next.
+        let _ = unlink(&self.path);
+    }
+}
+
+/// One change of the disk. Tests replay them up to any of them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    /// An empty file.
+    Create(PathBuf),
+    /// Its content.
+    Write(PathBuf, Vec<u8>),
+    /// Its content is on the disk.
+    Sync(PathBuf),
+    /// Another name.
+    Rename(PathBuf, PathBuf),
+    /// A second name.
+    Link(PathBuf, PathBuf),
+    /// One name less.
+    Unlink(PathBuf),
+    /// An empty directory.
+    Directory(PathBuf),
+    /// The names in a directory are on the disk.
+    SyncDirectory(PathBuf),
+}
+
+#[cfg(test)]
+thread_local! {
+    /// What this thread changed, in order.
+    pub(crate) static STEPS: std::cell::RefCell<Vec<Step>> = const {
+        std::cell::RefCell::new(Vec::new())
+    };
+    /// Why this thread can change nothing; 0: it can.
+    pub(crate) static FAULT: std::cell::Cell<i32> = const { std::cell::Cell::new(0) };
+}
+
+fn note(step: impl FnOnce() -> Step) {
+    #[cfg(test)]
+    STEPS.with_borrow_mut(|steps| steps.push(step()));
+    #[cfg(not(test))]
+    drop(step);
+}
+
+fn fault(op: &'static str) -> Result<(), Error> {
+    #[cfg(test)]
+    let errno = FAULT.get();
+    #[cfg(not(test))]
+    let errno = 0;
+    if errno == 0 {
+        return Ok(());
+    }
+    Err(Error { op, errno })
 }
 
 /// Writes to standard error if that does not wait: one line of at most `PIPE_BUF` bytes.

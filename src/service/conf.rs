@@ -134,6 +134,8 @@ impl fmt::Display for ConfNews<'_> {
 impl Daemon {
     /// Somebody wrote the file, or took it away.
     pub(super) fn conf_changed(&mut self) {
+        // Whoever could write it knows better than what is still to be written.
+        self.home.forget_trouble(FILE);
         let at = self.now.mono.after(SETTLE_MS);
         self.conf.look.get_or_insert(at);
     }
@@ -394,9 +396,8 @@ impl Daemon {
         let mut text = tree.indented(INDENT);
         text.push('\n');
         let (local, tree) = LocalConf::parse(text.as_bytes()).map_err(|e| bad(explain(&e.why)))?;
-        self.home
-            .write_precious(FILE, text.as_bytes())
-            .map_err(|error| Refusal::os(error.errno, format!("{FILE}: {}", error.op)))?;
+        // A home that cannot be written is reported by the daemon; the setting holds until then.
+        let _ = self.home.write_precious(FILE, text.as_bytes());
         self.conf.seen = Some(Ok(text.into_bytes()));
         self.conf.tree = tree;
         self.conf.untold = true;

@@ -39,6 +39,8 @@ pub(super) struct Daemon {
     pub(super) online: bool,
     pub(super) collision: bool,
     pub(super) stopping: bool,
+    /// What could not be made in it may be possible now.
+    pub(super) home_is_back: bool,
     /// The first sockets are open.
     pub(super) is_started: bool,
     pub(super) lag: Lag,
@@ -107,6 +109,7 @@ impl Daemon {
             online: false,
             collision: false,
             stopping: false,
+            home_is_back: false,
             is_started: false,
             lag: Lag::default(),
             kept: Vec::new(),
@@ -147,6 +150,7 @@ impl Daemon {
             self.conf.next_deadline(),
             self.resolver.next_deadline(),
             self.keep_deadline(),
+            self.home.next_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -253,14 +257,12 @@ impl Daemon {
 
     /// Orbits a moon: by its stored definition, else by asking `seed` for it.
     pub(super) fn start_moon(&mut self, id: u64, seed: Option<Address>) -> Result<(), Refused> {
-        let stored = self.home.stored_moon(id).unwrap_or_else(|error| {
-            log::warn!("moon {id:016x}: {error}");
-            None
-        });
-        if stored.is_none()
-            && let Some(seed) = seed
-        {
-            self.home.store_seed(id, seed);
+        let stored = self.home.stored_moon(id, |text| log::warn!("{text}"));
+        match seed {
+            Some(seed) if stored.is_none() => self.home.store_seed(id, seed),
+            // What is wrong with its file was said.
+            None if stored.is_none() => return Ok(()),
+            _ => {}
         }
         self.node
             .orbit(self.now, id, seed, stored.as_deref(), &mut self.wires)
@@ -284,15 +286,22 @@ impl Daemon {
         }
     }
 
-    /// Says once why the home cannot be written.
+    /// Says once why the home cannot be written, and that it can again.
     pub(super) fn report_home(&mut self) {
-        if let Some(text) = self.home.take_trouble() {
+        self.home.work(self.now.mono);
+        while let Some(text) = self.home.take_trouble() {
             log::warn!("cannot store state, running from memory: {text}");
+        }
+        if self.home.take_relief() {
+            self.home_is_back = true;
+            log::info!("all state is stored again");
         }
     }
 
     /// SIGHUP and `reload`: everything that the owner may have written is read again.
     pub(super) fn reload(&mut self) {
+        self.home.write_again();
+        self.home_is_back = true;
         self.read_conf();
         self.system_changed();
         self.read_devicemap();

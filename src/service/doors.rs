@@ -6,16 +6,19 @@
 //! `settings.allowManagementFrom` opens HTTP to other machines. `settings.router.metrics: false`
 //! takes the figures from HTTP, and then no token is made for them.
 
+use std::io::ErrorKind;
+
 use mio::Registry;
 use zeroize::Zeroizing;
 
+use super::Fatal;
 use super::control::auth::Guard;
 use super::control::{Server, TcpAccess};
 use super::local_conf::{ControlTcp, Settings};
 use super::settings::Prefix;
-use super::state::Home;
+use super::state::{Home, explain};
 use crate::crypto::rng::Rng;
-use crate::os::entropy;
+use crate::os::{self, entropy};
 
 /// What is wanted, or in force.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -41,6 +44,31 @@ impl Wanted {
             metrics: metrics && port.is_some() && settings.router.metrics.unwrap_or(true),
         }
     }
+}
+
+/// The control socket, if it is not open. Without one the network works all the same, and TCP may
+/// be left: only an instance that answers there is a reason to stop.
+pub(super) fn open_socket(
+    server: &mut Server,
+    home: &mut Home,
+    registry: &Registry,
+) -> Result<(), Fatal> {
+    const NAME: &str = "zerotier-one.sock";
+    match server.open(registry) {
+        Ok(()) => home.forget_trouble(NAME),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            return Err(Fatal::new(format!(
+                "another instance answers on the control socket in {}",
+                home.dir().display()
+            )));
+        }
+        Err(error) => {
+            let error = os::Error::from_io("bind", &error);
+            log::error!("no control socket: {}", explain(&home.path(NAME), &error));
+            home.note_trouble(NAME, error);
+        }
+    }
+    Ok(())
 }
 
 /// The TCP port.

@@ -15,7 +15,7 @@ use mio::{Events, Interest, Poll};
 use super::Fatal;
 use super::control::{Access, Class, Server};
 use super::daemon::Daemon;
-use super::doors::Doors;
+use super::doors::{self, Doors};
 use super::log::Tail;
 use super::publish;
 use super::ready::Source;
@@ -33,7 +33,7 @@ pub(super) struct EventLoop {
     pub(super) poll: Poll,
     pub(super) signals: Signals,
     pub(super) monitor: Monitor,
-    pub(super) server: Option<Server>,
+    pub(super) server: Server,
     pub(super) doors: Doors,
     /// News of the home directory, where the system has such.
     pub(super) files: Option<Watch>,
@@ -86,20 +86,16 @@ impl EventLoop {
             }
             for event in &events {
                 match Source::from_token(event.token()) {
-                    Source::Control(_) => {
-                        if let Some(server) = &mut self.server {
-                            server.ready(event.token());
-                        }
-                    }
+                    Source::Control(_) => self.server.ready(event.token()),
                     source => self.daemon.ready.insert(source),
                 }
             }
             more = self.notice_step(before) | self.turn();
         }
         self.daemon.flush();
-        self.daemon.report_home();
         self.publish_stop();
         self.daemon.store_all();
+        self.daemon.report_home();
         self.daemon.finish_system();
         Ok(())
     }
@@ -159,10 +155,12 @@ impl EventLoop {
 
     /// The doors are as the owner wants them.
     fn follow_conf(&mut self) {
-        let daemon = &mut self.daemon;
-        let Some(server) = &mut self.server else {
-            return;
-        };
+        let Self { daemon, server, .. } = self;
+        if core::mem::take(&mut daemon.home_is_back)
+            && let Err(error) = doors::open_socket(server, &mut daemon.home, self.poll.registry())
+        {
+            log::error!("{error}");
+        }
         if !core::mem::take(&mut daemon.conf.doors_stale) {
             return;
         }
@@ -174,11 +172,8 @@ impl EventLoop {
     }
 
     fn serve(&mut self) -> bool {
-        let Some(server) = &mut self.server else {
-            return false;
-        };
         let mono = self.daemon.now.mono;
-        server.turn(mono, self.poll.registry(), &mut self.daemon)
+        (self.server).turn(mono, self.poll.registry(), &mut self.daemon)
     }
 
     fn take_signals(&mut self) -> bool {
@@ -200,11 +195,6 @@ impl EventLoop {
             tail,
             ..
         } = self;
-        let Some(server) = server else {
-            daemon.drain_events(|_, _| {});
-            daemon.news.clear();
-            return false;
-        };
         let mut heard = false;
         let wall = daemon.now.wall;
         if let Some(news) = daemon.conf.take_news() {
@@ -229,20 +219,14 @@ impl EventLoop {
             return false;
         };
         log::info!("the clock was set by {ms} ms");
-        self.server
-            .as_mut()
-            .is_some_and(|server| publish::jump(server, self.daemon.now.wall, ms))
+        publish::jump(&mut self.server, self.daemon.now.wall, ms)
     }
 
     fn publish_stop(&mut self) {
-        if let Some(server) = &mut self.server
-            && server.publish(
-                self.daemon.now.wall,
-                Class::Node,
-                format_args!("state=STOPPING"),
-            )
-        {
-            server.round(self.daemon.now.mono, self.poll.registry(), &mut self.daemon);
+        let (wall, mono) = (self.daemon.now.wall, self.daemon.now.mono);
+        let news = format_args!("state=STOPPING");
+        if self.server.publish(wall, Class::Node, news) {
+            (self.server).round(mono, self.poll.registry(), &mut self.daemon);
         }
     }
 
@@ -252,8 +236,7 @@ impl EventLoop {
         if more || !self.daemon.ready.is_empty() {
             return Some(self.daemon.now.mono);
         }
-        let server = self.server.as_ref().and_then(Server::next_deadline);
-        let next = [self.daemon.next_deadline(), server];
+        let next = [self.daemon.next_deadline(), self.server.next_deadline()];
         next.into_iter().flatten().min()
     }
 }

@@ -443,7 +443,7 @@ impl Host for Daemon {
     fn orbit(&mut self, id: u64, seed: Option<Address>) -> Result<(), Refusal> {
         self.refuse_while_stopping()?;
         let held = self.node.moons().any(|moon| moon.id == id);
-        if seed.is_none() && !held && !matches!(self.home.stored_moon(id), Ok(Some(_))) {
+        if seed.is_none() && !held && self.home.stored_moon(id, |_| {}).is_none() {
             return Err(Refusal::new(
                 Code::BadArguments,
                 "seed missing: no definition of this moon is stored",

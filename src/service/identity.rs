@@ -14,7 +14,7 @@ use super::Fatal;
 use super::state::{Home, explain};
 use crate::crypto::identity::{Generator, secret_fits, validate};
 use crate::crypto::rng::Rng;
-use crate::os;
+use crate::os::{self, file};
 use crate::wire::identity::{Identity, SecretIdentity};
 
 const SECRET: &str = "identity.secret";
@@ -176,7 +176,8 @@ fn judge(home: &Home, text: &str) -> Result<SecretIdentity, &'static str> {
     }
 }
 
-/// Renames a file to a name that is free.
+/// Renames a file to a name that is free. On the disk before anything takes its place: a power
+/// cut must not leave the new one alone.
 fn set_aside(home: &Home, name: &str) -> Result<(), Fatal> {
     let from = home.path(name);
     if fs::symlink_metadata(&from).is_err() {
@@ -186,7 +187,7 @@ fn set_aside(home: &Home, name: &str) -> Result<(), Fatal> {
         .map(|n| home.path(&format!("{name}.bad{n}")))
         .find(|to| fs::symlink_metadata(to).is_err())
         .unwrap_or_else(|| home.path(&format!("{name}.bad")));
-    fs::rename(&from, &to).map_err(|error| {
+    file::rename_atomic(&from, &to).map_err(|error| {
         Fatal::new(format!(
             "cannot set aside {} as {}: {error}",
             from.display(),

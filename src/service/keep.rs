@@ -97,7 +97,7 @@ impl Daemon {
         }
         // Certificates of members cannot be checked without it.
         if let Some(controller) = controller
-            && !self.home.path(&peer_name(controller)).exists()
+            && !self.home.holds(&peer_name(controller))
         {
             self.store_peer(controller);
         }
@@ -131,6 +131,7 @@ impl Daemon {
 
     /// The end: who was reached is looked for again at the next start.
     pub(super) fn store_all(&mut self) {
+        self.home.write_again();
         self.store_due(true);
         if self.conf.in_force().settings.router.peer_cache == Some(false) {
             return;

@@ -33,6 +33,7 @@ mod publish;
 mod ready;
 mod route_set;
 mod underlay;
+mod unwritten;
 mod wires;
 
 /// Version of the program.

@@ -86,9 +86,9 @@ impl Daemon {
         };
         *place = Some(Port::new(id, settings, self.joins, self.now.mono));
         self.joins = self.joins.wrapping_add(1);
-        let name = format!("networks.d/{id}.conf");
-        let stored = self.home.read(&name, CONFIG_MAX_BYTES).ok().flatten();
-        let stored = stored.as_deref().filter(|text| text.len() > 1);
+        let complain = |text: String| log::warn!("{text}");
+        let stored = self.home.stored_config(id, CONFIG_MAX_BYTES, complain);
+        let stored = stored.as_deref();
         let joined = self.node.join_with(self.now, id, stored, &mut self.wires);
         if joined.is_err() {
             self.stop_network(id);

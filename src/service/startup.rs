@@ -8,7 +8,7 @@ use mio::Poll;
 
 use super::control::{Access, Server};
 use super::daemon::{Daemon, Parts};
-use super::doors::Doors;
+use super::doors::{self, Doors};
 use super::event_loop::EventLoop;
 use super::ready::Source;
 use super::state::{DEFAULT_HOME, Home, explain};
@@ -18,7 +18,7 @@ use crate::crypto::rng::Rng;
 use crate::node::{Config, Node, supersedes};
 use crate::os::netlink::{Control, Monitor};
 use crate::os::privilege::{self, Side};
-use crate::os::signal::Signals;
+use crate::os::signal::{Signal, Signals};
 use crate::os::watch::Watch;
 use crate::os::{self, clock, entropy, file};
 use crate::wire::world::{DEFAULT_PLANET, WorldBuf, WorldKind};
@@ -161,13 +161,13 @@ fn run(
     ready: impl FnOnce(),
 ) -> Result<i32, Fatal> {
     let mut signals = Signals::catch().map_err(fatal)?;
-    let pid = home.lock()?;
+    let _pid = home.lock()?;
     let mut rng = Rng::new(entropy::seed().map_err(fatal)?);
     let obtained = identity::obtain(&mut home, &mut rng, options.new_identity, || {
-        signals.take().is_some()
+        // Others than a stop find nothing to do yet.
+        core::iter::from_fn(|| signals.take()).any(|signal| signal == Signal::Stop)
     })?;
     let Some(secret) = obtained else {
-        pid.remove();
         return Ok(0);
     };
     let token = home.authtoken(&mut rng);
@@ -217,12 +217,13 @@ fn run(
     daemon.conf.doors_stale = false;
     daemon.store_port();
     let mut doors = Doors::new(token);
-    let mut server = open_control(&daemon, &poll)?;
-    if let Some(server) = &mut server {
-        let settings = &daemon.conf.in_force().settings;
-        let (port, home) = (daemon.ports.primary(), &mut daemon.home);
-        doors.follow(settings, port, home, server, poll.registry());
-    }
+    let access = Access::of(&daemon.conf.in_force().settings.router);
+    let first = Source::Control(0).token();
+    let mut server = Server::new(daemon.home.dir(), access, first);
+    doors::open_socket(&mut server, &mut daemon.home, poll.registry())?;
+    let settings = &daemon.conf.in_force().settings;
+    let (port, home) = (daemon.ports.primary(), &mut daemon.home);
+    doors.follow(settings, port, home, &mut server, poll.registry());
     log::info!("{} on port {}", daemon.node.address(), daemon.port());
     // A system without such news has `reload`.
     let files = Watch::open(daemon.home.dir())
@@ -245,7 +246,6 @@ fn run(
     event_loop.start()?;
     ready();
     event_loop.run()?;
-    pid.remove();
     Ok(0)
 }
 
@@ -289,27 +289,6 @@ fn planet(home: &mut Home) -> WorldBuf {
             log::warn!("{text}; the file is left as it is and the built-in planet used");
             home.keep_planet_file();
             built_in()
-        }
-    }
-}
-
-/// The control socket. Without one the network works all the same, so only an instance that
-/// answers there is a reason to stop.
-fn open_control(daemon: &Daemon, poll: &Poll) -> Result<Option<Server>, Fatal> {
-    let first = Source::Control(0).token();
-    let access = Access::of(&daemon.conf.in_force().settings.router);
-    match Server::open(daemon.home.dir(), access, poll.registry(), first) {
-        Ok(server) => Ok(Some(server)),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(Fatal::new(format!(
-            "another instance answers on the control socket in {}",
-            daemon.home.dir().display()
-        ))),
-        Err(error) => {
-            log::error!(
-                "no control socket in {}: {error}",
-                daemon.home.dir().display()
-            );
-            Ok(None)
         }
     }
 }

@@ -6,20 +6,24 @@
 //! without waiting for the disk. Both are written only if their content differs, so a node whose
 //! world stands still writes nothing (wishes 7).
 //!
-//! A home that cannot be written is no reason to stop: what is known lives on in memory, and the
-//! first failure is reported.
+//! A home that cannot be written is no reason to stop: what is known lives on in memory, is what
+//! the home is seen to hold, and is written when that works again ([`super::unwritten`]).
 
 use core::fmt::Display;
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 use super::Fatal;
 use super::settings::{self, NetworkSettings, is_ifname};
-use crate::base::{Address, NetworkId};
+use super::unwritten::{Class, Unwritten, Wish};
+use crate::base::{Address, Mono, NetworkId};
 use crate::crypto::rng::Rng;
-use crate::os::{self, file};
+use crate::os;
+use crate::os::file::{self, Claim, PidFile};
+use crate::wire::world::{WorldBuf, WorldKind};
 
 /// Where the home is when nobody says.
 #[cfg(not(any(target_os = "freebsd", target_os = "openbsd", target_os = "netbsd")))]
@@ -50,10 +54,7 @@ pub(crate) fn explain(path: &Path, error: &impl Display) -> String {
 #[derive(Debug)]
 pub struct Home {
     dir: PathBuf,
-    /// Why the last write failed.
-    trouble: Option<String>,
-    /// The trouble has been reported.
-    told: bool,
+    unwritten: Unwritten,
     /// The stored planet does not parse: it stays as it is.
     planet_is_foreign: bool,
 }
@@ -72,12 +73,12 @@ impl Home {
         }
         let home = Self {
             dir: dir.to_owned(),
-            trouble: None,
-            told: false,
+            unwritten: Unwritten::new(),
             planet_is_foreign: false,
         };
         for secret in ["identity.secret", "authtoken.secret", "metricstoken.secret"] {
-            home.close_to_others(secret);
+            // Best effort: on a read-only home the mode is what it is.
+            let _ = file::close_to_others(&home.path(secret));
         }
         Ok(home)
     }
@@ -92,26 +93,66 @@ impl Home {
         self.dir.join(name)
     }
 
-    /// Why writing fails at present.
-    pub fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+    /// What cannot be written at present.
+    pub fn trouble(&self) -> Option<String> {
+        self.unwritten.trouble(&self.dir)
     }
 
-    /// The reason why writing fails, once.
-    pub fn take_trouble(&mut self) -> Option<&str> {
-        if self.told {
-            return None;
-        }
-        self.told = self.trouble.is_some();
-        self.trouble.as_deref()
+    /// What cannot be written, each cause once.
+    pub fn take_trouble(&mut self) -> Option<String> {
+        self.unwritten.take_trouble(&self.dir)
+    }
+
+    /// Once when the trouble that was taken is over.
+    pub(super) fn take_relief(&mut self) -> bool {
+        self.unwritten.take_relief()
+    }
+
+    /// A file of somebody else's making failed.
+    pub(super) fn note_trouble(&mut self, name: &str, error: os::Error) {
+        self.unwritten.note(name, error);
+    }
+
+    /// It did not any more.
+    pub(super) fn forget_trouble(&mut self, name: &str) {
+        self.unwritten.forget(name);
+    }
+
+    /// Tries now what could not be written.
+    pub(super) fn write_again(&mut self) {
+        self.unwritten.again(&self.dir);
+    }
+
+    /// When [`Self::work`] is due.
+    pub(super) fn next_deadline(&self) -> Option<Mono> {
+        self.unwritten.next_deadline()
+    }
+
+    /// Tries what could not be written, if it is time. To be called after changes, too.
+    pub(super) fn work(&mut self, now: Mono) {
+        self.unwritten.work(&self.dir, now);
     }
 
     /// A file's content. `None`: there is none.
     pub fn read(&self, name: &str, max: usize) -> Result<Option<Vec<u8>>, os::Error> {
+        match self.unwritten.wish(name) {
+            Some(Wish::Put(bytes, _)) if bytes.len() <= max => return Ok(Some(bytes.to_vec())),
+            Some(Wish::Gone) => return Ok(None),
+            _ => {}
+        }
         match file::read_bounded(&self.path(name), max) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.errno == libc::ENOENT => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// There is something of this name, or would be.
+    pub(super) fn holds(&self, name: &str) -> bool {
+        match self.unwritten.wish(name) {
+            Some(Wish::Gone) => false,
+            Some(_) => true,
+            None => self.path(name).exists(),
         }
     }
 
@@ -128,35 +169,17 @@ impl Home {
 
     /// Stores a precious file: on the disk when this returns.
     pub fn write_precious(&mut self, name: &str, bytes: &[u8]) -> Result<(), os::Error> {
-        self.write(name, bytes, PUBLIC_MODE, file::write_atomic)
+        self.write(name, bytes, PUBLIC_MODE, Class::Precious)
     }
 
     /// Stores a precious file that nobody else may read.
     pub fn write_secret(&mut self, name: &str, bytes: &[u8]) -> Result<(), os::Error> {
-        self.write(name, bytes, SECRET_MODE, file::write_atomic)
+        self.write(name, bytes, SECRET_MODE, Class::Precious)
     }
 
     /// Stores what could be learnt again. Failure is remembered, see [`Self::take_trouble`].
     pub fn write_cache(&mut self, name: &str, bytes: &[u8]) {
-        // The reason is kept in `trouble`; there is nothing else to do about it.
-        let _ = self.write(name, bytes, PUBLIC_MODE, file::write_cache);
-    }
-
-    /// Removes a precious file: it does not come back with a power cut.
-    fn remove_precious(&mut self, name: &str) {
-        self.remove(name, file::remove_atomic);
-    }
-
-    /// Removes what could be learnt again.
-    pub fn remove_cache(&mut self, name: &str) {
-        self.remove(name, file::remove_cache);
-    }
-
-    fn remove(&mut self, name: &str, how: fn(&Path) -> Result<(), os::Error>) {
-        let path = self.path(name);
-        if let Err(error) = how(&path) {
-            self.trouble = Some(explain(&path, &error));
-        }
+        let _ = self.write(name, bytes, PUBLIC_MODE, Class::Cache);
     }
 
     fn write(
@@ -164,27 +187,21 @@ impl Home {
         name: &str,
         bytes: &[u8],
         mode: u32,
-        put: impl Fn(&Path, &[u8], u32) -> Result<(), os::Error>,
+        class: Class,
     ) -> Result<(), os::Error> {
-        let path = self.path(name);
-        if file::holds(&path, bytes) {
-            return Ok(());
-        }
-        let written = put(&path, bytes, mode);
-        match &written {
-            Ok(()) => (self.trouble, self.told) = (None, false),
-            Err(error) => self.trouble = Some(explain(&path, error)),
-        }
-        written
+        let wish = Wish::Put(Zeroizing::new(bytes.to_vec()), mode);
+        self.unwritten.write(&self.dir, name, class, wish)
     }
 
-    fn close_to_others(&self, name: &str) {
-        // Best effort: on a read-only home the mode is what it is.
-        if let Ok(meta) = fs::metadata(self.path(name))
-            && meta.permissions().mode() & 0o077 != 0
-        {
-            let _ = fs::set_permissions(self.path(name), fs::Permissions::from_mode(SECRET_MODE));
-        }
+    /// Removes a precious file: it does not come back with a power cut.
+    fn remove_precious(&mut self, name: &str) {
+        // Failure is remembered.
+        let _ = (self.unwritten).write(&self.dir, name, Class::Precious, Wish::Gone);
+    }
+
+    /// Removes what could be learnt again.
+    pub fn remove_cache(&mut self, name: &str) {
+        let _ = (self.unwritten).write(&self.dir, name, Class::Cache, Wish::Gone);
     }
 
     /// The token of the owner, made if there is none. An existing file is never replaced; if it
@@ -218,27 +235,17 @@ impl Home {
         Ok(token)
     }
 
-    /// Takes the pid file for this instance. The lock lasts as long as the result.
-    pub fn lock(&mut self) -> Result<PidFile, Fatal> {
-        let path = self.path("zerotier-one.pid");
-        let opened = OpenOptions::new()
-            .create(true)
-            .read(true)
-            .write(true)
-            .truncate(false)
-            .mode(PUBLIC_MODE)
-            .open(&path);
-        let mut file = match opened {
-            Ok(file) => file,
-            Err(error) => {
-                self.trouble = Some(explain(&path, &error));
-                return Ok(PidFile { path, file: None });
+    /// Takes the pid file for this instance, for as long as the result lives.
+    pub fn lock(&mut self) -> Result<Option<PidFile>, Fatal> {
+        const NAME: &str = "zerotier-one.pid";
+        match PidFile::claim(&self.path(NAME), PUBLIC_MODE) {
+            Ok(Claim::Ours(file)) => {
+                if let Some(error) = file.trouble {
+                    self.note_trouble(NAME, error);
+                }
+                Ok(Some(file))
             }
-        };
-        if let Err(fs::TryLockError::WouldBlock) = file.try_lock() {
-            let mut pid = String::new();
-            let _ = file.read_to_string(&mut pid);
-            return Err(Fatal::new(format!(
+            Ok(Claim::Theirs(pid)) => Err(Fatal::new(format!(
                 "another instance (pid {}) uses the home directory {}",
                 if pid.is_empty() {
                     "unknown"
@@ -246,18 +253,12 @@ impl Home {
                     pid.trim()
                 },
                 self.dir.display()
-            )));
+            ))),
+            Err(error) => {
+                self.note_trouble(NAME, error);
+                Ok(None)
+            }
         }
-        let stored = file
-            .set_len(0)
-            .and_then(|()| write!(file, "{}", std::process::id()));
-        if let Err(error) = stored {
-            self.trouble = Some(explain(&path, &error));
-        }
-        Ok(PidFile {
-            path,
-            file: Some(file),
-        })
     }
 
     /// The bytes of the stored planet, for the caller to judge.
@@ -296,10 +297,15 @@ impl Home {
                 continue;
             };
             let seed = match kind {
-                "seed" => self.read_text(&path).ok().flatten(),
+                "seed" => match self.seed(&path) {
+                    Ok(seed) => Some(seed),
+                    Err(text) => {
+                        complain(text);
+                        continue;
+                    }
+                },
                 _ => None,
             };
-            let seed = seed.and_then(|text| Address::parse(text.trim()));
             match moons.iter_mut().find(|(known, _)| *known == id) {
                 Some(entry) => entry.1 = entry.1.or(seed),
                 None => moons.push((id, seed)),
@@ -308,14 +314,40 @@ impl Home {
         moons
     }
 
-    /// The stored definition of a moon.
-    pub fn stored_moon(&self, id: u64) -> Result<Option<Vec<u8>>, os::Error> {
-        self.read(&moon_name(id), WORLD_MAX_BYTES)
+    fn seed(&self, name: &str) -> Result<Address, String> {
+        let path = self.path(name);
+        match self.read_text(name) {
+            Ok(text) => Address::parse(text.unwrap_or_default().trim())
+                .ok_or_else(|| format!("{}: ignored, this is no address", path.display())),
+            Err(error) => Err(explain(&path, &error)),
+        }
+    }
+
+    /// The stored definition of a moon. A file that holds none is said and left as it is.
+    pub fn stored_moon(&self, id: u64, complain: impl FnOnce(String)) -> Option<Vec<u8>> {
+        let name = moon_name(id);
+        let bytes = match self.read(&name, WORLD_MAX_BYTES) {
+            Ok(bytes) => bytes?,
+            Err(error) => {
+                complain(explain(&self.path(&name), &error));
+                return None;
+            }
+        };
+        let fits = WorldBuf::new(&bytes).is_ok_and(|world| {
+            let view = world.view();
+            view.kind == WorldKind::Moon && view.id == id
+        });
+        if !fits {
+            complain(format!(
+                "{}: ignored, this is no definition of that moon",
+                self.path(&name).display()
+            ));
+        }
+        fits.then_some(bytes)
     }
 
     /// Stores a moon.
     pub fn store_moon(&mut self, id: u64, bytes: &[u8]) -> Result<(), os::Error> {
-        self.make_directory("moons.d");
         self.write_precious(&moon_name(id), bytes)?;
         self.remove_precious(&seed_name(id));
         Ok(())
@@ -323,7 +355,6 @@ impl Home {
 
     /// Notes who is asked for a moon, so that a restart goes on asking (wishes 6).
     pub fn store_seed(&mut self, id: u64, seed: Address) {
-        self.make_directory("moons.d");
         // The reason of a failure is kept in `trouble`.
         let _ = self.write_precious(&seed_name(id), seed.to_string().as_bytes());
     }
@@ -369,11 +400,25 @@ impl Home {
     /// Notes that a network is joined, before it is (service 6.6).
     pub fn store_join(&mut self, id: NetworkId) -> Result<(), os::Error> {
         let name = conf_name(id);
-        if self.path(&name).exists() {
+        if self.holds(&name) {
             return Ok(());
         }
-        self.make_directory("networks.d");
         self.write_precious(&name, b"\n")
+    }
+
+    /// The stored configuration of a network, if the file holds any.
+    pub(super) fn stored_config(
+        &self,
+        id: NetworkId,
+        max: usize,
+        complain: impl FnOnce(String),
+    ) -> Option<Vec<u8>> {
+        let name = conf_name(id);
+        let stored = self
+            .read(&name, max)
+            .map_err(|error| complain(explain(&self.path(&name), &error)));
+        // One newline: joined, and nothing came yet.
+        stored.ok().flatten().filter(|text| text.len() > 1)
     }
 
     /// Stores the configuration of a network that is joined.
@@ -397,7 +442,6 @@ impl Home {
 
     /// Stores the record of a peer.
     pub(super) fn store_peer(&mut self, name: &str, record: &[u8]) {
-        self.make_directory("peers.d");
         self.write_cache(name, record);
     }
 
@@ -434,7 +478,6 @@ impl Home {
         id: NetworkId,
         settings: &NetworkSettings,
     ) -> Result<(), os::Error> {
-        self.make_directory("networks.d");
         self.write_precious(&settings_name(id), settings.to_text().as_bytes())
     }
 
@@ -494,13 +537,6 @@ impl Home {
         names.sort_unstable();
         names
     }
-
-    fn make_directory(&mut self, name: &str) {
-        let path = self.path(name);
-        if let Err(error) = file::make_directories(&path, DIRECTORY_MODE) {
-            self.trouble = Some(explain(&path, &error));
-        }
-    }
 }
 
 fn conf_name(id: NetworkId) -> String {
@@ -519,25 +555,14 @@ fn settings_name(id: NetworkId) -> String {
     format!("networks.d/{id}.local.conf")
 }
 
-/// The pid file, locked while this lives.
-#[derive(Debug)]
-pub struct PidFile {
-    path: PathBuf,
-    file: Option<File>,
-}
-
-impl PidFile {
-    /// Orderly exit: the file goes.
-    pub fn remove(self) {
-        if self.file.is_some() {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::fs::File;
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+    use crate::os::file::Step;
 
     /// A home that is deleted when the test ends.
     pub(crate) struct Scratch(pub(crate) Home);
@@ -658,9 +683,13 @@ pub(crate) mod tests {
         scratch.0.store_moon(5, b"definition").expect("stored");
         assert_eq!(scratch.0.moons(|_| {}), [(5, None)]);
         assert_eq!(
-            scratch.0.stored_moon(5).expect("readable").as_deref(),
+            scratch.get("moons.d/0000000000000005.moon").as_deref(),
             Some(&b"definition"[..])
         );
+        let mut bad = 0;
+        assert_eq!(scratch.0.stored_moon(5, |_| bad += 1), None);
+        assert_eq!(scratch.0.stored_moon(6, |_| bad += 10), None);
+        assert_eq!(bad, 1, "no moon is no fault");
         scratch.0.forget_moon(5);
         assert_eq!(scratch.0.moons(|_| {}), []);
     }
@@ -692,8 +721,9 @@ pub(crate) mod tests {
                 .to_string()
                 .contains(&std::process::id().to_string())
         );
-        held.remove();
-        assert!(scratch.0.lock().is_ok());
+        drop(held);
+        assert!(scratch.get("zerotier-one.pid").is_none());
+        assert!(scratch.0.lock().is_ok_and(|held| held.is_some()));
     }
 
     #[test]
@@ -725,7 +755,12 @@ pub(crate) mod tests {
     }
 
     fn synced() -> Vec<PathBuf> {
-        file::SYNCED.with_borrow_mut(std::mem::take)
+        let steps = file::STEPS.with_borrow_mut(std::mem::take);
+        let directory = |step| match step {
+            Step::SyncDirectory(path) => Some(path),
+            _ => None,
+        };
+        steps.into_iter().filter_map(directory).collect()
     }
 
     #[test]

@@ -42,7 +42,8 @@ impl Daemon {
         let scratch = Scratch::new(name);
         let home = scratch.0.clone();
         let poll = Poll::new().unwrap();
-        let server = Server::open(&home, access, poll.registry(), Token(10)).unwrap();
+        let mut server = Server::new(&home, access, Token(10));
+        server.open(poll.registry()).unwrap();
         Self {
             poll,
             server,
@@ -270,7 +271,10 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     let poll = Poll::new().unwrap();
-    let open = || Server::open(&home.0, Access::default(), poll.registry(), Token(0));
+    let open = || {
+        let mut server = Server::new(&home.0, Access::default(), Token(0));
+        server.open(poll.registry()).map(|()| server)
+    };
     let server = open().unwrap();
     assert_eq!(open().unwrap_err().kind(), io::ErrorKind::AddrInUse);
     drop(server);

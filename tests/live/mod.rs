@@ -150,6 +150,86 @@ impl Service {
         service
     }
 
+    /// Starts it; the exit status and standard error of one that gives up. A deaf one has no
+    /// control socket: its port file says that it works, so there must be none before.
+    pub(crate) fn try_start(
+        space: &str,
+        home: &Path,
+        deaf: bool,
+    ) -> Result<Self, (Option<i32>, String)> {
+        let mut service = Self {
+            process: launch(space, home),
+            home: home.to_owned(),
+            space: space.to_owned(),
+        };
+        let mut ended = None;
+        wait_for("a start or an end", || {
+            ended = service.process.try_wait().expect("a child");
+            let works = match deaf {
+                true => home.join("zerotier-one.port").exists(),
+                false => service.connect().is_some(),
+            };
+            ended.is_some() || works
+        });
+        match ended {
+            None => Ok(service),
+            Some(status) => Err((status.code(), service.log())),
+        }
+    }
+
+    /// Starts it with mounts of its own, which a command of the shell makes.
+    pub(crate) fn launch_behind(space: &str, home: &Path, mounts: &str) -> Self {
+        let script = format!("{mounts} && exec {BINARY} -p{PORT} {}", home.display());
+        let process = Command::new("ip")
+            .args(["netns", "exec", space])
+            .args([
+                "unshare",
+                "-m",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                &script,
+            ])
+            .env_remove("ZEROTIER_HOME")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("ip");
+        Self {
+            process,
+            home: home.to_owned(),
+            space: space.to_owned(),
+        }
+    }
+
+    /// The same, up to its control socket.
+    pub(crate) fn start_behind(space: &str, home: &Path, mounts: &str) -> Self {
+        let service = Self::launch_behind(space, home, mounts);
+        service.await_control();
+        service
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Its own end; the exit status and what it had to say.
+    pub(crate) fn end(&mut self) -> (Option<i32>, String) {
+        let log = self.log();
+        (self.process.wait().expect("gone").code(), log)
+    }
+
+    /// What it says until its end.
+    fn log(&mut self) -> String {
+        let mut log = String::new();
+        if let Some(stderr) = &mut self.process.stderr {
+            stderr.read_to_string(&mut log).expect("a log");
+        }
+        log
+    }
+
     pub(crate) fn await_control(&self) {
         wait_for("the control socket", || self.connect().is_some());
     }
@@ -194,11 +274,7 @@ impl Service {
     pub(crate) fn stop(mut self) -> (Option<i32>, String) {
         let pid = self.process.id().to_string();
         run("kill", &["-TERM", &pid]).expect("a signal");
-        let mut log = String::new();
-        if let Some(stderr) = &mut self.process.stderr {
-            stderr.read_to_string(&mut log).expect("a log");
-        }
-        (self.process.wait().expect("gone").code(), log)
+        self.end()
     }
 
     /// One ping arrives and its answer too, some time.

@@ -87,7 +87,9 @@ pub struct Server {
     /// Whose turn is next.
     next: usize,
     tcp: Option<Tcp>,
+    path: PathBuf,
     read_only_path: PathBuf,
+    access: Access,
 }
 
 const LISTENERS_MAX: usize = 2;
@@ -117,32 +119,43 @@ impl Server {
     /// Tokens in use, from the first on.
     pub const TOKENS: usize = OWN_TOKENS + Tcp::TOKENS;
 
-    /// Opens the sockets of a home. [`io::ErrorKind::AddrInUse`]: somebody answers there.
-    pub fn open(
-        home: &Path,
-        access: Access,
-        registry: &Registry,
-        first: Token,
-    ) -> io::Result<Self> {
-        let mut server = Self {
+    /// For a home. Nothing is open yet.
+    pub fn new(home: &Path, access: Access, first: Token) -> Self {
+        Self {
             first: first.0,
             listeners: Vec::with_capacity(LISTENERS_MAX),
             places: Default::default(),
             next: 0,
             tcp: None,
+            path: socket_path(home),
             read_only_path: read_only_socket_path(home),
-        };
-        server.listen(socket_path(home), false, registry)?;
-        server.set_access(access, registry);
-        Ok(server)
+            access,
+        }
+    }
+
+    /// Opens the sockets of the home, unless they are open. [`io::ErrorKind::AddrInUse`]: somebody
+    /// answers there.
+    pub fn open(&mut self, registry: &Registry) -> io::Result<()> {
+        if !self.is_open() {
+            self.listen(self.path.clone(), false, registry)?;
+            self.set_access(self.access, registry);
+        }
+        Ok(())
+    }
+
+    /// Has the socket of the home. Without it there may be TCP.
+    pub fn is_open(&self) -> bool {
+        !self.listeners.is_empty()
     }
 
     /// Says anew who may connect. Whoever is connected stays. What cannot be given is said, and
     /// not given.
     pub fn set_access(&mut self, access: Access, registry: &Registry) {
-        if let Some(listener) = self.listeners.first()
-            && let Err(error) = listener.admit(access.group)
-        {
+        self.access = access;
+        let Some(listener) = self.listeners.first() else {
+            return;
+        };
+        if let Err(error) = listener.admit(access.group) {
             log::warn!(
                 "control: {} cannot be given to its group: {error}",
                 listener.path.display()
