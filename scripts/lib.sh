@@ -95,6 +95,23 @@ lab_down() {
     LAB_NODES=
 }
 
+# release_binary: ZT_BIN is what is measured: as it is set, or built now.
+release_binary() {
+    [ -z "${ZT_BIN-}" ] || return 0
+    need_rust || die "no Rust toolchain"
+    cargo build --quiet --release || die "build failed"
+    ZT_BIN=$(cd "${CARGO_TARGET_DIR:-target}/release" && pwd)/zerotier-one
+}
+
+# own_planet DIR ROOT IP: an identity for DIR/ROOT, and a planet with that root alone in each home
+# that DIR has.
+own_planet() {
+    local home
+    "$ZT_BIN" idtool generate "$1/$2/identity.secret" "$1/$2/identity.public" >/dev/null
+    "$ZT_BIN" idtool genplanet "$1/$2/identity.public@$3/9993" -o "$1/planet" -k "$1/planet.key" >/dev/null
+    for home in "$1"/*/; do cp "$1/planet" "$home/planet"; done
+}
+
 # until_ok SECONDS COMMAND…: repeats the command until it succeeds.
 until_ok() {
     local end=$(($(date +%s%3N) + $1 * 1000)); shift

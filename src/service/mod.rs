@@ -29,6 +29,8 @@ mod event_loop;
 mod host;
 mod keep;
 mod overlay;
+#[cfg(test)]
+mod power_cut;
 mod publish;
 mod ready;
 mod route_set;
