@@ -234,7 +234,10 @@ fn the_doors_follow_the_file() {
     let Some(lab) = Lab::new("o") else { return };
     let space = lab.space(Some("10.77.0.1/24"));
     let home = lab.home("a");
-    write(&home, r#"{"settings":{"router":{"controlReadOnly":true}}}"#);
+    write(
+        &home,
+        r#"{"settings":{"router":{"controlReadOnly":true,"controlGroup":"daemon"}}}"#,
+    );
     let service = Service::start(&space, &home);
     let read_only = home.join("zerotier-one.ro.sock");
     assert!(read_only.exists());
@@ -243,27 +246,28 @@ fn the_doors_follow_the_file() {
         let meta = fs::metadata(&socket).expect("a socket");
         (meta.permissions().mode() & 0o777, meta.gid())
     };
-    assert_eq!(rights(), (0o600, 0));
     let group = nix::unistd::Group::from_name("daemon").ok().flatten();
     let group = group.expect("a group").gid.as_raw();
-    assert!(
-        service
-            .ask("conf router.controlGroup=\"daemon\"")
-            .contains("200 conf OK")
-    );
+    let give_to = |group: &str| {
+        let reply = service.ask(&format!("conf router.controlGroup={group}"));
+        assert!(reply.contains("200 conf OK"), "{reply}");
+    };
+    assert_eq!(rights(), (0o660, group));
+    give_to("null");
+    wait_for("the owner alone", || rights().0 == 0o600);
+    give_to("\"daemon\"");
     wait_for("the group", || rights() == (0o660, group));
+    // The right to give it to any other group is gone after the start.
+    let mut log = service.listen("log");
+    give_to("\"bin\"");
+    assert!(log.any(|line| line.contains("at%20the%20next%20start")));
+    wait_for("the owner alone", || rights().0 == 0o600);
     assert!(
         service
             .ask("conf router.controlReadOnly=false")
             .contains("200 conf OK")
     );
     wait_for("one socket", || !read_only.exists());
-    assert!(
-        service
-            .ask("conf router.controlGroup=null")
-            .contains("200 conf OK")
-    );
-    wait_for("the owner alone", || rights().0 == 0o600);
     let listening = || inside(&space, "ss -Hltn").unwrap_or_default();
     if cfg!(feature = "http-compat") {
         assert!(listening().contains("127.0.0.1:29993"));

@@ -176,33 +176,53 @@ fn devices_in_a_namespace() {
     assert!(text.contains("4 passed"), "{text}");
 }
 
-/// Runs the test of [`rights`] in a process that can afford to lose them.
+/// Runs the tests of [`rights`], each in a process that can afford to lose them.
 #[test]
 #[cfg(target_os = "linux")]
 fn rights_are_given_up() {
     use std::process::Command;
-    let output = Command::new("unshare")
-        .arg("-n")
-        .arg(std::env::current_exe().expect("this program"))
-        .args(["--ignored", "--test-threads=1", "--nocapture", "rights::"])
-        .env(namespace::INSIDE, "1")
-        .output();
-    let output = match output {
-        Ok(output) if zt::os::privilege::is_root() => output,
-        _ => {
-            eprintln!("NOT TESTED: giving up rights: there are none");
-            return;
-        }
-    };
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}{errors}");
-    assert!(text.contains("1 passed"), "{text}");
+    // Who gave up its rights cannot clear up.
+    let dir = std::env::temp_dir().join(format!("zt{}rights", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a directory");
+    for test in [
+        "a_user_keeps_the_network_and_nothing_else",
+        "a_root_keeps_no_more_than_a_user",
+        "a_root_may_use_a_home_of_somebody_else",
+    ] {
+        let output = Command::new("unshare")
+            .arg("-n")
+            .arg(std::env::current_exe().expect("this program"))
+            .args(["--ignored", "--test-threads=1", "--nocapture", test])
+            .env(namespace::INSIDE, "1")
+            .env("TMPDIR", &dir)
+            .output();
+        let output = match output {
+            Ok(output) if zt::os::privilege::is_root() => output,
+            _ => {
+                eprintln!("NOT TESTED: giving up rights: there are none");
+                return;
+            }
+        };
+        let text = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}{errors}");
+        assert!(text.contains("1 passed"), "{text}");
+    }
+    std::fs::remove_dir_all(&dir).expect("removed");
 }
 
 #[cfg(target_os = "linux")]
 mod rights {
-    use zt::os::privilege::{User, drop_to, is_root, no_new_rights};
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+    use std::path::{Path, PathBuf};
+
+    use zt::os::privilege::{StillRoot, User, give_up, is_root, no_new_rights, present};
+
+    const USER: User = User {
+        uid: 4711,
+        gid: 4712,
+    };
 
     /// A line of the thread's status: capabilities belong to threads.
     fn status(key: &str) -> String {
@@ -212,35 +232,134 @@ mod rights {
         words.join(" ")
     }
 
+    fn capabilities(wanted: &str) {
+        for set in ["CapEff:", "CapPrm:", "CapBnd:"] {
+            assert_eq!(status(set), wanted, "{set}");
+        }
+        assert_eq!(status("CapInh:"), "0000000000000000");
+    }
+
+    fn inside() -> bool {
+        let inside = std::env::var_os(super::namespace::INSIDE).is_some();
+        if !inside {
+            eprintln!("NOT TESTED: runs as part of rights_are_given_up");
+        }
+        inside
+    }
+
+    /// A directory with a file, a folder, a second name of a file elsewhere and a link to it.
+    struct Home(PathBuf);
+
+    impl Home {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("zt{}{name}", std::process::id()));
+            for place in ["home/networks.d", "elsewhere"] {
+                fs::create_dir_all(dir.join(place)).expect("a directory");
+            }
+            for file in ["home/secret", "home/networks.d/one", "elsewhere/file"] {
+                fs::File::create(dir.join(file)).expect("a file");
+            }
+            let elsewhere = dir.join("elsewhere/file");
+            fs::hard_link(&elsewhere, dir.join("home/name")).expect("a name");
+            symlink(&elsewhere, dir.join("home/link")).expect("a link");
+            symlink(dir.join("elsewhere"), dir.join("home/moons.d")).expect("a link");
+            Self(dir)
+        }
+
+        fn path(&self) -> PathBuf {
+            self.0.join("home")
+        }
+
+        fn owner(&self, name: &str) -> (u32, u32) {
+            let meta = fs::symlink_metadata(self.0.join(name)).expect("it is there");
+            (meta.uid(), meta.gid())
+        }
+    }
+
+    impl Drop for Home {
+        fn drop(&mut self) {
+            // Whoever started this does it if that is not allowed any more.
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
     #[test]
     #[ignore = "gives up rights: rights_are_given_up runs it"]
     fn a_user_keeps_the_network_and_nothing_else() {
-        if std::env::var_os(super::namespace::INSIDE).is_none() {
-            eprintln!("NOT TESTED: runs as part of rights_are_given_up");
+        if !inside() {
             return;
         }
         assert_eq!(User::named("no-such-user-here"), Ok(None));
         assert_eq!(User::named("root"), Ok(Some(User { uid: 0, gid: 0 })));
-        let user = User {
-            uid: 4711,
-            gid: 4712,
-        };
-        drop_to(user).expect("dropped");
+        let home = Home::new("user");
+        let needed: &[&Path] = &[Path::new("/dev/null")];
+        assert_eq!(give_up(Some(USER), &[4713], &home.path(), needed), Ok(None));
         no_new_rights().expect("for good");
         assert!(!is_root());
         assert_eq!(status("Uid:"), "4711 4711 4711 4711");
         assert_eq!(status("Gid:"), "4712 4712 4712 4712");
-        assert_eq!(status("Groups:"), "4712");
-        for set in ["CapEff:", "CapPrm:"] {
-            assert_eq!(status(set), "0000000000003400", "{set}");
-        }
-        assert_eq!(status("CapInh:"), "0000000000000000");
+        assert_eq!(status("Groups:"), "4712 4713");
+        capabilities("0000000000003400");
         assert_eq!(status("NoNewPrivs:"), "1");
+        for name in [
+            "",
+            "/secret",
+            "/networks.d",
+            "/networks.d/one",
+            "/link",
+            "/moons.d",
+        ] {
+            assert_eq!(home.owner(&format!("home{name}")), (4711, 4712), "{name}");
+        }
+        for name in ["home/name", "elsewhere", "elsewhere/file"] {
+            assert_eq!(home.owner(name), (0, 0), "{name}");
+        }
         // What is kept works: the loopback device is the namespace's own.
         let mut control = zt::os::netlink::Control::open().expect("netlink");
         let ip = "127.9.9.9".parse().expect("an address");
         control.add_address(1, ip, 32).expect("still may");
-        assert!(drop_to(User { uid: 0, gid: 0 }).is_err());
+        assert!(nix::unistd::setuid(nix::unistd::Uid::from_raw(0)).is_err());
+    }
+
+    #[test]
+    #[ignore = "gives up rights: rights_are_given_up runs it"]
+    fn a_root_keeps_no_more_than_a_user() {
+        if !inside() {
+            return;
+        }
+        let home = Home::new("root");
+        let secret = home.path().join("secret");
+        let needed: &[&Path] = &[Path::new("/dev/null"), Path::new("/dev/nothing")];
+        let still = give_up(Some(USER), &[4713], &home.path(), needed).expect("given up");
+        assert_eq!(still, Some(StillRoot::NotFor("/dev/nothing".into())));
+        assert_eq!(status("Uid:"), "0 0 0 0");
+        assert_eq!(status("Groups:"), "0 4713");
+        capabilities("0000000000003400");
+        assert_eq!(home.owner("home/secret"), (0, 0));
+        assert!(fs::File::open(&secret).is_ok());
+        assert_eq!(
+            nix::unistd::chown(&secret, Some(4711.into()), None),
+            Err(nix::errno::Errno::EPERM)
+        );
+        let text = present().expect("a status");
+        assert!(!text.contains("no new ones"), "{text}");
+    }
+
+    #[test]
+    #[ignore = "gives up rights: rights_are_given_up runs it"]
+    fn a_root_may_use_a_home_of_somebody_else() {
+        if !inside() {
+            return;
+        }
+        let home = Home::new("other");
+        let file = home.path().join("networks.d/one");
+        nix::unistd::chown(&file, Some(4711.into()), None).expect("somebody's");
+        let still = give_up(None, &[], &home.path(), &[]).expect("given up");
+        assert_eq!(still, Some(StillRoot::NoUser));
+        for set in ["CapEff:", "CapPrm:"] {
+            assert_eq!(status(set), "0000000000003402", "{set}");
+        }
+        assert!(fs::File::create(file).is_ok());
     }
 }
 

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -405,9 +405,15 @@ pub fn detach_standard() -> Result<(), Error> {
 /// Closes what whoever started us left open, standard input, output and error excepted. To be
 /// called before anything is opened.
 pub fn close_inherited() {
+    close_all_but(-1);
+}
+
+/// Closes all but standard input, output, error and this one. What holds the others must not be
+/// used any more.
+pub(super) fn close_all_but(kept: RawFd) {
     const HIGHEST: i32 = 1023;
-    for fd in 3..=HIGHEST {
-        // SAFETY: nothing of this process has a descriptor above 2 yet.
+    for fd in (3..=HIGHEST).filter(|fd| *fd != kept) {
+        // SAFETY: nobody uses them from here on.
         unsafe { libc::close(fd) };
     }
 }

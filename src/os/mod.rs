@@ -24,6 +24,9 @@ mod cmsg;
 pub mod cpu;
 pub mod entropy;
 pub mod file;
+#[cfg(all(target_os = "linux", feature = "seccomp"))]
+pub mod filter;
+pub mod helper;
 mod ifaces;
 pub mod inventory;
 pub mod memory;

@@ -90,44 +90,8 @@ impl User {
     }
 }
 
-/// Becomes a user for good and keeps only what the running service needs (service 7.8): to
-/// change the network, to bind sockets to devices, ports below 1024. What only root may open
-/// must be open by now. When this fails, the process may be half way: end it.
+/// Rights of Linux.
 #[cfg(target_os = "linux")]
-pub fn drop_to(user: User) -> Result<(), Error> {
-    use nix::sys::prctl;
-    use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
-    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-    setgroups(&[gid]).map_err(|e| Error::of("setgroups", e))?;
-    setresgid(gid, gid, gid).map_err(|e| Error::of("setresgid", e))?;
-    // Without this the capabilities would go with the user.
-    prctl::set_keepcaps(true).map_err(|e| Error::of("prctl", e))?;
-    setresuid(uid, uid, uid).map_err(|e| Error::of("setresuid", e))?;
-    keep_capabilities(KEPT)?;
-    prctl::set_keepcaps(false).map_err(|e| Error::of("prctl", e))
-}
-
-/// No program that this process starts, nor the process by starting one, gets more rights.
+mod linux;
 #[cfg(target_os = "linux")]
-pub fn no_new_rights() -> Result<(), Error> {
-    nix::sys::prctl::set_no_new_privs().map_err(|e| Error::of("prctl", e))
-}
-
-/// `CAP_NET_BIND_SERVICE`, `CAP_NET_ADMIN`, `CAP_NET_RAW`.
-#[cfg(target_os = "linux")]
-const KEPT: u32 = (1 << 10) | (1 << 12) | (1 << 13);
-
-/// Keeps capabilities of the first 32 and no other; none is passed on to programs.
-#[cfg(target_os = "linux")]
-fn keep_capabilities(kept: u32) -> Result<(), Error> {
-    /// `_LINUX_CAPABILITY_VERSION_3`: two sets of 32, and the process is this one (0).
-    const HEADER: [u32; 2] = [0x2008_0522, 0];
-    // Effective, permitted, inheritable; once for the lower half, once for the upper one.
-    let sets: [u32; 6] = [kept, kept, 0, 0, 0, 0];
-    // SAFETY: header and sets have the layout of that version and live for the call.
-    let result = unsafe { libc::syscall(libc::SYS_capset, HEADER.as_ptr(), sets.as_ptr()) };
-    if result < 0 {
-        return Err(Error::last("capset"));
-    }
-    Ok(())
-}
+pub use linux::{StillRoot, give_up, no_new_rights, present};

@@ -7,7 +7,7 @@ use mio::Registry;
 
 use super::conf::Conf;
 use super::control::Lag;
-use super::dns::{Places, Resolver};
+use super::dns::{Far, Places, Resolver};
 use super::keep::Kept;
 use super::log::{Cause, Gate};
 use super::overlay::News;
@@ -56,7 +56,7 @@ pub(super) struct Daemon {
     /// Networks joined so far.
     pub(super) joins: u32,
     /// Names that networks push.
-    pub(super) resolver: Resolver,
+    pub(super) resolver: Resolver<Far>,
     /// What came and went since the last turn, for those who listen.
     pub(super) news: Vec<(NetworkId, News)>,
     pub(super) default_routes: Vec<DefaultRoute>,
@@ -73,6 +73,8 @@ pub(super) struct Daemon {
 pub(super) struct Parts {
     pub(super) node: Node,
     pub(super) home: Home,
+    /// Who tells resolvers of names.
+    pub(super) names: Far,
     /// Of the command line.
     pub(super) port: u16,
     pub(super) rng: Rng,
@@ -87,6 +89,7 @@ impl Daemon {
         let Parts {
             node,
             home,
+            names,
             port,
             rng,
             limits,
@@ -94,7 +97,7 @@ impl Daemon {
             routes,
             now,
         } = parts;
-        let resolver = Resolver::new(Box::new(Places::of_system), home.dir());
+        let resolver = Resolver::new(Box::new(Places::of_system), names);
         let mut daemon = Self {
             node,
             home,
@@ -148,7 +151,6 @@ impl Daemon {
             self.look,
             self.watchdog_deadline(),
             self.conf.next_deadline(),
-            self.resolver.next_deadline(),
             self.keep_deadline(),
             self.home.next_deadline(),
         ]
@@ -179,10 +181,6 @@ impl Daemon {
         }
         if due(self.keep_deadline()) {
             self.store_due(false);
-        }
-        if due(self.resolver.next_deadline()) {
-            self.resolver.work(mono);
-            self.tell_of_names();
         }
         for slot in (0u16..).take(self.wires.ports.len()) {
             let Some(port) = self.wires.port_mut(slot) else {

@@ -8,6 +8,15 @@ use super::routes::State;
 use crate::node::DropReason;
 use crate::os::clock;
 
+/// What the daemon may do, as the system says.
+fn rights() -> Option<String> {
+    #[cfg(target_os = "linux")]
+    let rights = crate::os::privilege::present();
+    #[cfg(not(target_os = "linux"))]
+    let rights: Option<String> = None;
+    rights.map(|rights| format!("rights: {rights}"))
+}
+
 impl Daemon {
     /// Why nobody answers, as far as this side can tell.
     pub(super) fn why_offline(&self) -> &'static str {
@@ -70,7 +79,7 @@ impl Daemon {
                 r.index, r.gateway
             )
         });
-        match self.troubles().chain(routes).nth(n) {
+        match self.troubles().chain(routes).chain(rights()).nth(n) {
             Some(line) => out.write_str(&line).is_ok(),
             None => false,
         }
@@ -131,7 +140,7 @@ impl Daemon {
                 log::info!("dump: dropped {count} {}", reason.name());
             }
         }
-        for line in self.troubles() {
+        for line in self.troubles().chain(rights()) {
             log::info!("dump: {line}");
         }
     }

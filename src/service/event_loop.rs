@@ -59,6 +59,9 @@ impl EventLoop {
     pub(super) fn start(&mut self) -> Result<(), Fatal> {
         watch(&self.poll, self.signals.as_raw_fd(), Source::Signals)?;
         watch(&self.poll, self.monitor.as_raw_fd(), Source::Netlink)?;
+        if let Some(fd) = self.daemon.resolver.hands().fd() {
+            watch(&self.poll, fd, Source::Names)?;
+        }
         match &self.files {
             Some(files) => watch(&self.poll, files.as_raw_fd(), Source::Files),
             None => Ok(()),
@@ -108,7 +111,7 @@ impl EventLoop {
                 Source::Signals => self.take_signals(),
                 Source::Socket(id) => self.daemon.drain_socket(id),
                 Source::Tap(slot) => self.daemon.drain_tap(slot),
-                Source::Netlink | Source::Files | Source::Control(_) => break,
+                Source::Netlink | Source::Files | Source::Names | Source::Control(_) => break,
             };
             if drained {
                 self.daemon.ready.remove(source);
@@ -131,6 +134,10 @@ impl EventLoop {
                 self.daemon.conf_changed();
             }
             self.daemon.ready.remove(Source::Files);
+        }
+        if self.daemon.ready.after(last) == Some(Source::Names) {
+            self.daemon.listen_for_names();
+            self.daemon.ready.remove(Source::Names);
         }
         // Replies take their time: what is ready to go does not wait for them.
         self.daemon.flush();

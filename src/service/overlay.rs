@@ -279,8 +279,9 @@ impl Daemon {
         }
     }
 
-    /// A program failed later than it was asked to do something.
-    pub(super) fn tell_of_names(&mut self) {
+    /// Something could not be done for names, later than it was asked for.
+    pub(super) fn listen_for_names(&mut self) {
+        self.resolver.listen(self.now.mono);
         while let Some(id) = self.resolver.take_changed() {
             tell(&mut self.news, id, News::Dns);
         }

@@ -22,6 +22,8 @@ pub(super) enum Source {
     Netlink,
     /// News of the files in the home directory.
     Files,
+    /// What the process for names could not do.
+    Names,
     /// The control socket: what is left of its token.
     Control(u16),
 }
@@ -37,6 +39,7 @@ impl Source {
             Self::Tap(slot) => (2, slot),
             Self::Netlink => (3, 0),
             Self::Files => (5, 0),
+            Self::Names => (6, 0),
             Self::Control(n) => (4, n),
         };
         Token(kind << KIND_SHIFT | n as usize)
@@ -53,6 +56,7 @@ impl Source {
             2 => Self::Tap(n),
             3 => Self::Netlink,
             5 => Self::Files,
+            6 => Self::Names,
             _ => Self::Control(n),
         }
     }
@@ -102,13 +106,14 @@ impl Ready {
 mod tests {
     use super::*;
 
-    const ALL: [Source; 7] = [
+    const ALL: [Source; 8] = [
         Source::Signals,
         Source::Socket(SocketId(0)),
         Source::Socket(SocketId(u16::MAX)),
         Source::Tap(3),
         Source::Netlink,
         Source::Files,
+        Source::Names,
         Source::Control(7),
     ];
 

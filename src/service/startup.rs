@@ -2,12 +2,15 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
+#[cfg(target_os = "linux")]
+use std::path::Path;
 use std::path::PathBuf;
 
 use mio::Poll;
 
 use super::control::{Access, Server};
 use super::daemon::{Daemon, Parts};
+use super::dns::Far;
 use super::doors::{self, Doors};
 use super::event_loop::EventLoop;
 use super::ready::Source;
@@ -160,6 +163,8 @@ fn run(
     tail: Option<logging::Tail>,
     ready: impl FnOnce(),
 ) -> Result<i32, Fatal> {
+    // Before there are secrets, locks and signals: it must not have a share in any.
+    let names = Far::start(options.home.clone()).map_err(fatal)?;
     let mut signals = Signals::catch().map_err(fatal)?;
     let _pid = home.lock()?;
     let mut rng = Rng::new(entropy::seed().map_err(fatal)?);
@@ -204,6 +209,7 @@ fn run(
     let mut daemon = Daemon::new(Parts {
         node,
         home,
+        names,
         port: options.port,
         rng: Rng::new(daemon_seed),
         limits,
@@ -211,6 +217,9 @@ fn run(
         routes,
         now,
     });
+    if !options.any_user {
+        give_up_rights(&daemon)?;
+    }
     daemon.open_sockets()?;
     daemon.is_started = true;
     // Nothing is open yet that could be stale.
@@ -245,9 +254,57 @@ fn run(
     };
     event_loop.start()?;
     ready();
+    confine();
     event_loop.run()?;
     Ok(0)
 }
+
+/// Who the service is, if there is such a user (service 1).
+#[cfg(target_os = "linux")]
+const USER: &str = "zerotier-one";
+
+/// Root up to here, the service's own user from here on, or a root who may do little.
+#[cfg(target_os = "linux")]
+fn give_up_rights(daemon: &Daemon) -> Result<(), Fatal> {
+    use privilege::StillRoot;
+    let user = privilege::User::named(USER).unwrap_or_else(|error| {
+        log::warn!("user {USER}: {error}");
+        None
+    });
+    let router = &daemon.conf.in_force().settings.router;
+    let group = router.control_group.as_deref();
+    let group = group.and_then(privilege::group_id);
+    let device = Path::new("/dev/net/tun");
+    // Without the module there is no such file, and what it will be is not known.
+    let needed: &[&Path] = &[device];
+    let still = privilege::give_up(user, group.as_slice(), daemon.home.dir(), needed);
+    match still.map_err(fatal)? {
+        None => log::debug!("runs as user {USER}"),
+        Some(StillRoot::NoUser) => log::debug!("runs as root: there is no user {USER}"),
+        Some(why) => log::info!("runs as root, not as user {USER}: {why}"),
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn give_up_rights(_: &Daemon) -> Result<(), Fatal> {
+    Ok(())
+}
+
+/// The end of what the service ever has to do beside its work.
+#[cfg(target_os = "linux")]
+fn confine() {
+    let confined = privilege::no_new_rights();
+    #[cfg(feature = "seccomp")]
+    let confined = confined.and_then(|()| os::filter::install().map(drop));
+    if let Err(error) = confined {
+        // Kernels of some routers and emulators have no filters.
+        log::debug!("system calls are not filtered: {error}");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn confine() {}
 
 fn fatal(error: os::Error) -> Fatal {
     Fatal::new(error.to_string())

@@ -141,8 +141,13 @@ pub(crate) struct Service {
 impl Service {
     /// Starts it and waits for its control socket.
     pub(crate) fn start(space: &str, home: &Path) -> Self {
+        Self::of(launch(space, home), space, home)
+    }
+
+    /// One that was started in another way.
+    pub(crate) fn of(process: Child, space: &str, home: &Path) -> Self {
         let service = Self {
-            process: launch(space, home),
+            process,
             home: home.to_owned(),
             space: space.to_owned(),
         };

@@ -156,10 +156,14 @@ impl Server {
             return;
         };
         if let Err(error) = listener.admit(access.group) {
-            log::warn!(
-                "control: {} cannot be given to its group: {error}",
-                listener.path.display()
-            );
+            let path = listener.path.display();
+            match error.kind() {
+                // Rights that are gone by now are there at the start.
+                io::ErrorKind::PermissionDenied => {
+                    log::warn!("control: {path} is given to its group at the next start");
+                }
+                _ => log::warn!("control: {path} cannot be given to its group: {error}"),
+            }
         }
         let is_open = self.listeners.len() > 1;
         if access.read_only_socket && !is_open {

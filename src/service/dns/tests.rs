@@ -1,6 +1,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::super::state::tests::Scratch;
+use super::hands::{JOBS_MAX, PATIENCE_MS, Worker, dnsmasq_dirs};
 use super::*;
 
 const STUB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/service/dns/stub.sh");
@@ -26,8 +27,13 @@ fn lab() -> Pushed {
 /// Resolvers that write down how they were called.
 struct Bench {
     scratch: Scratch,
-    resolver: Resolver,
+    resolver: Resolver<Worker>,
     now: Mono,
+}
+
+fn resolver(places: Places, home: &std::path::Path) -> Resolver<Worker> {
+    let find = move || places.clone();
+    Resolver::new(Box::new(find.clone()), Worker::new(Box::new(find), home))
 }
 
 impl Bench {
@@ -56,7 +62,7 @@ impl Bench {
             Hook::Resolvconf => places.resolvconf = Some(script("resolvconf")),
             Hook::Event => {}
         }
-        let resolver = Resolver::new(Box::new(move || places.clone()), &dir);
+        let resolver = resolver(places, &dir);
         Self {
             scratch,
             resolver,
@@ -74,13 +80,18 @@ impl Bench {
     /// the resolver stands still: nothing here takes too long.
     fn settle(&mut self) {
         for _ in 0..ROUNDS {
-            if self.resolver.next_deadline().is_none() {
+            if self.resolver.hands.next_deadline().is_none() {
                 return;
             }
-            self.resolver.work(self.now);
+            self.work(self.now);
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
         panic!("a program does not end");
+    }
+
+    fn work(&mut self, now: Mono) {
+        self.resolver.hands.work(now);
+        self.resolver.listen(now);
     }
 
     /// How they were called since the last time.
@@ -225,7 +236,7 @@ fn files_of_a_run_that_was_cut_off_are_removed() {
     // What is told is not taken back when it just ends.
     drop(bench.resolver);
     let home = bench.scratch.0.dir().to_owned();
-    bench.resolver = Resolver::new(Box::new(move || places.clone()), &home);
+    bench.resolver = resolver(places, &home);
     assert_eq!(bench.file(1), None);
     assert!(bench.scratch.get(others).is_some());
     assert!(bench.scratch.get("dnsmasq.d/mine.conf").is_some());
@@ -294,14 +305,14 @@ fn a_program_that_hangs_is_ended_and_one_that_is_missing_does_no_harm() {
     bench.scratch.put("hangs", b"");
     let now = bench.now;
     bench.resolver.set(now, id(1), "zt0", true, lab());
-    bench.resolver.work(now);
-    assert!(bench.resolver.running.is_some());
+    bench.work(now);
+    assert!(bench.resolver.hands.running.is_some());
     // Both calls, one after the other.
     let late = now.after(PATIENCE_MS);
-    bench.resolver.work(late);
-    assert!(bench.resolver.running.is_some());
-    bench.resolver.work(late.after(PATIENCE_MS));
-    assert!(bench.resolver.running.is_none());
+    bench.work(late);
+    assert!(bench.resolver.hands.running.is_some());
+    bench.work(late.after(PATIENCE_MS));
+    assert!(bench.resolver.hands.running.is_none());
     assert_eq!(bench.resolver.state(id(1)).name(), "failed");
     std::fs::remove_file(path).expect("removed");
     bench.set(1, "zt0", true, pushed("other.example", &["10.1.0.1"]));
@@ -313,7 +324,7 @@ fn programs_that_wait_are_bounded() {
     let mut bench = Bench::new("dns-many", Hook::Resolvectl);
     for n in 0..200 {
         bench.resolver.set(bench.now, id(n), "zt0", true, lab());
-        assert!(bench.resolver.jobs.len() <= JOBS_MAX);
+        assert!(bench.resolver.hands.waiting() <= JOBS_MAX);
     }
     assert_eq!(bench.resolver.state(id(199)).name(), "failed");
     bench.settle();

@@ -1,0 +1,452 @@
+//! What tells the machine's resolvers: files and programs, one at a time.
+
+use core::fmt::Write as _;
+use std::collections::VecDeque;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::{Hook, Wish};
+use crate::base::{Mono, NetworkId};
+use crate::os::file;
+
+/// Programs that wait for their turn.
+pub(super) const JOBS_MAX: usize = 64;
+/// Networks whose names are known to a resolver: as many as a node may join.
+const TOLD_MAX: usize = 64;
+/// Pause between two looks at a program that runs.
+const LOOK_MS: u64 = 50;
+/// After this a program is ended.
+pub(super) const PATIENCE_MS: u64 = 20_000;
+/// Write permission of others: who may lay links in a directory decides what we write.
+const OTHERS_WRITE: u32 = 0o022;
+const FILE_MODE: u32 = 0o644;
+const FILE_MAX_BYTES: usize = 4096;
+
+/// Where the machine's resolvers are.
+#[derive(Clone, Debug, Default)]
+pub(in crate::service) struct Places {
+    /// `conf-dir`s of dnsmasq in RAM.
+    pub(in crate::service) dnsmasq_dirs: Vec<PathBuf>,
+    /// What restarts dnsmasq.
+    pub(in crate::service) dnsmasq_script: Option<PathBuf>,
+    /// systemd-resolved runs, and this talks to it.
+    pub(in crate::service) resolvectl: Option<PathBuf>,
+    /// `resolvconf`.
+    pub(in crate::service) resolvconf: Option<PathBuf>,
+}
+
+impl Places {
+    /// What this machine has now.
+    pub(in crate::service) fn of_system() -> Self {
+        let script = PathBuf::from("/etc/init.d/dnsmasq");
+        let script = script.is_file().then_some(script);
+        let resolved = Path::new("/run/systemd/resolve/io.systemd.Resolve").exists();
+        Self {
+            dnsmasq_dirs: if script.is_some() {
+                dnsmasq_dirs(&["/tmp", "/var/run", "/run"])
+            } else {
+                Vec::new()
+            },
+            dnsmasq_script: script,
+            resolvectl: program("resolvectl").filter(|_| resolved),
+            resolvconf: program("resolvconf"),
+        }
+    }
+}
+
+/// Directories `dnsmasq.d` and `dnsmasq.cfg….d` that belong to us alone.
+pub(super) fn dnsmasq_dirs(parents: &[&str]) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for parent in parents {
+        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let of_instance = name.starts_with("dnsmasq.cfg") && name.ends_with(".d");
+            if (name == "dnsmasq.d" || of_instance) && is_ours(&entry.path()) {
+                all.push(entry.path());
+            }
+        }
+    }
+    // /var/run and /run are often the same.
+    let mut seen = Vec::new();
+    all.retain(|dir| {
+        let place = fs::metadata(dir).map(|m| (m.dev(), m.ino())).ok();
+        let is_new = !seen.contains(&place);
+        seen.push(place);
+        is_new
+    });
+    all.sort_unstable();
+    all
+}
+
+/// A directory, no link, that nobody else may write to.
+fn is_ours(dir: &Path) -> bool {
+    let me = nix::unistd::geteuid().as_raw();
+    fs::symlink_metadata(dir).is_ok_and(|m| {
+        m.is_dir() && (m.uid() == me || m.uid() == 0) && m.mode() & OTHERS_WRITE == 0
+    })
+}
+
+fn program(name: &str) -> Option<PathBuf> {
+    ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+        .iter()
+        .map(|dir| Path::new(dir).join(name))
+        .find(|path| path.is_file())
+}
+
+/// Something to be done for a network.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::service) struct Order {
+    pub(super) id: NetworkId,
+    pub(super) verb: Verb,
+    pub(super) hook: Hook,
+    pub(super) wish: Wish,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::service) enum Verb {
+    Tell,
+    Revert,
+}
+
+/// Something was not done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::service) struct Failed {
+    /// `None`: nothing that was asked for can be relied on.
+    pub(super) id: Option<NetworkId>,
+    pub(super) hook: Hook,
+    pub(super) reason: String,
+}
+
+/// Who does what the resolvers have to hear.
+pub(in crate::service) trait Hands {
+    /// Does it, now or later.
+    fn take(&mut self, now: Mono, order: Order);
+    /// What was not done since the last call.
+    fn failed(&mut self) -> Option<Failed>;
+    /// Takes everything back as far as that needs no waiting.
+    fn finish(&mut self, now: Mono);
+}
+
+/// A program to run.
+#[derive(Debug)]
+struct Job {
+    id: NetworkId,
+    hook: Hook,
+    program: PathBuf,
+    arguments: Vec<String>,
+    input: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Running {
+    id: NetworkId,
+    hook: Hook,
+    child: Child,
+    look: Mono,
+    end: Mono,
+}
+
+/// Does it itself.
+pub(in crate::service) struct Worker {
+    find: Box<dyn Fn() -> Places>,
+    /// As they were when the first of the present wishes was told.
+    pub(super) places: Places,
+    /// First line of our files.
+    mark: String,
+    /// What is in force. ≤ [`TOLD_MAX`].
+    told: Vec<(NetworkId, Hook, Wish)>,
+    /// ≤ [`JOBS_MAX`].
+    jobs: VecDeque<Job>,
+    pub(super) running: Option<Running>,
+    /// Taken by the caller of whatever adds to it.
+    failed: VecDeque<Failed>,
+}
+
+impl Hands for Worker {
+    fn take(&mut self, now: Mono, order: Order) {
+        // At boot a resolver may come after us.
+        if self.told.is_empty() {
+            self.places = (self.find)();
+        }
+        let Order {
+            id,
+            verb,
+            hook,
+            wish,
+        } = order;
+        let known = self.told.iter().position(|told| told.0 == id);
+        let before = known.map(|n| self.told.swap_remove(n));
+        match (verb, before) {
+            (Verb::Tell, _) if self.told.len() >= TOLD_MAX => {
+                self.fail(id, hook, "too many networks");
+            }
+            (Verb::Tell, _) => {
+                self.tell(now, id, hook, &wish);
+                self.told.push((id, hook, wish));
+            }
+            // Whoever was told, whatever is there by now.
+            (Verb::Revert, Some((id, hook, wish))) => self.revert(now, id, hook, &wish),
+            (Verb::Revert, None) => {}
+        }
+    }
+
+    fn failed(&mut self) -> Option<Failed> {
+        self.failed.pop_front()
+    }
+
+    fn finish(&mut self, now: Mono) {
+        self.jobs.clear();
+        for (id, hook, wish) in core::mem::take(&mut self.told) {
+            self.revert(now, id, hook, &wish);
+        }
+        // What is left is started at once; the system looks after it when we are gone.
+        while let Some(job) = self.jobs.pop_front() {
+            let _ = spawn(&job);
+        }
+    }
+}
+
+impl Worker {
+    /// Nobody is told anything yet. What an earlier run from the same home left is removed.
+    pub(in crate::service) fn new(find: Box<dyn Fn() -> Places>, home: &Path) -> Self {
+        let worker = Self {
+            places: find(),
+            find,
+            mark: format!("# zerotier-one {}\n", home.display()),
+            told: Vec::new(),
+            jobs: VecDeque::new(),
+            running: None,
+            failed: VecDeque::new(),
+        };
+        worker.clean();
+        worker
+    }
+
+    fn clean(&self) {
+        for dir in &self.places.dnsmasq_dirs {
+            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                let is_one = name.to_string_lossy().starts_with(FILE_PREFIX);
+                let text = file::read_bounded(&entry.path(), FILE_MAX_BYTES);
+                if is_one && text.is_ok_and(|text| text.starts_with(self.mark.as_bytes())) {
+                    let _ = fs::remove_file(entry.path());
+                }
+            }
+        }
+    }
+
+    /// When [`Self::work`] wants to be called.
+    pub(super) fn next_deadline(&self) -> Option<Mono> {
+        self.running.as_ref().map(|running| running.look)
+    }
+
+    /// Looks after the program that runs.
+    pub(super) fn work(&mut self, now: Mono) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let ended = match running.child.try_wait() {
+            Ok(Some(status)) if status.success() => Ok(()),
+            Ok(Some(status)) => Err(status.to_string()),
+            Ok(None) if running.end <= now => {
+                let _ = running.child.kill();
+                // It is dead: this does not wait.
+                let _ = running.child.wait();
+                Err("it took too long".to_owned())
+            }
+            Ok(None) => {
+                running.look = now.after(LOOK_MS);
+                return;
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        let (id, hook) = (running.id, running.hook);
+        self.running = None;
+        if let Err(reason) = ended {
+            self.fail(id, hook, &reason);
+        }
+        self.start_next(now);
+    }
+
+    fn tell(&mut self, now: Mono, id: NetworkId, hook: Hook, wish: &Wish) {
+        let device = wish.device.clone();
+        match hook {
+            Hook::Dnsmasq => {
+                let mut text = self.mark.clone();
+                // Writing to a String cannot fail.
+                for server in &wish.servers {
+                    let _ = writeln!(text, "server=/{}/{server}", wish.domain);
+                }
+                let _ = writeln!(text, "rebind-domain-ok=/{}/", wish.domain);
+                let mut done = Ok(());
+                for dir in &self.places.dnsmasq_dirs {
+                    let path = dir.join(file_name(id));
+                    done = done.and(file::write_cache(&path, text.as_bytes(), FILE_MODE));
+                }
+                match done {
+                    Ok(()) => self.restart_dnsmasq(now, id),
+                    Err(error) => self.fail(id, Hook::Dnsmasq, &error.to_string()),
+                }
+            }
+            Hook::Resolvectl => {
+                let servers = wish.servers.iter().map(ToString::to_string);
+                let mut dns = vec!["dns".to_owned(), device.clone()];
+                dns.extend(servers);
+                self.resolvectl(now, id, dns);
+                let domain = format!("~{}", wish.domain);
+                self.resolvectl(now, id, vec!["domain".to_owned(), device, domain]);
+            }
+            Hook::Resolvconf => {
+                let mut input = String::new();
+                for server in &wish.servers {
+                    let _ = writeln!(input, "nameserver {server}");
+                }
+                let _ = writeln!(input, "search {}", wish.domain);
+                self.resolvconf(now, id, "-a", device, input);
+            }
+            Hook::Event => {}
+        }
+    }
+
+    fn revert(&mut self, now: Mono, id: NetworkId, hook: Hook, wish: &Wish) {
+        let device = wish.device.clone();
+        match hook {
+            Hook::Dnsmasq => {
+                for dir in &self.places.dnsmasq_dirs {
+                    let _ = fs::remove_file(dir.join(file_name(id)));
+                }
+                self.restart_dnsmasq(now, id);
+            }
+            Hook::Resolvectl => self.resolvectl(now, id, vec!["revert".to_owned(), device]),
+            Hook::Resolvconf => self.resolvconf(now, id, "-d", device, String::new()),
+            Hook::Event => {}
+        }
+    }
+
+    fn restart_dnsmasq(&mut self, now: Mono, id: NetworkId) {
+        // One that waits reads what is in the directory by then.
+        if self.jobs.iter().any(|job| job.hook == Hook::Dnsmasq) {
+            return;
+        }
+        let script = self.places.dnsmasq_script.clone();
+        let restart = vec!["restart".to_owned()];
+        self.push(now, id, Hook::Dnsmasq, script, restart, String::new());
+    }
+
+    fn resolvectl(&mut self, now: Mono, id: NetworkId, arguments: Vec<String>) {
+        let program = self.places.resolvectl.clone();
+        self.push(now, id, Hook::Resolvectl, program, arguments, String::new());
+    }
+
+    fn resolvconf(&mut self, now: Mono, id: NetworkId, verb: &str, device: String, input: String) {
+        let program = self.places.resolvconf.clone();
+        let arguments = vec![verb.to_owned(), device];
+        self.push(now, id, Hook::Resolvconf, program, arguments, input);
+    }
+
+    fn push(
+        &mut self,
+        now: Mono,
+        id: NetworkId,
+        hook: Hook,
+        program: Option<PathBuf>,
+        arguments: Vec<String>,
+        input: String,
+    ) {
+        let Some(program) = program else {
+            self.fail(id, hook, "it is not there");
+            return;
+        };
+        if self.jobs.len() >= JOBS_MAX {
+            self.fail(id, hook, "too much to do");
+            return;
+        }
+        self.jobs.push_back(Job {
+            id,
+            hook,
+            program,
+            arguments,
+            input,
+        });
+        if self.running.is_none() {
+            self.start_next(now);
+        }
+    }
+
+    fn start_next(&mut self, now: Mono) {
+        while let Some(job) = self.jobs.pop_front() {
+            match spawn(&job) {
+                Ok(child) => {
+                    self.running = Some(Running {
+                        id: job.id,
+                        hook: job.hook,
+                        child,
+                        look: now.after(LOOK_MS),
+                        end: now.after(PATIENCE_MS),
+                    });
+                    return;
+                }
+                Err(error) => {
+                    let reason = format!("{}: {error}", job.program.display());
+                    self.fail(job.id, job.hook, &reason);
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, id: NetworkId, hook: Hook, reason: &str) {
+        self.failed.push_back(Failed {
+            id: Some(id),
+            hook,
+            reason: reason.to_owned(),
+        });
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.jobs.len()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // A program that still runs ends by itself; nobody here waits for it.
+        if let Some(running) = &mut self.running {
+            let _ = running.child.try_wait();
+        }
+    }
+}
+
+const FILE_PREFIX: &str = "zerotier-";
+
+fn file_name(id: NetworkId) -> String {
+    format!("{FILE_PREFIX}{id}.conf")
+}
+
+/// Starts a program without shell, environment and terminal.
+fn spawn(job: &Job) -> std::io::Result<Child> {
+    let input = if job.input.is_empty() {
+        Stdio::null()
+    } else {
+        Stdio::piped()
+    };
+    let mut child = Command::new(&job.program)
+        .args(&job.arguments)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .current_dir("/")
+        .stdin(input)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    // A pipe takes some hundred bytes without a reader.
+    if let Some(mut stdin) = child.stdin.take() {
+        let _ = stdin.write_all(job.input.as_bytes());
+    }
+    Ok(child)
+}

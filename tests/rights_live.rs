@@ -1,0 +1,237 @@
+//! What a running daemon may do, and that it still does all its work: as its own user, and as a
+//! root without rights. The names that a network pushes need the rights of the start.
+#![cfg(all(target_os = "linux", feature = "os"))]
+
+mod live;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use live::stored::{self, Wishes};
+use live::{BINARY, Lab, PORT, Service, inside, run, wait_for};
+use zt::base::NetworkId;
+
+const NETWORK: &str = "8056c2e21c000001";
+
+const WISHES: Wishes<'static> = Wishes {
+    addresses: &["10.147.17.5/24"],
+    routes: &[("10.147.17.0/24", "-", 0), ("172.30.0.0/16", "-", 0)],
+    mtu: 1400,
+    dns: Some(("lab.example", "10.147.17.10")),
+    bridges: &[],
+};
+
+/// Before the daemon, in a mount namespace of its own: a machine with a user for it or without, a
+/// device node with some mode, and dnsmasq as OpenWrt has it.
+const MACHINE: &str = r#"
+set -e
+mount --bind "$1/passwd" /etc/passwd
+mount --bind "$1/init.d" /etc/init.d
+mount -t tmpfs none /run
+mkdir /run/dnsmasq.d
+mknod -m "$2" /run/tun c 10 200
+mount --bind /run/tun /dev/net/tun
+shift 2
+exec "$@"
+"#;
+
+/// Starts a daemon on such a machine; what the machine is made of lies beside the home.
+fn start(lab: &Lab, home: &Path, passwd: &str, tun_mode: &str, switch: &[&str]) -> Service {
+    let machine = lab.home("machine");
+    live::put(&machine, "passwd", passwd.as_bytes());
+    live::put(&machine, "init.d/dnsmasq", DNSMASQ.as_bytes());
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(machine.join("init.d/dnsmasq"), executable).expect("a mode");
+    let space = lab.space(Some("10.77.0.2/24"));
+    let process = Command::new("ip")
+        .args(["netns", "exec", &space, "sh", "-c", MACHINE, "sh"])
+        .arg(&machine)
+        .args([tun_mode, BINARY, &format!("-p{PORT}")])
+        .args(switch)
+        .arg(home)
+        .env_remove("ZEROTIER_HOME")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("ip");
+    Service::of(process, &space, home)
+}
+
+/// Writes down who called it, and what it found.
+const DNSMASQ: &str = r#"#!/bin/sh
+{ id -u; echo "$1"; cat /run/dnsmasq.d/zerotier-*.conf; } > /run/call 2>&1
+mv /run/call /run/called
+"#;
+
+const ROOT: &str = "root:x:0:0:root:/root:/bin/sh\n";
+const USER: &str = "root:x:0:0:root:/root:/bin/sh\n\
+                    zerotier-one:x:4711:4712::/var/lib/zerotier-one:/bin/false\n";
+
+/// A file of the daemon's own mount namespace.
+fn seen_by(service: &Service, path: &str) -> Option<String> {
+    let root = format!("/proc/{}/root", service.pid());
+    fs::read_to_string(Path::new(&root).join(path.trim_start_matches('/'))).ok()
+}
+
+fn rights(service: &Service) -> String {
+    let text = service.ask("dump");
+    let row = text.lines().find_map(|row| row.split_once("rights:"));
+    row.unwrap_or_else(|| panic!("{text}"))
+        .1
+        .replace("%20", " ")
+}
+
+/// What it must be able to do all its life: devices, addresses, routes, files, names.
+fn works(service: &Service) {
+    assert!(
+        service
+            .ask(&format!("set {NETWORK} allowDNS=1"))
+            .contains("200 set OK")
+    );
+    let called = || seen_by(service, "/run/called").unwrap_or_default();
+    wait_for("names in dnsmasq", || {
+        called().contains("server=/lab.example/")
+    });
+    assert!(called().starts_with("0\nrestart\n"), "{}", called());
+    let route = "ip route show proto 201 172.30.0.0/16";
+    wait_for("a route", || {
+        inside(&service.space, route).is_some_and(|text| !text.is_empty())
+    });
+    // A network that was not there at the start.
+    assert!(service.ask("join ff00160016000000").contains("200 join OK"));
+    wait_for("a second device", || {
+        let text = inside(&service.space, "ip -o link show type tun").unwrap_or_default();
+        text.lines().count() == 2
+    });
+    let joined = service.home.join("networks.d/ff00160016000000.conf");
+    assert!(joined.exists());
+    assert!(
+        service
+            .ask("leave ff00160016000000")
+            .contains("200 leave OK")
+    );
+    // A new socket, and its number is below 1024.
+    live::put(
+        &service.home,
+        "local.conf",
+        b"{ \"settings\": { \"primaryPort\": 1000 } }",
+    );
+    wait_for("a low port", || {
+        service.ask("status").contains("10.77.0.2/1000")
+    });
+}
+
+fn all_owned_by(dir: &Path, uid: u32) {
+    for entry in fs::read_dir(dir).expect("a directory").flatten() {
+        let meta = entry.metadata().expect("it is there");
+        // Written by this test while the daemon ran.
+        if entry.file_name() != "local.conf" {
+            assert_eq!(meta.uid(), uid, "{}", entry.path().display());
+        }
+        if meta.is_dir() {
+            all_owned_by(&entry.path(), uid);
+        }
+    }
+}
+
+fn member(lab: &Lab) -> PathBuf {
+    let id = NetworkId::parse(NETWORK).expect("an id");
+    stored::member(lab, "a", 11, id, &WISHES)
+}
+
+/// With the feature and where the kernel can.
+fn filtered() -> &'static str {
+    if cfg!(feature = "seccomp") {
+        ", calls filtered"
+    } else {
+        ""
+    }
+}
+
+#[test]
+fn with_a_user_of_its_own_it_is_that_user() {
+    let Some(lab) = Lab::new("ru") else { return };
+    let home = member(&lab);
+    let service = start(&lab, &home, USER, "0666", &[]);
+    let capabilities = "capabilities net_bind_service net_admin net_raw, no new ones";
+    assert_eq!(
+        rights(&service),
+        format!(" user 4711, {capabilities}{}", filtered())
+    );
+    works(&service);
+    all_owned_by(&home, 4711);
+    assert_eq!(fs::metadata(&home).expect("a home").uid(), 4711);
+    let (status, log) = service.stop();
+    assert_eq!(status, Some(0), "{log}");
+    assert!(!home.join("zerotier-one.pid").exists());
+    // What was its own is its own again.
+    let service = start(&lab, &home, USER, "0666", &[]);
+    assert!(rights(&service).starts_with(" user 4711, "));
+}
+
+#[test]
+fn where_the_user_may_not_make_devices_root_stays_and_may_do_little() {
+    let Some(lab) = Lab::new("rr") else { return };
+    let home = member(&lab);
+    let service = start(&lab, &home, USER, "0600", &[]);
+    let capabilities = "capabilities net_bind_service net_admin net_raw, no new ones";
+    assert_eq!(
+        rights(&service),
+        format!(" user 0, {capabilities}{}", filtered())
+    );
+    works(&service);
+    all_owned_by(&home, 0);
+    let (status, log) = service.stop();
+    assert_eq!(status, Some(0), "{log}");
+    let why = "runs as root, not as user zerotier-one: /dev/net/tun is not for that user";
+    assert!(log.contains(why), "{log}");
+}
+
+#[test]
+fn a_switch_keeps_the_rights_there_are() {
+    let Some(lab) = Lab::new("rk") else { return };
+    let home = member(&lab);
+    let service = start(&lab, &home, USER, "0666", &["-U"]);
+    let text = rights(&service);
+    assert!(text.starts_with(" user 0, "), "{text}");
+    assert!(text.contains(" more, no new ones"), "{text}");
+    works(&service);
+}
+
+#[test]
+fn names_are_taken_back_however_the_daemon_ends() {
+    let Some(lab) = Lab::new("rn") else { return };
+    let home = member(&lab);
+    for kill in ["-TERM", "-KILL"] {
+        let service = start(&lab, &home, ROOT, "0600", &[]);
+        assert!(
+            service
+                .ask(&format!("set {NETWORK} allowDNS=1"))
+                .contains("200 set OK")
+        );
+        let file = format!("/run/dnsmasq.d/zerotier-{NETWORK}.conf");
+        wait_for("names in dnsmasq", || seen_by(&service, &file).is_some());
+        // The mount namespace is gone with its last process: it is looked at from inside.
+        let keeper = Keeper::of(&service);
+        run("kill", &[kill, &service.pid().to_string()]).expect("a signal");
+        wait_for("no names", || !keeper.sees(&file));
+    }
+}
+
+/// Holds the root of a daemon's mount namespace open.
+struct Keeper(fs::File);
+
+impl Keeper {
+    fn of(service: &Service) -> Self {
+        Self(fs::File::open(format!("/proc/{}/root", service.pid())).expect("a root"))
+    }
+
+    fn sees(&self, path: &str) -> bool {
+        use std::os::fd::AsRawFd as _;
+        let root = format!("/proc/self/fd/{}", self.0.as_raw_fd());
+        Path::new(&root).join(path.trim_start_matches('/')).exists()
+    }
+}
