@@ -14,6 +14,8 @@ use super::state::explain;
 use crate::base::{Address, Mono};
 
 const FILE: &str = "local.conf";
+/// From before there was one.
+const TRUSTED_PATHS: &str = "trustedpaths";
 /// From the first news of the file to reading it: editors write in steps.
 const SETTLE_MS: u64 = 50;
 /// As 1.14.1 writes it.
@@ -155,7 +157,7 @@ impl Daemon {
             return;
         }
         let parsed = match &read {
-            Ok(bytes) => LocalConf::parse(bytes),
+            Ok(bytes) => self.parse_conf(bytes),
             Err(bad) => Err(bad.clone()),
         };
         self.conf.seen = Some(read);
@@ -180,6 +182,22 @@ impl Daemon {
             }
         }
         self.conf.untold = !first;
+    }
+
+    /// What `local.conf` says, and a file that it took the place of.
+    fn parse_conf(&self, bytes: &[u8]) -> Result<(LocalConf, Value), Bad> {
+        let (mut local, tree) = LocalConf::parse(bytes)?;
+        let old = self.home.path(TRUSTED_PATHS);
+        match self.home.read(TRUSTED_PATHS, FILE_MAX_BYTES) {
+            Ok(None) => {}
+            Ok(Some(text)) => {
+                local.add_trusted_paths(&String::from_utf8_lossy(&text), |line| {
+                    log::warn!("{}: line {line} is ignored", old.display());
+                });
+            }
+            Err(error) => log::warn!("{}", explain(&old, &error)),
+        }
+        Ok((local, tree))
     }
 
     /// Applies the difference to what was in force.
@@ -395,7 +413,8 @@ impl Daemon {
     ) -> Result<(), Refusal> {
         let mut text = tree.indented(INDENT);
         text.push('\n');
-        let (local, tree) = LocalConf::parse(text.as_bytes()).map_err(|e| bad(explain(&e.why)))?;
+        let parsed = self.parse_conf(text.as_bytes());
+        let (local, tree) = parsed.map_err(|e| bad(explain(&e.why)))?;
         // A home that cannot be written is reported by the daemon; the setting holds until then.
         let _ = self.home.write_precious(FILE, text.as_bytes());
         self.conf.seen = Some(Ok(text.into_bytes()));

@@ -163,6 +163,38 @@ impl LocalConf {
         Ok((conf, tree))
     }
 
+    /// Adds what the file `trustedpaths` of before 1.2 says, lines `<hex id>=<net/bits>`; nets that
+    /// have an id already keep it. `complain` hears of each line that means nothing.
+    pub fn add_trusted_paths(&mut self, text: &str, mut complain: impl FnMut(usize)) {
+        for (n, line) in text.lines().enumerate() {
+            if line.trim().is_empty() {
+                continue;
+            }
+            let entry = line.split_once('=').and_then(|(id, at)| {
+                let id = u64::from_str_radix(id.trim(), 16).ok()?;
+                let at = net(at.trim()).filter(|net| net.bits > 0)?;
+                (id != 0).then_some((id, at))
+            });
+            let Some((id, at)) = entry else {
+                complain(n.saturating_add(1));
+                continue;
+            };
+            let physical = &mut self.underlay.physical;
+            let room = physical.len() < underlay::NETS_MAX;
+            match physical.iter_mut().find(|p| p.net == at) {
+                Some(known) if known.trusted_path_id == 0 => known.trusted_path_id = id,
+                Some(_) => {}
+                None if room => physical.push(PhysicalNet {
+                    net: at,
+                    blacklist: false,
+                    trusted_path_id: id,
+                    mtu: 0,
+                }),
+                None => complain(n.saturating_add(1)),
+            }
+        }
+    }
+
     fn of(tree: &Value) -> Result<Self, Wrong<'_>> {
         let whole = At {
             value: tree,

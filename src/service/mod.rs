@@ -62,6 +62,7 @@ impl Fatal {
 /// Runs the service with the arguments behind the program's name; the exit status.
 pub fn run(arguments: &[OsString], program: &str) -> i32 {
     crate::os::memory::return_large_blocks();
+    log::tell_of_faults();
     let options = match startup::parse(arguments, std::env::var_os("ZEROTIER_HOME")) {
         startup::Request::Run(options) => options,
         startup::Request::BareVersion => return print(0, format_args!("{VERSION}\n")),

@@ -353,6 +353,12 @@ fn planet(home: &mut Home) -> WorldBuf {
 /// Networks and moons that the home directory knows of.
 fn start_memberships(daemon: &mut Daemon) {
     let complain = |text: String| log::warn!("{text}");
+    if let Some(path) = daemon.home.governed() {
+        complain(format!(
+            "{}: this program is no controller, the networks there are not served",
+            path.display()
+        ));
+    }
     daemon.recall_peers();
     for id in daemon.home.networks(complain) {
         let settings = daemon.home.settings(id, complain);

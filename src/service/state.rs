@@ -397,6 +397,24 @@ impl Home {
         networks
     }
 
+    /// Where it is written that this node governs networks, which is not done here.
+    pub(super) fn governed(&self) -> Option<PathBuf> {
+        // Of 1.0.5 and of 1.14.1.
+        let all = ["controller.db", "controller.d/network"].map(|name| self.path(name));
+        let [database, directory] = &all;
+        let rules = fs::read_dir(directory).is_ok_and(|entries| {
+            let name = |entry: fs::DirEntry| entry.file_name();
+            entries
+                .flatten()
+                .map(name)
+                .any(|n| Path::new(&n).extension().is_some_and(|e| e == "json"))
+        });
+        if database.exists() {
+            return Some(database.clone());
+        }
+        rules.then(|| directory.clone())
+    }
+
     /// Notes that a network is joined, before it is (service 6.6).
     pub fn store_join(&mut self, id: NetworkId) -> Result<(), os::Error> {
         let name = conf_name(id);

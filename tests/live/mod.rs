@@ -340,13 +340,22 @@ pub(crate) fn text_of(secret: &SecretIdentity) -> String {
 
 /// A planet whose only root is `root` at `endpoint`, signed by it.
 pub(crate) fn planet(root: &SecretIdentity, endpoint: SocketAddr) -> Vec<u8> {
+    world(WorldKind::Planet, 7, root, endpoint)
+}
+
+/// The same of either kind.
+pub(crate) fn world(
+    kind: WorldKind,
+    id: u64,
+    root: &SecretIdentity,
+    endpoint: SocketAddr,
+) -> Vec<u8> {
     let make = |signature: &[u8; 96]| {
         let mut bytes = vec![0; WORLD_MAX_LEN];
         let mut writer = Writer::new(&mut bytes);
         let roots = [(root.identity, &[endpoint][..])];
         let key = &root.identity.public;
-        world::write(&mut writer, WorldKind::Planet, 7, 1, key, signature, &roots)
-            .expect("a world");
+        world::write(&mut writer, kind, id, 1, key, signature, &roots).expect("a world");
         let len = writer.len();
         bytes.truncate(len);
         bytes

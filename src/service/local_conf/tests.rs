@@ -193,3 +193,24 @@ fn names_that_are_no_nets_or_addresses_are_doubted_and_left() {
     assert_eq!(conf.doubts.len(), 2);
     assert_eq!(conf.underlay, Underlay::default());
 }
+
+#[test]
+fn the_old_file_of_trusted_paths_adds_to_the_nets() {
+    let mut conf = conf(
+        "{\"physical\":{\"10.1.0.0/16\":{\"trustedPathId\":7},\"10.2.0.0/16\":{\"mtu\":1500}}}",
+    );
+    let text = "1f=10.1.0.0/16\r\n2f=10.2.0.9/16\n\nff = fd00::/8\n0=10.3.0.0/16\n5=0.0.0.0/0\nx\n";
+    let mut bad = Vec::new();
+    conf.add_trusted_paths(text, |line| bad.push(line));
+    assert_eq!(bad, [5, 6, 7]);
+    let nets: Vec<String> = (conf.underlay.physical.iter())
+        .map(|p| format!("{} {:x} {}", p.net, p.trusted_path_id, p.mtu))
+        .collect();
+    assert_eq!(
+        nets,
+        ["10.1.0.0/16 7 0", "10.2.0.0/16 2f 1500", "fd00::/8 ff 0"]
+    );
+    let many: String = (0..100).map(|n| format!("1=10.{n}.0.0/24\n")).collect();
+    conf.add_trusted_paths(&many, |_| {});
+    assert_eq!(conf.underlay.physical.len(), underlay::NETS_MAX);
+}
