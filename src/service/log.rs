@@ -13,6 +13,7 @@ use log::{Level, LevelFilter, Metadata, Record};
 
 use crate::base::Mono;
 use crate::base::gate::Once;
+use crate::os::file;
 
 /// Longest line.
 pub const LINE_MAX: usize = 1024;
@@ -76,6 +77,26 @@ pub fn start(background: bool) -> Option<Tail> {
     log::set_logger(backend).ok()?;
     log::set_max_level(LevelFilter::Info);
     Some(Tail(backend))
+}
+
+/// From now on a panic is one line that says where, and the end of the process: whoever watches it
+/// starts it again, and half a state serves nobody.
+pub fn tell_of_faults() {
+    std::panic::set_hook(Box::new(|info| {
+        let payload = info.payload();
+        let what = payload.downcast_ref::<&str>().copied();
+        let what = what.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let what = what.unwrap_or("panic");
+        let place = info
+            .location()
+            .map_or_else(String::new, ToString::to_string);
+        let text = format!("fault of {} at {place}: {what}", super::VERSION);
+        if log::max_level() == LevelFilter::Off {
+            file::write_stderr_now(format!("{text}\n").as_bytes());
+        }
+        log::error!("{text}");
+        std::process::abort();
+    }));
 }
 
 /// Sets the level by its name.
@@ -316,6 +337,29 @@ mod tests {
         assert_eq!(gate.pass(t.after(60_000), Cause::Bind, 1), Some(59));
         gate.over(Cause::Bind, 1);
         assert_eq!(gate.pass(t.after(60_001), Cause::Bind, 1), Some(0));
+    }
+
+    #[test]
+    fn a_panic_is_one_line_with_the_place_and_an_abort() {
+        const CHILD: &str = "ZT_TEST_PANIC";
+        if std::env::var_os(CHILD).is_some() {
+            tell_of_faults();
+            start(false);
+            panic!("on\npurpose {}", 1 + 1);
+        }
+        let this = "service::log::tests::a_panic_is_one_line_with_the_place_and_an_abort";
+        let child = std::process::Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", this, "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .expect("a child");
+        use std::os::unix::process::ExitStatusExt as _;
+        assert_eq!(child.status.signal(), Some(libc::SIGABRT));
+        let text = String::from_utf8_lossy(&child.stderr);
+        let wanted = format!("error: fault of {} at {}:", super::super::VERSION, file!());
+        assert!(text.starts_with(&wanted), "{text}");
+        assert!(text.ends_with(": on?purpose 2\n"), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
     }
 
     #[test]
