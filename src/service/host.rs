@@ -232,6 +232,7 @@ impl Host for Daemon {
                 "conf-not-built",
                 (!not_built.is_empty()).then(|| not_built.join(",")),
             ),
+            ("home-trouble", self.home.trouble()),
         ];
         let said = notes.into_iter();
         let mut said = said.filter_map(|(key, text)| Some((key, text?)));

@@ -4,7 +4,8 @@
 //! records of peers. At most [`ENTRIES_MAX`] files with [`BYTES_MAX`] of content: of more, what
 //! can be learnt again goes first, the oldest before the others.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -14,6 +15,9 @@ use crate::os::{self, file};
 
 const ENTRIES_MAX: usize = 64;
 const BYTES_MAX: usize = 128 * 1024;
+
+/// What the owner wrote, and perhaps keeps elsewhere.
+const OF_THE_OWNER: &str = "local.conf";
 
 /// Pause before the home is tried again; it doubles, because trying wears flash too.
 const PAUSE_MIN_MS: u64 = 60_000;
@@ -237,7 +241,7 @@ impl Unwritten {
 
 /// `true`: something was written.
 fn fulfil(dir: &Path, name: &str, class: Class, wish: &Wish) -> Result<bool, os::Error> {
-    let path = dir.join(name);
+    let path = place(dir, name);
     match (wish, class) {
         (Wish::Put(bytes, _), _) if file::holds(&path, bytes) => Ok(false),
         (Wish::Put(bytes, mode), Class::Precious) => {
@@ -254,6 +258,17 @@ fn fulfil(dir: &Path, name: &str, class: Class, wish: &Wish) -> Result<bool, os:
     }
 }
 
+/// Where the file is: packages lay a link to their own settings there, which is to stay.
+fn place(dir: &Path, name: &str) -> PathBuf {
+    let path = dir.join(name);
+    let is_link = |path: &Path| fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink());
+    if name == OF_THE_OWNER && is_link(&path) {
+        // One that leads nowhere is replaced.
+        return fs::canonicalize(&path).unwrap_or(path);
+    }
+    path
+}
+
 fn make_room(path: &Path) -> Result<(), os::Error> {
     const DIRECTORY_MODE: u32 = 0o755;
     path.parent()
@@ -262,9 +277,6 @@ fn make_room(path: &Path) -> Result<(), os::Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::PathBuf;
-
     use super::*;
 
     /// A directory with a directory in the place of each of these files, which fails for root too.
@@ -349,6 +361,34 @@ mod tests {
         );
         unwritten.again(&dir.0);
         assert_eq!(dir.get("b"), None);
+    }
+
+    #[test]
+    fn a_link_of_the_owner_stays_and_others_are_replaced() {
+        let dir = Blocked::new("unwritten-link");
+        let mut unwritten = Unwritten::new();
+        let link = |to: &str, name: &str| {
+            std::os::unix::fs::symlink(dir.0.join(to), dir.0.join(name)).expect("a link");
+        };
+        let is_link = |name: &str| dir.0.join(name).is_symlink();
+        dir.block("etc");
+        for name in ["etc/settings", "etc/planet"] {
+            file::write_cache(&dir.0.join(name), b"old", 0o644).expect("written");
+        }
+        link("etc/settings", "local.conf");
+        link("etc/planet", "planet");
+        for name in ["local.conf", "planet"] {
+            let written = unwritten.write(&dir.0, name, Class::Precious, put(b"new"));
+            assert_eq!(written, Ok(()), "{name}");
+            assert_eq!(dir.get(name).as_deref(), Some(&b"new"[..]), "{name}");
+        }
+        assert!(is_link("local.conf") && !is_link("planet"));
+        assert_eq!(dir.get("etc/settings").as_deref(), Some(&b"new"[..]));
+        assert_eq!(dir.get("etc/planet").as_deref(), Some(&b"old"[..]));
+        fs::remove_file(dir.0.join("etc/settings")).expect("removed");
+        let written = unwritten.write(&dir.0, "local.conf", Class::Precious, put(b"3"));
+        assert_eq!(written, Ok(()));
+        assert!(!is_link("local.conf"));
     }
 
     fn failing(name: usize, class: Class, len: usize, errno: i32) -> Entry {
