@@ -5,10 +5,12 @@
 mod live;
 
 use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use live::{BINARY, Lab, Service, new_identity, put, run, text_of, wait_for};
+use live::{BINARY, Lab, Service, inside, new_identity, put, run, text_of, wait_for};
 
 const NETWORK: &str = "ff00160016000000";
 const OTHER: &str = "ff00170017000000";
@@ -156,6 +158,46 @@ fn a_home_that_is_read_only_from_the_start_is_run_from() {
     assert_eq!(status, Some(0), "{log}");
     assert_said_once(&log, TROUBLE);
     assert_said_once(&log, RELIEF);
+}
+
+#[test]
+fn a_home_of_somebody_else_is_run_from() {
+    let Some(lab) = Lab::new("e") else { return };
+    let space = lab.space(Some("10.77.0.1/24"));
+    let home = used_home(&lab, &space);
+    // Whoever it is can read what is needed, and write nothing.
+    fs::set_permissions(
+        home.join("identity.secret"),
+        fs::Permissions::from_mode(0o644),
+    )
+    .expect("a mode");
+    let (files, program) = (names(&home), lab.home("bin").join("zerotier-one"));
+    fs::copy(BINARY, &program).expect("copied");
+    let mut process = Command::new("ip")
+        .args([
+            "netns",
+            "exec",
+            &space,
+            "setpriv",
+            "--reuid=65534",
+            "--clear-groups",
+        ])
+        .arg(&program)
+        .args(["-U", "-p29993"])
+        .arg(&home)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("ip");
+    let bound = || inside(&space, "cat /proc/net/udp").unwrap_or_default();
+    // 29993 in hex.
+    wait_for("its port", || bound().contains(":7529 "));
+    run("kill", &["-TERM", &process.id().to_string()]).expect("a signal");
+    let mut log = String::new();
+    let stderr = process.stderr.as_mut().expect("a log");
+    stderr.read_to_string(&mut log).expect("a log");
+    assert_eq!(process.wait().expect("gone").code(), Some(0), "{log}");
+    assert_said_once(&log, TROUBLE);
+    assert_eq!(names(&home), files);
 }
 
 /// Without an identity there is nobody to be: another address at each start would be worse.

@@ -264,3 +264,35 @@ fn a_home_that_is_no_directory_is_refused() {
         assert!(is_untouched(&home, kind), "{kind:?}");
     }
 }
+
+#[test]
+fn signals_during_the_first_start_are_heeded_and_only_a_stop_ends_it() {
+    let Some(lab) = Lab::new("hs") else { return };
+    let space = lab.space(Some("10.77.0.1/24"));
+    let begin = |name: &str| {
+        let home = lab.home(name);
+        let service = Service::launch_behind(&space, &home, "true");
+        // Made before the identity, which takes its time.
+        live::wait_for("a pid file", || home.join("zerotier-one.pid").exists());
+        service
+    };
+    let signal = |service: &Service, name: &str| {
+        run("kill", &[name, &service.pid().to_string()]).expect("a signal");
+    };
+    let service = begin("other");
+    signal(&service, "-HUP");
+    signal(&service, "-USR1");
+    service.await_control();
+    let (status, log) = service.stop();
+    assert_eq!(status, Some(0), "{log}");
+
+    let service = begin("stop");
+    let home = service.home.clone();
+    let (status, log) = service.stop();
+    assert_eq!(status, Some(0), "{log}");
+    assert!(!home.join("zerotier-one.pid").exists());
+    // All or nothing, whichever was quicker.
+    let secret = home.join("identity.secret");
+    assert_eq!(secret.exists(), home.join("identity.public").exists());
+    assert_eq!(secret.exists(), log.contains("new identity "), "{log}");
+}

@@ -60,11 +60,12 @@ impl Entry {
         }
     }
 
-    /// Ends for all files at once, and not by what is done here.
+    /// Ends for all files at once, and not by what is done here. Rights are those of directories,
+    /// because files are replaced.
     fn is_of_the_disk(&self) -> bool {
         matches!(
             self.error.errno,
-            libc::EROFS | libc::ENOSPC | libc::EDQUOT | libc::EIO
+            libc::EROFS | libc::ENOSPC | libc::EDQUOT | libc::EIO | libc::EACCES | libc::EPERM
         )
     }
 
