@@ -120,7 +120,7 @@ impl Home {
 
     /// Tries now what could not be written.
     pub(super) fn write_again(&mut self) {
-        self.unwritten.again(&self.dir);
+        self.unwritten.again(&self.dir, false);
     }
 
     /// When [`Self::work`] is due.

@@ -69,6 +69,12 @@ impl Entry {
         )
     }
 
+    /// The obstacle is gone, as far as can be seen without writing.
+    fn may_be_over(&self, dir: &Path) -> bool {
+        let is_full = matches!(self.error.errno, libc::ENOSPC | libc::EDQUOT | libc::EIO);
+        !is_full && file::may_write(dir).is_ok()
+    }
+
     /// What is said once.
     fn cause(&self) -> (i32, &str) {
         let name = if self.is_of_the_disk() {
@@ -112,7 +118,7 @@ impl Unwritten {
             Ok(written) => {
                 self.forget(name);
                 if written {
-                    self.again(dir);
+                    self.again(dir, true);
                 }
                 Ok(())
             }
@@ -172,18 +178,24 @@ impl Unwritten {
         self.entries.push(new);
     }
 
-    /// Tries all that failed.
-    pub(super) fn again(&mut self, dir: &Path) {
-        for mut entry in core::mem::take(&mut self.entries) {
-            let tried = match entry.wish {
-                // Whoever made it is told when the disk is back.
-                Wish::Past if entry.is_of_the_disk() => file::may_write(dir),
-                Wish::Past => Err(entry.error),
-                _ => fulfil(dir, &entry.name, entry.class, &entry.wish).map(drop),
-            };
-            if let Err(error) = tried {
-                entry.told &= entry.error.errno == error.errno;
-                entry.error = error;
+    /// Tries all that failed. `written`: the disk has just taken something.
+    pub(super) fn again(&mut self, dir: &Path, mut written: bool) {
+        let (past, known): (Vec<_>, Vec<_>) = core::mem::take(&mut self.entries)
+            .into_iter()
+            .partition(|e| matches!(e.wish, Wish::Past));
+        for mut entry in known {
+            match fulfil(dir, &entry.name, entry.class, &entry.wish) {
+                Ok(done) => written |= done,
+                Err(error) => {
+                    entry.told &= entry.error.errno == error.errno;
+                    entry.error = error;
+                    self.keep(entry);
+                }
+            }
+        }
+        // Whoever made those is told when the disk is back.
+        for entry in past {
+            if !(entry.is_of_the_disk() && (written || entry.may_be_over(dir))) {
                 self.keep(entry);
             }
         }
@@ -225,7 +237,7 @@ impl Unwritten {
     /// Tries again if it is time, and settles when next.
     pub(super) fn work(&mut self, dir: &Path, now: Mono) {
         if self.next.is_some_and(|at| at <= now) {
-            self.again(dir);
+            self.again(dir, false);
             self.next = None;
             self.pause_ms = self.pause_ms.saturating_mul(2).min(PAUSE_MAX_MS);
         }
@@ -346,7 +358,7 @@ mod tests {
             assert!(failed.is_err());
         }
         dir.free("a");
-        unwritten.again(&dir.0);
+        unwritten.again(&dir.0, false);
         assert_eq!(dir.get("a").as_deref(), Some(&b"2"[..]));
         dir.block("b");
         assert!(
@@ -360,7 +372,7 @@ mod tests {
                 .write(&dir.0, "b", Class::Cache, Wish::Gone)
                 .is_ok()
         );
-        unwritten.again(&dir.0);
+        unwritten.again(&dir.0, false);
         assert_eq!(dir.get("b"), None);
     }
 
@@ -426,6 +438,31 @@ mod tests {
                 .is_some_and(|t| t.contains("home/7"))
         );
         assert_eq!(unwritten.take_trouble(dir), None);
+    }
+
+    #[test]
+    fn what_is_made_elsewhere_may_be_possible_again_with_the_disk() {
+        let dir = Blocked::new("unwritten-elsewhere");
+        let mut unwritten = Unwritten::new();
+        let note = |unwritten: &mut Unwritten, errno| {
+            unwritten.note("socket", os::Error { op: "bind", errno });
+            assert!(unwritten.take_trouble(&dir.0).is_some());
+            unwritten.again(&dir.0, false);
+        };
+        // The directory can be written, as can be seen.
+        note(&mut unwritten, libc::EROFS);
+        assert!(unwritten.take_relief());
+        // Whether there is room cannot.
+        note(&mut unwritten, libc::ENOSPC);
+        assert!(!unwritten.take_relief());
+        let written = unwritten.write(&dir.0, "a", Class::Cache, put(b"1"));
+        assert_eq!(written, Ok(()));
+        assert!(unwritten.take_relief());
+        // That has nothing to do with the disk.
+        note(&mut unwritten, libc::EISDIR);
+        let written = unwritten.write(&dir.0, "a", Class::Cache, put(b"2"));
+        assert_eq!(written, Ok(()));
+        assert!(!unwritten.take_relief() && unwritten.trouble(&dir.0).is_some());
     }
 
     #[test]
