@@ -19,11 +19,15 @@ use zt::service::control::auth::{
 use zt::service::control::{Access, Class, Server, TCP_CONNS_MAX, TCP_CONTROL_MAX, TcpAccess};
 
 const TOKEN: &str = "iemvv4h0ino7hh9xjcdntcva";
+
+fn secret(text: &str) -> zeroize::Zeroizing<String> {
+    text.to_owned().into()
+}
 const SERVER_NONCE: Nonce = [7; 32];
 const CLIENT_NONCE: Nonce = [9; 32];
 
 fn guard() -> Guard {
-    Guard::new(TOKEN.into(), Some("metrics".into()))
+    Guard::new(secret(TOKEN), Some(secret("metrics")))
 }
 
 fn auth_line(token: &str, server: &Nonce, client: &Nonce) -> String {
@@ -162,7 +166,7 @@ fn whatever_is_wrong_ends_it_and_a_nonce_serves_once() {
 #[test]
 fn an_empty_token_opens_nothing() {
     let mut talk = Talk::new();
-    talk.guard = Guard::new(String::new(), None);
+    talk.guard = Guard::new(secret(""), None);
     let line = auth_line("", &SERVER_NONCE, &CLIENT_NONCE);
     assert_eq!(talk.send(line), Step::Closed);
     assert!(talk.received().ends_with("401 auth failed\n.\n"));

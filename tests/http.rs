@@ -18,6 +18,10 @@ use zt::service::http::request::{
 
 const TOKEN: &str = "iemvv4h0ino7hh9xjcdntcva";
 
+fn secret(text: &str) -> zeroize::Zeroizing<String> {
+    text.to_owned().into()
+}
+
 struct Client {
     conn: Conn<Stream>,
     stream: Stream,
@@ -33,7 +37,7 @@ impl Client {
         Self {
             conn: Conn::new(stream.clone(), START),
             stream,
-            guard: Guard::new(TOKEN.into(), Some("figures".into())),
+            guard: Guard::new(secret(TOKEN), Some(secret("figures"))),
             host: Fake::new(),
             now: START,
         }

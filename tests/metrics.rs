@@ -17,6 +17,10 @@ use zt::service::http::conn::Conn;
 use zt::wire::verb::Verb;
 
 const TOKEN: &str = "iemvv4h0ino7hh9xjcdntcva";
+
+fn secret(text: &str) -> zeroize::Zeroizing<String> {
+    text.to_owned().into()
+}
 const FIGURES: &str = "ov6o7coa7l56v8w3stli0x7p";
 
 /// Status, head and body of a GET.
@@ -25,7 +29,7 @@ fn get(host: &mut Fake, path: &str, token: &str, metrics: Option<&str>) -> (u16,
     stream.0.borrow_mut().window = usize::MAX;
     let request = format!("GET {path} HTTP/1.0\r\nAuthorization: Bearer {token}\r\n\r\n");
     stream.0.borrow_mut().incoming.extend(request.as_bytes());
-    let mut guard = Guard::new(TOKEN.into(), metrics.map(str::to_owned));
+    let mut guard = Guard::new(secret(TOKEN), metrics.map(secret));
     let mut conn = Conn::new(stream.clone(), START);
     while conn.turn(START, host, &mut guard) != Turn::Closed {}
     let text = String::from_utf8(std::mem::take(&mut stream.0.borrow_mut().outgoing)).unwrap();

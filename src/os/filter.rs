@@ -2,8 +2,7 @@
 //! no others: no programs, no other processes, no mounts, nobody else's memory.
 //!
 //! What is not let through fails with `ENOSYS`, as on a kernel that is too old for it: C libraries
-//! know what to do then. The filter is for processors where the service was run with it; on the
-//! others there is none.
+//! know what to do then. The filter is for processors where the service was run with it.
 
 use libc::{c_int, c_long};
 
@@ -12,26 +11,17 @@ use super::Error;
 // `AUDIT_ARCH_…` of <linux/audit.h>: the number of the processor in ELF, with bits for 64 bits and
 // little-endian.
 #[cfg(target_arch = "x86_64")]
-const ARCH: Option<u32> = Some(0xc000_003e);
+const ARCH: u32 = 0xc000_003e;
 #[cfg(target_arch = "x86")]
-const ARCH: Option<u32> = Some(0x4000_0003);
-#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-const ARCH: Option<u32> = Some(0xc000_00b7);
-#[cfg(all(target_arch = "arm", target_endian = "little"))]
-const ARCH: Option<u32> = Some(0x4000_0028);
+const ARCH: u32 = 0x4000_0003;
+#[cfg(target_arch = "aarch64")]
+const ARCH: u32 = 0xc000_00b7;
+#[cfg(target_arch = "arm")]
+const ARCH: u32 = 0x4000_0028;
 #[cfg(all(target_arch = "mips", target_endian = "big"))]
-const ARCH: Option<u32> = Some(0x0000_0008);
+const ARCH: u32 = 0x0000_0008;
 #[cfg(all(target_arch = "mips", target_endian = "little"))]
-const ARCH: Option<u32> = Some(0x4000_0008);
-#[cfg(not(any(
-    target_arch = "x86_64",
-    target_arch = "x86",
-    all(target_arch = "aarch64", target_endian = "little"),
-    all(target_arch = "arm", target_endian = "little"),
-    target_arch = "mips",
-)))]
-const ARCH: Option<u32> = None;
-
+const ARCH: u32 = 0x4000_0008;
 /// All processors have these. Those of the packet path stand first: a kernel before 5.11 goes
 /// through the list at each call.
 const EVERYWHERE: &[c_long] = &[
@@ -53,7 +43,6 @@ const EVERYWHERE: &[c_long] = &[
     libc::SYS_bind,
     libc::SYS_connect,
     libc::SYS_listen,
-    libc::SYS_accept,
     libc::SYS_accept4,
     libc::SYS_getsockname,
     libc::SYS_getpeername,
@@ -76,7 +65,7 @@ const EVERYWHERE: &[c_long] = &[
     libc::SYS_statx,
     libc::SYS_getdents64,
     libc::SYS_lseek,
-    libc::SYS_pread64,
+    PREAD64,
     libc::SYS_fsync,
     libc::SYS_fdatasync,
     libc::SYS_ftruncate,
@@ -129,12 +118,7 @@ const EVERYWHERE: &[c_long] = &[
 ];
 
 /// Of before there were calls with a directory's descriptor: all but the youngest processors.
-#[cfg(any(
-    target_arch = "x86_64",
-    target_arch = "x86",
-    target_arch = "arm",
-    target_arch = "mips"
-))]
+#[cfg(not(target_arch = "aarch64"))]
 const OLD: &[c_long] = &[
     libc::SYS_epoll_wait,
     libc::SYS_epoll_create,
@@ -152,24 +136,15 @@ const OLD: &[c_long] = &[
     libc::SYS_rename,
     libc::SYS_access,
     libc::SYS_readlink,
-    libc::SYS_getrlimit,
 ];
-#[cfg(not(any(
-    target_arch = "x86_64",
-    target_arch = "x86",
-    target_arch = "arm",
-    target_arch = "mips"
-)))]
+#[cfg(target_arch = "aarch64")]
 const OLD: &[c_long] = &[];
 
 /// With 64 bits.
 #[cfg(target_pointer_width = "64")]
 const WIDE: &[c_long] = &[libc::SYS_mmap, libc::SYS_newfstatat];
 /// With 32 bits: for files above 2 GiB, for times after 2038.
-#[cfg(all(
-    target_pointer_width = "32",
-    any(target_arch = "x86", target_arch = "arm", target_arch = "mips")
-))]
+#[cfg(target_pointer_width = "32")]
 const WIDE: &[c_long] = &[
     libc::SYS_mmap2,
     libc::SYS_fcntl64,
@@ -177,7 +152,7 @@ const WIDE: &[c_long] = &[
     libc::SYS_fstat64,
     libc::SYS_stat64,
     libc::SYS_lstat64,
-    libc::SYS_fstatat64,
+    FSTATAT64,
     libc::SYS_ftruncate64,
     libc::SYS_sigreturn,
     // clock_gettime64, clock_getres_time64, clock_nanosleep_time64, ppoll_time64,
@@ -189,11 +164,15 @@ const WIDE: &[c_long] = &[
     UNIFIED + 417,
     UNIFIED + 422,
 ];
-#[cfg(all(
-    target_pointer_width = "32",
-    not(any(target_arch = "x86", target_arch = "arm", target_arch = "mips"))
-))]
-const WIDE: &[c_long] = &[];
+// libc does not name them for MIPS.
+#[cfg(not(target_arch = "mips"))]
+const PREAD64: c_long = libc::SYS_pread64;
+#[cfg(target_arch = "mips")]
+const PREAD64: c_long = 4200;
+#[cfg(any(target_arch = "x86", target_arch = "arm"))]
+const FSTATAT64: c_long = libc::SYS_fstatat64;
+#[cfg(target_arch = "mips")]
+const FSTATAT64: c_long = 4293;
 
 /// Where the numbers start that all processors share.
 #[cfg(any(target_arch = "x86", target_arch = "arm"))]
@@ -224,12 +203,7 @@ const OWN: &[c_long] = &[
 ];
 #[cfg(target_arch = "mips")]
 const OWN: &[c_long] = &[libc::SYS_socketcall];
-#[cfg(not(any(
-    target_arch = "x86_64",
-    target_arch = "x86",
-    target_arch = "arm",
-    target_arch = "mips"
-)))]
+#[cfg(target_arch = "aarch64")]
 const OWN: &[c_long] = &[];
 
 // Classic BPF over `struct seccomp_data`: number of the call at 0, processor at 4.
@@ -269,20 +243,17 @@ fn calls() -> impl Iterator<Item = c_long> {
 }
 
 /// From now on this process makes the calls of the running service and no others. It must not be
-/// able to get new rights any more. `false`: there is no filter for this processor.
-pub fn install() -> Result<bool, Error> {
+/// able to get new rights any more.
+pub fn install() -> Result<(), Error> {
     const FILTER: c_int = libc::SECCOMP_MODE_FILTER as c_int;
-    let Some(arch) = ARCH else {
-        return Ok(false);
-    };
-    let mut steps = program(arch, calls());
+    let mut steps = program(ARCH, calls());
     let whole = libc::sock_fprog {
         len: u16::try_from(steps.len()).unwrap_or(0),
         filter: steps.as_mut_ptr(),
     };
     // SAFETY: the program lives for the call; the kernel copies it.
     let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, FILTER, &raw const whole) };
-    super::check("prctl", done).map(|_| true)
+    super::check("prctl", done).map(drop)
 }
 
 #[cfg(test)]
@@ -307,7 +278,6 @@ mod tests {
 
     #[test]
     fn the_calls_of_the_list_pass_and_no_others() {
-        const ARCH: u32 = 0xc000_003e;
         let steps = program(ARCH, calls());
         assert!(calls().count() < 255);
         let listed: Vec<u32> = calls().filter_map(|c| u32::try_from(c).ok()).collect();

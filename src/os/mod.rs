@@ -25,6 +25,16 @@ pub mod cpu;
 pub mod entropy;
 pub mod file;
 #[cfg(all(target_os = "linux", feature = "seccomp"))]
+#[cfg_attr(
+    not(any(
+        target_arch = "x86_64",
+        target_arch = "x86",
+        all(target_arch = "aarch64", target_endian = "little"),
+        all(target_arch = "arm", target_endian = "little"),
+        target_arch = "mips",
+    )),
+    path = "filter_none.rs"
+)]
 pub mod filter;
 pub mod helper;
 mod ifaces;

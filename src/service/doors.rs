@@ -80,12 +80,12 @@ pub(super) struct Doors {
 
 impl Doors {
     /// All closed. `token` opens what will be.
-    pub(super) fn new(token: Result<String, String>) -> Self {
+    pub(super) fn new(token: Result<Zeroizing<String>, String>) -> Self {
         let token = token.inspect_err(|text| {
             log::error!("{text}: the token cannot be used, so there is no control by TCP");
         });
         Self {
-            token: token.ok().map(Zeroizing::new),
+            token: token.ok(),
             now: Wanted::default(),
         }
     }
@@ -107,7 +107,7 @@ impl Doors {
             port,
             management: wanted.management.clone(),
             guard: Guard::new(
-                token.to_string(),
+                token.clone(),
                 wanted.metrics.then(|| metrics_token(home)).flatten(),
             ),
         });
@@ -120,7 +120,7 @@ impl Doors {
     }
 }
 
-fn metrics_token(home: &mut Home) -> Option<String> {
+fn metrics_token(home: &mut Home) -> Option<Zeroizing<String>> {
     let made = entropy::seed()
         .map_err(|error| error.to_string())
         .and_then(|seed| home.metrics_token(&mut Rng::new(seed)));

@@ -82,15 +82,12 @@ fn store_secret(home: &mut Home, secret: &SecretIdentity) -> Result<(), Fatal> {
 /// The stored secret. `None`: none is stored, a new one may be made.
 fn read_secret(home: &mut Home, new_identity: bool) -> Result<Option<SecretIdentity>, Fatal> {
     let path = home.path(SECRET);
-    let what = match home.read_text(SECRET) {
+    let what = match home.read_secret(SECRET) {
         Ok(None) => return missing(home, new_identity),
-        Ok(Some(text)) => {
-            let text = Zeroizing::new(text);
-            match judge(home, &text) {
-                Ok(secret) => return Ok(Some(secret)),
-                Err(what) => what,
-            }
-        }
+        Ok(Some(text)) => match judge(home, &text) {
+            Ok(secret) => return Ok(Some(secret)),
+            Err(what) => what,
+        },
         // Unreadable now is not damaged: the disk may come back, so not even --new-identity
         // touches it.
         Err(error) if !is_something_else(error) => {

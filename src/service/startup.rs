@@ -296,7 +296,7 @@ fn give_up_rights(_: &Daemon) -> Result<(), Fatal> {
 fn confine() {
     let confined = privilege::no_new_rights();
     #[cfg(feature = "seccomp")]
-    let confined = confined.and_then(|()| os::filter::install().map(drop));
+    let confined = confined.and_then(|()| os::filter::install());
     if let Err(error) = confined {
         // Kernels of some routers and emulators have no filters.
         log::debug!("system calls are not filtered: {error}");

@@ -41,6 +41,11 @@ const SECRET_MODE: u32 = 0o600;
 const PUBLIC_MODE: u32 = 0o644;
 const DIRECTORY_MODE: u32 = 0o755;
 
+const NO_TEXT: os::Error = os::Error {
+    op: "read",
+    errno: libc::EILSEQ,
+};
+
 /// Characters of an authtoken.
 const TOKEN_LEN: usize = 24;
 const TOKEN_ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
@@ -161,10 +166,18 @@ impl Home {
         let Some(bytes) = self.read(name, TEXT_MAX_BYTES)? else {
             return Ok(None);
         };
-        String::from_utf8(bytes).map(Some).map_err(|_| os::Error {
-            op: "read",
-            errno: libc::EILSEQ,
-        })
+        String::from_utf8(bytes).map(Some).map_err(|_| NO_TEXT)
+    }
+
+    /// The same, of a file with a secret: no copy of it stays in memory.
+    pub fn read_secret(&self, name: &str) -> Result<Option<Zeroizing<String>>, os::Error> {
+        let Some(bytes) = self.read(name, TEXT_MAX_BYTES)?.map(Zeroizing::new) else {
+            return Ok(None);
+        };
+        match core::str::from_utf8(&bytes) {
+            Ok(text) => Ok(Some(Zeroizing::new(text.to_owned()))),
+            Err(_) => Err(NO_TEXT),
+        }
     }
 
     /// Stores a precious file: on the disk when this returns.
@@ -206,25 +219,25 @@ impl Home {
 
     /// The token of the owner, made if there is none. An existing file is never replaced; if it
     /// holds nothing usable, nobody can use the token until its owner acts.
-    pub fn authtoken(&mut self, rng: &mut Rng) -> Result<String, String> {
+    pub fn authtoken(&mut self, rng: &mut Rng) -> Result<Zeroizing<String>, String> {
         self.token("authtoken.secret", rng)
     }
 
     /// The token for figures alone, by the same rules.
-    pub fn metrics_token(&mut self, rng: &mut Rng) -> Result<String, String> {
+    pub fn metrics_token(&mut self, rng: &mut Rng) -> Result<Zeroizing<String>, String> {
         self.token("metricstoken.secret", rng)
     }
 
-    fn token(&mut self, name: &str, rng: &mut Rng) -> Result<String, String> {
-        match self.read_text(name) {
+    fn token(&mut self, name: &str, rng: &mut Rng) -> Result<Zeroizing<String>, String> {
+        match self.read_secret(name) {
             Ok(Some(text)) if text.trim().is_empty() => {
                 return Err(format!("{}: the file is empty", self.path(name).display()));
             }
-            Ok(Some(text)) => return Ok(text.trim().to_owned()),
+            Ok(Some(text)) => return Ok(Zeroizing::new(text.trim().to_owned())),
             Ok(None) => {}
             Err(error) => return Err(explain(&self.path(name), &error)),
         }
-        let mut token = String::with_capacity(TOKEN_LEN);
+        let mut token = Zeroizing::new(String::with_capacity(TOKEN_LEN));
         for _ in 0..TOKEN_LEN {
             let n = rng.below(TOKEN_ALPHABET.len() as u32) as usize;
             token.extend(TOKEN_ALPHABET.get(n).map(|&c| char::from(c)));
@@ -645,7 +658,8 @@ pub(crate) mod tests {
         assert_eq!(scratch.mode("authtoken.secret"), 0o600);
         assert_eq!(scratch.0.authtoken(&mut rng).as_ref(), Ok(&token));
         scratch.put("authtoken.secret", b"own token \n");
-        assert_eq!(scratch.0.authtoken(&mut rng).as_deref(), Ok("own token"));
+        let token = scratch.0.authtoken(&mut rng).expect("a token");
+        assert_eq!(*token, "own token");
         scratch.put("authtoken.secret", b"");
         assert!(scratch.0.authtoken(&mut rng).is_err());
         assert_eq!(scratch.get("authtoken.secret").as_deref(), Some(&b""[..]));

@@ -82,10 +82,10 @@ pub struct Guard {
 
 impl Guard {
     /// `token` opens everything, `metrics_token` only the figures; without one HTTP has none.
-    pub fn new(token: String, metrics_token: Option<String>) -> Self {
+    pub fn new(token: Zeroizing<String>, metrics_token: Option<Zeroizing<String>>) -> Self {
         Self {
-            token: Zeroizing::new(token),
-            metrics_token: metrics_token.map(Zeroizing::new),
+            token,
+            metrics_token,
             attempts: Bucket::new(ATTEMPTS_PER_S, 1000 / ATTEMPTS_PER_S),
             failed: 0,
             log: Once::new(),

@@ -6,6 +6,8 @@
 
 use std::io::{self, Read, Write};
 
+use zeroize::Zeroizing;
+
 use super::request::{self, BODY_MAX, HEADERS_MAX, LINE_MAX, Method};
 use super::routes::{self, Answer, Body};
 use crate::base::Mono;
@@ -39,7 +41,8 @@ const TEXT: &str = "text/plain";
 #[derive(Debug)]
 pub struct Conn<S> {
     stream: S,
-    input: Box<[u8]>,
+    /// Holds the token of a request.
+    input: Zeroizing<Box<[u8]>>,
     len: usize,
     input_ended: bool,
     readable: bool,
@@ -91,7 +94,7 @@ impl<S: Read + Write> Conn<S> {
     pub fn new(stream: S, now: Mono) -> Self {
         Self {
             stream,
-            input: vec![0; INPUT_BYTES].into_boxed_slice(),
+            input: Zeroizing::new(vec![0; INPUT_BYTES].into_boxed_slice()),
             len: 0,
             input_ended: false,
             readable: true,

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use zeroize::Zeroize as _;
+
 use super::request::{Bad, Method, Request};
 use crate::base::{Address, Mono, NetworkId};
 use crate::service::control::auth::Guard;
@@ -166,7 +168,11 @@ fn admit(
         Target::Metrics => true,
         _ => false,
     };
-    if guard.is_token(&token) || is_figures && guard.is_metrics_token(&token) {
+    let is_known = guard.is_token(&token) || is_figures && guard.is_metrics_token(&token);
+    if let Cow::Owned(mut token) = token {
+        token.zeroize();
+    }
+    if is_known {
         return Ok(());
     }
     guard.failed(now);
