@@ -6,7 +6,7 @@
 mod live;
 
 use std::fs;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use live::{Lab, Service, new_identity, put, run, text_of};
@@ -17,6 +17,9 @@ const SEED: &str = "moons.d/00000000000000bb.seed";
 const CONF: &str = "networks.d/8056c2e21c000001.conf";
 const LOCAL: &str = "networks.d/8056c2e21c000001.local.conf";
 const PEER: &str = "peers.d/1122334455.peer";
+
+/// On a disk that is not there.
+const NOWHERE: &str = "../none/file";
 
 /// Longer than anything that is read.
 const OVERSIZE: usize = 3 << 20;
@@ -29,15 +32,18 @@ enum Kind {
     Pipe,
     Nothing,
     Oversize,
+    /// It leads nowhere.
+    Link,
 }
 
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     Kind::Random,
     Kind::Empty,
     Kind::Directory,
     Kind::Pipe,
     Kind::Nothing,
     Kind::Oversize,
+    Kind::Link,
 ];
 
 /// What is to come of it.
@@ -57,42 +63,69 @@ enum Expect {
 
 use Expect::{Deaf, Made, Named, Quiet, Refused};
 
-/// File; random bytes, empty, directory, pipe, nothing, oversize.
-const TABLE: &[(&str, [Expect; 6])] = &[
-    ("identity.secret", [Refused; 6]),
-    ("identity.public", [Made, Made, Named, Made, Made, Made]),
+/// File; random bytes, empty, directory, pipe, nothing, oversize, a link that leads nowhere.
+const TABLE: &[(&str, [Expect; 7])] = &[
+    ("identity.secret", [Refused; 7]),
+    (
+        "identity.public",
+        [Made, Made, Named, Made, Made, Made, Made],
+    ),
     (
         "authtoken.secret",
-        [Named, Named, Named, Named, Made, Named],
+        [Named, Named, Named, Named, Made, Named, Named],
     ),
-    ("zerotier-one.port", [Made, Made, Named, Made, Made, Made]),
-    ("zerotier-one.pid", [Made, Made, Named, Named, Made, Made]),
-    ("zerotier-one.sock", [Made, Made, Deaf, Made, Made, Made]),
+    (
+        "zerotier-one.port",
+        [Made, Made, Named, Made, Made, Made, Made],
+    ),
+    (
+        "zerotier-one.pid",
+        [Made, Made, Named, Named, Made, Made, Named],
+    ),
+    (
+        "zerotier-one.sock",
+        [Made, Made, Deaf, Made, Made, Made, Made],
+    ),
     (
         "zerotier-one.ro.sock",
-        [Made, Made, Named, Made, Made, Made],
+        [Made, Made, Named, Made, Made, Made, Made],
     ),
-    ("planet", [Named, Named, Named, Named, Made, Named]),
-    (MOON, [Named, Named, Named, Named, Quiet, Named]),
-    (SEED, [Named, Named, Named, Named, Quiet, Named]),
+    ("planet", [Named, Named, Named, Named, Made, Named, Named]),
+    (MOON, [Named, Named, Named, Named, Quiet, Named, Named]),
+    (SEED, [Named, Named, Named, Named, Quiet, Named, Named]),
     // A configuration that does not fit is as good as none: the controller is asked again.
-    (CONF, [Quiet, Quiet, Named, Named, Quiet, Named]),
+    (CONF, [Quiet, Quiet, Named, Named, Quiet, Named, Named]),
     // Lines that mean nothing belong to a newer version.
-    (LOCAL, [Quiet, Quiet, Named, Named, Quiet, Named]),
+    (LOCAL, [Quiet, Quiet, Named, Named, Quiet, Named, Named]),
     // Records of peers are learnt again.
-    (PEER, [Quiet; 6]),
-    ("devicemap", [Named, Quiet, Named, Named, Quiet, Named]),
-    ("local.conf", [Named, Quiet, Named, Named, Quiet, Named]),
-    ("trustedpaths", [Named, Quiet, Named, Named, Quiet, Named]),
-    ("networks.d", [Named, Named, Named, Named, Made, Named]),
-    ("moons.d", [Named, Named, Named, Named, Quiet, Named]),
-    ("peers.d", [Named, Named, Quiet, Named, Quiet, Named]),
+    (PEER, [Quiet; 7]),
+    (
+        "devicemap",
+        [Named, Quiet, Named, Named, Quiet, Named, Named],
+    ),
+    (
+        "local.conf",
+        [Named, Quiet, Named, Named, Quiet, Named, Named],
+    ),
+    (
+        "trustedpaths",
+        [Named, Quiet, Named, Named, Quiet, Named, Named],
+    ),
+    (
+        "networks.d",
+        [Named, Named, Named, Named, Made, Named, Named],
+    ),
+    ("moons.d", [Named, Named, Named, Named, Quiet, Named, Named]),
+    ("peers.d", [Named, Named, Quiet, Named, Quiet, Named, Named]),
     // Of other programs and times.
-    ("controller.d", [Quiet; 6]),
-    ("controller.db", [Named, Named, Named, Named, Quiet, Named]),
-    ("iddb.d", [Quiet; 6]),
-    ("metrics.prom", [Quiet; 6]),
-    ("root-topology", [Quiet; 6]),
+    ("controller.d", [Quiet; 7]),
+    (
+        "controller.db",
+        [Named, Named, Named, Named, Quiet, Named, Quiet],
+    ),
+    ("iddb.d", [Quiet; 7]),
+    ("metrics.prom", [Quiet; 7]),
+    ("root-topology", [Quiet; 7]),
 ];
 
 /// Not text in any encoding, the same each time.
@@ -121,6 +154,7 @@ fn replace(path: &Path, kind: Kind) {
         }
         Kind::Nothing => {}
         Kind::Oversize => put(home, name, &random_bytes(OVERSIZE)),
+        Kind::Link => symlink(NOWHERE, path).expect("a link"),
     }
 }
 
@@ -134,6 +168,7 @@ fn is_untouched(path: &Path, kind: Kind) -> bool {
         Kind::Pipe => fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_fifo()),
         Kind::Nothing => fs::symlink_metadata(path).is_err(),
         Kind::Oversize => holds(&random_bytes(OVERSIZE)),
+        Kind::Link => fs::read_link(path).is_ok_and(|to| to == Path::new(NOWHERE)),
     }
 }
 
@@ -256,7 +291,7 @@ fn a_home_that_is_no_directory_is_refused() {
     let Some(lab) = Lab::new("hn") else { return };
     let space = lab.space(None);
     let home = lab.home("a");
-    for kind in [Kind::Random, Kind::Empty, Kind::Pipe] {
+    for kind in [Kind::Random, Kind::Empty, Kind::Pipe, Kind::Link] {
         replace(&home, kind);
         let (status, text) = live::fail(&space, &home);
         assert_eq!(status, Some(1), "{kind:?}: {text}");

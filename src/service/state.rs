@@ -145,9 +145,12 @@ impl Home {
             Some(Wish::Gone) => return Ok(None),
             _ => {}
         }
-        match file::read_bounded(&self.path(name), max) {
+        let path = self.path(name);
+        match file::read_bounded(&path, max) {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.errno == libc::ENOENT => Ok(None),
+            // A link that leads nowhere may lead somewhere when a disk is mounted: that is not
+            // nothing, and nothing may take its place.
+            Err(error) if error.errno == libc::ENOENT && !path.is_symlink() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -553,7 +556,7 @@ impl Home {
         let entries = match fs::read_dir(&path) {
             Ok(entries) => entries,
             Err(error) => {
-                if error.kind() != ErrorKind::NotFound {
+                if error.kind() != ErrorKind::NotFound || path.is_symlink() {
                     complain(explain(&path, &error));
                 }
                 return Vec::new();

@@ -375,11 +375,12 @@ fn turn_away(mut stream: &UnixStream) {
     let _ = io::Write::write(&mut stream, text.as_bytes());
 }
 
-/// Removes a socket on which nobody answers.
+/// Removes a socket on which nobody answers, or a link that leads nowhere.
 fn remove_stale(path: &Path) -> io::Result<()> {
     match UnixStream::connect(path) {
         Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => fs::remove_file(path),
         Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(e) => Err(e),
     }
