@@ -86,3 +86,58 @@ pub(crate) fn run(out: &mut dyn Write) -> std::io::Result<()> {
         ns * 15 / 1_000_000
     )
 }
+
+/// Names of what [`repeat`] does.
+const WORKS: &[&str] = &[
+    "salsa20/12-64",
+    "salsa20/12-1400",
+    "poly1305-64",
+    "poly1305-1400",
+    "seal-64",
+    "seal-1400",
+    "key-agreement",
+    "signature",
+    "identity-check",
+];
+
+/// Does one piece of work `times` times and nothing else, so that a tool can count what it takes
+/// by a difference. `list` names all. `false`: there is no such work.
+pub(crate) fn repeat(out: &mut dyn Write, work: &str, times: u32) -> std::io::Result<bool> {
+    if work == "list" {
+        for name in WORKS {
+            writeln!(out, "{name}")?;
+        }
+        return Ok(true);
+    }
+    let again = |call: &mut dyn FnMut()| (0..times).for_each(|_| call());
+    let (key, (name, len)) = ([9; 32], work.rsplit_once('-').unwrap_or_default());
+    let mut data = vec![1; len.parse().unwrap_or_default()];
+    match name {
+        "salsa20/12" => again(&mut || salsa::xor::<12>(&key, &[1; 8], 0, black_box(&mut data))),
+        "poly1305" => again(&mut || {
+            black_box(poly::poly1305(&key, black_box(&data)));
+        }),
+        "seal" => {
+            let keys = SessionKeys::new(&Key48::new([7; 48]));
+            again(&mut || armor::seal(&keys, Suite::Salsa, black_box(&mut data)));
+        }
+        _ => {
+            let Some(known) = identity::generate(&mut Rng::new([1; 32])) else {
+                return Ok(false);
+            };
+            match work {
+                "key-agreement" => again(&mut || {
+                    let _ = black_box(agree(&known, black_box(&known.identity)));
+                }),
+                "signature" => again(&mut || {
+                    black_box(sign::sign(known.secret(), &[b"message"]));
+                }),
+                "identity-check" => again(&mut || {
+                    black_box(identity::validate(black_box(&known.identity)));
+                }),
+                _ => return Ok(false),
+            }
+        }
+    }
+    Ok(true)
+}

@@ -23,6 +23,7 @@ usage: zerotier-selftest [--bench] [--tap] [--fuzz SECONDS] [--vectors DIR]
   --tap           make a tap, bring it up, read and write it (root)
   --fuzz SECONDS  throw changed packets at every parser and at a node
   --vectors DIR   run the test vectors (*.json) of a folder
+  --repeat WORK --times N   do one thing N times, for a tool that counts; WORK `list` names them
   --version       print the version
 ";
 
@@ -32,6 +33,8 @@ struct Wanted {
     tap: bool,
     fuzz: Option<u64>,
     vectors: Option<PathBuf>,
+    repeat: Option<String>,
+    times: u32,
 }
 
 fn arguments() -> Result<Option<Wanted>, lexopt::Error> {
@@ -43,6 +46,8 @@ fn arguments() -> Result<Option<Wanted>, lexopt::Error> {
             Long("bench") => wanted.bench = true,
             Long("tap") => wanted.tap = true,
             Long("fuzz") => wanted.fuzz = Some(parser.value()?.parse()?),
+            Long("repeat") => wanted.repeat = Some(parser.value()?.string()?),
+            Long("times") => wanted.times = parser.value()?.parse()?,
             Long("vectors") => wanted.vectors = Some(parser.value()?.into()),
             Long("version") | Short('v') => {
                 let _ = writeln!(out, "{}", zt::VERSION_TEXT);
@@ -87,6 +92,9 @@ fn run(wanted: &Wanted) -> std::io::Result<bool> {
         let tally = vectors::run(folder, &mut out)?;
         writeln!(out, "{tally}")?;
         return Ok(tally.failed == 0 && tally.passed > 0);
+    }
+    if let Some(work) = &wanted.repeat {
+        return bench::repeat(&mut out, work, wanted.times);
     }
     sections::report(&mut out)?;
     if wanted.bench {
