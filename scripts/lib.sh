@@ -53,6 +53,12 @@ can_namespaces() {
     ip netns del "zt$$-try"
 }
 
+# Can this machine look into programs? Containers may not.
+can_trace() {
+    need strace strace || return 1
+    strace -o /dev/null true 2>/dev/null || { say "may not trace programs here"; return 1; }
+}
+
 # lab_up NODE…: a switch and one namespace a node, all named by our process id (and LAB_TAG, for
 # labs beside each other). Node number n has 10.99.n.1/16. Sets NS_PREFIX.
 lab_up() {

@@ -6,7 +6,7 @@ mod live;
 
 use std::fs;
 use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -220,19 +220,33 @@ fn a_full_home_is_written_when_there_is_room() {
     let space = lab.space(Some("10.77.0.1/24"));
     let used = used_home(&lab, &space);
     let home = lab.home("full");
-    let fill = format!(
-        "mount -t tmpfs -o size=64k none {1} && cp -a {0}/. {1}/ && \
-         (cat /dev/zero > {1}/filler; true) 2>/dev/null",
-        used.display(),
-        home.display()
+    put(
+        &lab.home("etc"),
+        "passwd",
+        b"root:x:0:0::/:/bin/sh\nzerotier-one:x:4711:4711::/:/bin/sh\n",
     );
-    let mut service = Service::launch_behind(&space, &home, &fill);
-    let inside = || seen(&service);
+    let passwd = lab.home("etc").join("passwd");
+    // As root, and as a user of its own where there is one who may make devices.
+    for user in [
+        "true".to_owned(),
+        format!("mount --bind {} /etc/passwd", passwd.display()),
+    ] {
+        let fill = format!(
+            "{user} && mount -t tmpfs -o size=64k,mode=755 none {1} && cp -a {0}/. {1}/ && \
+             (cat /dev/zero > {1}/filler; true) 2>/dev/null",
+            used.display(),
+            home.display()
+        );
+        fill_and_empty(Service::launch_behind(&space, &home, &fill));
+    }
+}
+
+fn fill_and_empty(mut service: Service) {
+    let process = format!("/proc/{}", service.pid());
     wait_for("the filled disk", || {
-        fs::read_link(format!("/proc/{}/exe", service.pid()))
-            .is_ok_and(|exe| exe == Path::new(BINARY))
+        fs::read_link(format!("{process}/exe")).is_ok_and(|exe| exe == Path::new(BINARY))
     });
-    service.home = inside();
+    service.home = seen(&service);
     service.await_control();
     command(&service);
     // A full disk does not cost what it held.
@@ -244,6 +258,8 @@ fn a_full_home_is_written_when_there_is_room() {
     // The next thing that is stored takes the rest along.
     obey(&service, &format!("set {NETWORK} allowGlobal=1"));
     assert_all_is_stored(&service.home);
+    let owner = |path: &Path| fs::metadata(path).expect("there").uid();
+    assert_eq!(owner(&service.home.join(CONF)), owner(Path::new(&process)));
     let (status, log) = service.stop();
     assert_eq!(status, Some(0), "{log}");
     assert_said_once(&log, TROUBLE);
