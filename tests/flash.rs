@@ -226,22 +226,24 @@ fn a_full_home_is_written_when_there_is_room() {
         b"root:x:0:0::/:/bin/sh\nzerotier-one:x:4711:4711::/:/bin/sh\n",
     );
     let passwd = lab.home("etc").join("passwd");
-    // As root, and as a user of its own where there is one who may make devices.
-    for user in [
-        "true".to_owned(),
-        format!("mount --bind {} /etc/passwd", passwd.display()),
-    ] {
+    let machine = format!(
+        "mount --bind {} /etc/passwd && mount -t tmpfs none /run && \
+         mknod -m 666 /run/tun c 10 200 && mount --bind /run/tun /dev/net/tun",
+        passwd.display()
+    );
+    // As root, and as a user of its own who may make devices.
+    for (machine, uid) in [("true", 0), (&*machine, 4711)] {
         let fill = format!(
-            "{user} && mount -t tmpfs -o size=64k,mode=755 none {1} && cp -a {0}/. {1}/ && \
+            "{machine} && mount -t tmpfs -o size=64k,mode=755 none {1} && cp -a {0}/. {1}/ && \
              (cat /dev/zero > {1}/filler; true) 2>/dev/null",
             used.display(),
             home.display()
         );
-        fill_and_empty(Service::launch_behind(&space, &home, &fill));
+        fill_and_empty(Service::launch_behind(&space, &home, &fill), uid);
     }
 }
 
-fn fill_and_empty(mut service: Service) {
+fn fill_and_empty(mut service: Service, uid: u32) {
     let process = format!("/proc/{}", service.pid());
     wait_for("the filled disk", || {
         fs::read_link(format!("{process}/exe")).is_ok_and(|exe| exe == Path::new(BINARY))
@@ -259,7 +261,8 @@ fn fill_and_empty(mut service: Service) {
     obey(&service, &format!("set {NETWORK} allowGlobal=1"));
     assert_all_is_stored(&service.home);
     let owner = |path: &Path| fs::metadata(path).expect("there").uid();
-    assert_eq!(owner(&service.home.join(CONF)), owner(Path::new(&process)));
+    assert_eq!(owner(&service.home.join(CONF)), uid);
+    assert_eq!(owner(Path::new(&process)), uid);
     let (status, log) = service.stop();
     assert_eq!(status, Some(0), "{log}");
     assert_said_once(&log, TROUBLE);
