@@ -487,10 +487,13 @@ impl Core {
         let Some(peer) = self.peers.at_mut(slot) else {
             return;
         };
-        if !peer.world_gate.pass(now, policy::WORLD_GATE_MS) {
+        let from = peer.identity.address;
+        // A moon that its owner waits for can come once only: no gate before that, or one that is
+        // orbited again would wait for the gate that its first definition went through.
+        let awaited = self.topology.is_awaited_seed(from);
+        if !awaited && !peer.world_gate.pass(now, policy::WORLD_GATE_MS) {
             return;
         }
-        let from = peer.identity.address;
         let mut taken = false;
         while !bytes.is_empty() {
             let Ok((world, used)) = World::parse(bytes) else {
@@ -672,7 +675,9 @@ impl Core {
         if sent && first {
             return;
         }
-        sent |= self.hello_endpoints(out, slot, first);
+        // Who has no stable endpoint may have left the place of its path: by relay, too.
+        sent = self.hello_endpoints(out, slot, first)
+            || (sent && self.topology.endpoint(address, 0).is_some());
         if !sent && let Some(hop) = self.relay_hop(address) {
             self.hello_over(out, slot, hop, None);
         }

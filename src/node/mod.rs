@@ -341,6 +341,9 @@ impl Node {
         let world = definition.and_then(|bytes| WorldBuf::new(bytes).ok());
         let taken = self.core.topology.orbit(id, seed, world);
         self.core.rebuild_upstreams();
+        if let Some(seed) = seed {
+            self.core.hurry_seed(seed);
+        }
         self.leave_call(out);
         if taken { Ok(()) } else { Err(Full) }
     }

@@ -238,16 +238,19 @@ impl Core {
     pub(crate) fn rebuild_upstreams(&mut self) {
         let now = self.now.mono;
         let wanted: Vec<Address> = self.topology.upstreams().to_vec();
+        let seeds: Vec<Address> = self.topology.seeds().collect();
         let gone: Vec<Address> = self
             .peers
             .iter()
-            .filter(|(a, p)| p.upstream && !wanted.contains(a))
+            .filter(|(a, p)| (p.upstream || p.contact.is_some()) && !wanted.contains(a))
             .map(|(a, _)| *a)
             .collect();
         for address in gone {
             if let Some(peer) = self.peers.get_mut(&address) {
                 peer.upstream = false;
-                peer.contact = None;
+                if !seeds.contains(&address) {
+                    peer.contact = None;
+                }
             }
         }
         for address in wanted {
@@ -268,7 +271,6 @@ impl Core {
             }
             self.rearm(slot);
         }
-        let seeds: Vec<Address> = self.topology.seeds().collect();
         for address in &seeds {
             if let Some(slot) = self.peers.find(address) {
                 if let Some(peer) = self.peers.at_mut(slot) {
@@ -279,6 +281,22 @@ impl Core {
         }
         self.seeds_next = (!seeds.is_empty()).then_some(now);
         self.update_online();
+    }
+
+    /// The owner wants a moon of this seed: it is asked now, even if it was asked lately for
+    /// another reason.
+    pub(crate) fn hurry_seed(&mut self, seed: Address) {
+        let now = self.now.mono;
+        if !self.topology.is_awaited_seed(seed) {
+            return;
+        }
+        let Some(slot) = self.peers.find(&seed) else {
+            return;
+        };
+        if let Some(contact) = self.peers.at_mut(slot).and_then(|p| p.contact.as_mut()) {
+            contact.hurry(now);
+        }
+        self.rearm(slot);
     }
 
     /// The upstream for WHOIS and relaying: the least weight among those in reach, with some

@@ -203,6 +203,116 @@ fn s8_s9_s96_orbit_and_deorbit() {
     assert_eq!(role(&world).as_deref(), Some("LEAF"));
 }
 
+/// Peer 2 as the seed of the only moon, whose definition X has; the seed lives at `B_PLACE`.
+fn orbiting() -> (World, usize, Scripted, Scripted, Vec<u8>) {
+    let (mut world, x, mut root) = online_member();
+    let mut seed = Scripted::new(&world, x, 2, B_PLACE);
+    seed.meet(&mut world, x);
+    root.forget(&world, x);
+    seed.forget(&world, x);
+    let places = [at(B_PLACE)];
+    let roots = [(seed.secret.identity, &places[..])];
+    let id = seed.address().get();
+    let moon = definition(WorldKind::Moon, id, 5, &identity(7), &roots);
+    orbit(&mut world, x, &seed);
+    world.run(100);
+    seed.answer_hellos_with(&mut world, x, at(X_PLACE), &moon);
+    assert_eq!(role(&world, x, seed.address()), Some(Role::Moon));
+    seed.forget(&world, x);
+    (world, x, root, seed, moon)
+}
+
+fn orbit(world: &mut World, x: usize, seed: &Scripted) {
+    let address = seed.address();
+    let orbits = world.call(x, |n, now, out| {
+        n.orbit(now, address.get(), Some(address), None, out)
+    });
+    assert!(orbits.is_ok());
+}
+
+fn deorbit(world: &mut World, x: usize, seed: &Scripted) {
+    let id = seed.address().get();
+    assert!(world.call(x, |n, now, out| n.deorbit(now, id, out)));
+    assert_eq!(role(world, x, seed.address()), Some(Role::Leaf));
+}
+
+#[test]
+fn a_moon_that_is_orbited_again_comes_at_once() {
+    let (mut world, x, _root, mut seed, moon) = orbiting();
+    for pause in [500, 5_000, 50_000] {
+        world.run(pause);
+        deorbit(&mut world, x, &seed);
+        world.run(500);
+        seed.forget(&world, x);
+        orbit(&mut world, x, &seed);
+        world.run(100);
+        seed.answer_hellos_with(&mut world, x, at(X_PLACE), &moon);
+        assert_eq!(role(&world, x, seed.address()), Some(Role::Moon), "{pause}");
+    }
+}
+
+#[test]
+fn a_root_that_becomes_a_seed_is_asked_at_once() {
+    let (mut world, x, mut root) = online_member();
+    world.run(5_000);
+    root.forget(&world, x);
+    let id = root.address().get();
+    let places = [at(R_PLACE)];
+    let roots = [(root.secret.identity, &places[..])];
+    let moon = definition(WorldKind::Moon, id, 5, &identity(7), &roots);
+    orbit(&mut world, x, &root);
+    world.run(100);
+    root.answer_hellos_with(&mut world, x, at(X_PLACE), &moon);
+    assert!(world.hosts[x].events.iter().any(|e| e.1 == Event::Moon(id)));
+}
+
+#[test]
+fn a_seed_that_left_its_place_is_asked_by_relay() {
+    let (mut world, x, mut root, mut seed, moon) = orbiting();
+    let nobody_at_b = |i, _| (i == 0).then_some(10);
+    serve(
+        &mut world,
+        x,
+        &mut [&mut root, &mut seed],
+        5_000,
+        nobody_at_b,
+    );
+    deorbit(&mut world, x, &seed);
+    orbit(&mut world, x, &seed);
+    let asked = world.now;
+    let heard = serve(
+        &mut world,
+        x,
+        &mut [&mut root, &mut seed],
+        3_000,
+        nobody_at_b,
+    );
+    let relayed = heard[1]
+        .iter()
+        .find(|h| h.verb == Verb::Hello && h.to == at(R_PLACE))
+        .expect("a HELLO by way of the root");
+    assert!(relayed.at - asked <= 2_000);
+    let mut ok = vec![Verb::Hello as u8];
+    ok.extend_from_slice(&relayed.id.to_bytes());
+    ok.extend_from_slice(&seed.ok_hello_body(at(X_PLACE), &moon));
+    seed.say_from(&mut world, x, at(R_PLACE), 1, Verb::Ok, &ok);
+    assert_eq!(role(&world, x, seed.address()), Some(Role::Moon));
+}
+
+#[test]
+fn a_seed_that_is_wanted_no_more_is_left_alone() {
+    let (mut world, x, mut root) = online_member();
+    let mut seed = Scripted::new(&world, x, 2, B_PLACE);
+    seed.meet(&mut world, x);
+    orbit(&mut world, x, &seed);
+    let answers = |_, _| Some(10);
+    serve(&mut world, x, &mut [&mut root, &mut seed], 5_000, answers);
+    deorbit(&mut world, x, &seed);
+    seed.forget(&world, x);
+    let heard = serve(&mut world, x, &mut [&mut root, &mut seed], 600_000, answers);
+    assert!(heard[1].is_empty(), "{:?}", heard[1]);
+}
+
 #[test]
 fn s10_a_root_is_not_learnt_elsewhere() {
     let (mut world, x, mut root) = online();
