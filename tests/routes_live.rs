@@ -183,6 +183,16 @@ fn what_a_network_asks_for_is_in_the_kernel_and_what_not_has_a_reason() {
             "8.8.8.8/24 not-allowed-global"
         ]
     );
+    // What this machine listens to, not that the network has broadcasts; addresses ask for
+    // their own.
+    wait_for("groups", || {
+        let groups = rows(&service, "mcast");
+        let broadcast: Vec<&str> = groups
+            .iter()
+            .filter_map(|g| g.strip_prefix("ff:ff:ff:ff:ff:ff "))
+            .collect();
+        broadcast == ["0a931105"] && groups.contains(&"01:00:5e:00:00:01 00000000".to_owned())
+    });
     let list = service.ask("listnetworks");
     let all = "fd17::5/64,10.147.17.5/24,8.8.8.8/24";
     assert!(list.contains(&format!("{name} {all}")), "{list}");

@@ -358,8 +358,10 @@ impl Host for Daemon {
     }
 
     fn group(&self, id: NetworkId, n: usize) -> Option<(Mac, u32)> {
-        let view = self.node.network(id)?;
-        view.groups.get(n).map(|group| (group.mac, group.adi))
+        // Those of this machine, as 1.14.1 shows them: not what the node adds for the network's
+        // broadcast and for hosts behind a bridge.
+        let port = self.wires.port(id)?;
+        port.groups().get(n).map(|group| (group.mac, group.adi))
     }
 
     fn setting_keys(&self) -> &'static [&'static str] {
