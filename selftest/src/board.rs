@@ -314,6 +314,10 @@ fn status(daemon: &mut Child, when: &str) -> Result<(u64, u64), String> {
         ),
     );
     say(&format!("{when}_peak_kb"), &peak.to_string());
+    // 2: a filter is in force.
+    if let Some(mode) = figure(&text, "Seccomp:") {
+        say(&format!("{when}_seccomp"), &mode.to_string());
+    }
     Ok((rss, peak))
 }
 
