@@ -253,21 +253,28 @@ mod rights {
     impl Home {
         fn new(name: &str) -> Self {
             let dir = std::env::temp_dir().join(format!("zt{}{name}", std::process::id()));
-            for place in ["home/networks.d", "elsewhere"] {
+            for place in ["home/networks.d", "home/of-mine", "elsewhere"] {
                 fs::create_dir_all(dir.join(place)).expect("a directory");
             }
-            for file in ["home/secret", "home/networks.d/one", "elsewhere/file"] {
+            for file in [
+                "home/identity.secret",
+                "home/networks.d/one",
+                "home/of-mine/file",
+                "elsewhere/file",
+            ] {
                 fs::File::create(dir.join(file)).expect("a file");
             }
             let elsewhere = dir.join("elsewhere/file");
-            fs::hard_link(&elsewhere, dir.join("home/name")).expect("a name");
-            symlink(&elsewhere, dir.join("home/link")).expect("a link");
+            fs::hard_link(&elsewhere, dir.join("home/planet")).expect("a name");
+            symlink(&elsewhere, dir.join("home/authtoken.secret")).expect("a link");
             symlink(dir.join("elsewhere"), dir.join("home/moons.d")).expect("a link");
+            symlink(dir.join("home"), dir.join("link-to-home")).expect("a link");
             Self(dir)
         }
 
         fn path(&self) -> PathBuf {
-            self.0.join("home")
+            // As packages of routers have it.
+            self.0.join("link-to-home")
         }
 
         fn owner(&self, name: &str) -> (u32, u32) {
@@ -301,17 +308,18 @@ mod rights {
         assert_eq!(status("Groups:"), "4712 4713");
         capabilities("0000000000003400");
         assert_eq!(status("NoNewPrivs:"), "1");
-        for name in [
-            "",
-            "/secret",
-            "/networks.d",
-            "/networks.d/one",
-            "/link",
-            "/moons.d",
-        ] {
+        for name in ["", "/identity.secret", "/networks.d", "/networks.d/one"] {
             assert_eq!(home.owner(&format!("home{name}")), (4711, 4712), "{name}");
         }
-        for name in ["home/name", "elsewhere", "elsewhere/file"] {
+        for name in [
+            "home/planet",
+            "home/authtoken.secret",
+            "home/moons.d",
+            "home/of-mine",
+            "home/of-mine/file",
+            "elsewhere",
+            "elsewhere/file",
+        ] {
             assert_eq!(home.owner(name), (0, 0), "{name}");
         }
         // What is kept works: the loopback device is the namespace's own.
@@ -328,14 +336,18 @@ mod rights {
             return;
         }
         let home = Home::new("root");
-        let secret = home.path().join("secret");
+        let secret = home.path().join("identity.secret");
         let needed: &[&Path] = &[Path::new("/dev/null"), Path::new("/dev/nothing")];
         let still = give_up(Some(USER), &[4713], &home.path(), needed).expect("given up");
-        assert_eq!(still, Some(StillRoot::NotFor("/dev/nothing".into())));
+        let why = still.expect("still root").to_string();
+        assert_eq!(
+            why,
+            "/dev/nothing for that user: open: No such file or directory (ENOENT)"
+        );
         assert_eq!(status("Uid:"), "0 0 0 0");
         assert_eq!(status("Groups:"), "0 4713");
         capabilities("0000000000003400");
-        assert_eq!(home.owner("home/secret"), (0, 0));
+        assert_eq!(home.owner("home/identity.secret"), (0, 0));
         assert!(fs::File::open(&secret).is_ok());
         assert_eq!(
             nix::unistd::chown(&secret, Some(4711.into()), None),
@@ -746,4 +758,19 @@ mod files {
         assert_eq!(errno(&pipe, 999), libc::EINVAL);
         assert_eq!(errno(Path::new("/dev/zero"), 999), libc::EINVAL);
     }
+}
+
+#[test]
+fn whose_a_link_is_decides() {
+    use std::os::unix::fs::{lchown, symlink};
+    use zt::os::file::is_link_of_ours;
+    let path = std::env::temp_dir().join(format!("zt{}link", std::process::id()));
+    assert!(is_link_of_ours(&path), "there is none");
+    symlink("/etc/passwd", &path).expect("a link");
+    assert!(is_link_of_ours(&path));
+    if nix::unistd::geteuid().is_root() {
+        lchown(&path, Some(4711), None).expect("somebody's");
+        assert!(!is_link_of_ours(&path));
+    }
+    std::fs::remove_file(path).expect("removed");
 }

@@ -8,7 +8,9 @@ use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, RawFd};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use super::{Error, check};
@@ -233,9 +235,15 @@ fn sync_directory_of(path: &Path) -> Result<(), Error> {
 
 /// Takes from others the right to read a file, if they have it. A missing one is as good.
 pub fn close_to_others(path: &Path) -> Result<(), Error> {
-    let file = match open_to_read(path) {
-        Err(error) if error.errno == libc::ENOENT => return Ok(()),
-        opened => regular(opened?)?,
+    // What a link leads to is closed by whoever laid it.
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW)
+        .open(path);
+    let file = match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::from_io("open", &error)),
+        Ok(file) => regular(file)?,
     };
     let mode = file
         .metadata()
@@ -247,6 +255,15 @@ pub fn close_to_others(path: &Path) -> Result<(), Error> {
     }
     file.set_permissions(Permissions::from_mode(mode & 0o700))
         .map_err(|error| Error::from_io("chmod", &error))
+}
+
+/// No link, or one that root or this user has laid.
+pub fn is_link_of_ours(path: &Path) -> bool {
+    let Ok(meta) = std::fs::symlink_metadata(path) else {
+        return true;
+    };
+    let me = nix::unistd::geteuid().as_raw();
+    !meta.is_symlink() || meta.uid() == 0 || meta.uid() == me
 }
 
 /// `EISDIR`: a directory; `EINVAL`: a pipe, a socket or a device.

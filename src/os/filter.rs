@@ -4,7 +4,7 @@
 //! What is not let through fails with `ENOSYS`, as on a kernel that is too old for it: C libraries
 //! know what to do then. The filter is for processors where the service was run with it.
 
-use libc::{c_int, c_long};
+use libc::{c_long, c_ulong};
 
 use super::Error;
 
@@ -60,7 +60,6 @@ const EVERYWHERE: &[c_long] = &[
     // Files and devices.
     libc::SYS_openat,
     libc::SYS_close,
-    libc::SYS_ioctl,
     libc::SYS_fstat,
     libc::SYS_statx,
     libc::SYS_getdents64,
@@ -111,7 +110,6 @@ const EVERYWHERE: &[c_long] = &[
     libc::SYS_uname,
     libc::SYS_sched_getaffinity,
     libc::SYS_sched_yield,
-    libc::SYS_prlimit64,
     libc::SYS_wait4,
     libc::SYS_exit,
     libc::SYS_exit_group,
@@ -195,6 +193,9 @@ const OWN: &[c_long] = &[
 ];
 #[cfg(target_arch = "arm")]
 const OWN: &[c_long] = &[
+    // glibc's send and recv.
+    libc::SYS_send,
+    libc::SYS_recv,
     libc::SYS_chown32,
     libc::SYS_getuid32,
     libc::SYS_geteuid32,
@@ -202,13 +203,19 @@ const OWN: &[c_long] = &[
     libc::SYS_getegid32,
 ];
 #[cfg(target_arch = "mips")]
-const OWN: &[c_long] = &[libc::SYS_socketcall];
+const OWN: &[c_long] = &[libc::SYS_socketcall, libc::SYS_send, libc::SYS_recv];
 #[cfg(target_arch = "aarch64")]
 const OWN: &[c_long] = &[];
 
-// Classic BPF over `struct seccomp_data`: number of the call at 0, processor at 4.
+// Each jump to the end has to fit into 8 bits.
+const _: () = assert!(EVERYWHERE.len() + OLD.len() + WIDE.len() + OWN.len() < 255);
+
+// Classic BPF over `struct seccomp_data`: number of the call at 0, processor at 4, arguments of 64
+// bits from 16 on.
 const NUMBER_AT: u32 = 0;
 const ARCH_AT: u32 = 4;
+/// The half that counts of the second argument.
+const REQUEST_AT: u32 = if cfg!(target_endian = "big") { 28 } else { 24 };
 const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
 const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
@@ -217,6 +224,9 @@ const DENIED: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 const fn step(code: u16, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
     libc::sock_filter { code, jt, jf, k }
 }
+
+/// Requests to a terminal that would be commands to the shell of whoever started the service.
+const TYPING: [u32; 2] = [libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
 
 /// The program for one processor: its number, then each call in turn.
 fn program(arch: u32, calls: impl Iterator<Item = c_long>) -> Vec<libc::sock_filter> {
@@ -228,9 +238,14 @@ fn program(arch: u32, calls: impl Iterator<Item = c_long>) -> Vec<libc::sock_fil
         step(IF_EQUAL, arch, 1, 0),
         step(RETURN, DENIED, 0, 0),
         step(LOAD, NUMBER_AT, 0, 0),
+        step(IF_EQUAL, libc::SYS_ioctl as u32, 0, 5),
+        step(LOAD, REQUEST_AT, 0, 0),
+        step(IF_EQUAL, TYPING[0], 2, 0),
+        step(IF_EQUAL, TYPING[1], 1, 0),
+        step(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0),
+        step(RETURN, DENIED, 0, 0),
     ];
     for (call, far) in calls.into_iter().zip(to_end) {
-        // More calls than a jump is long do not fit into the lists above: a test counts them.
         steps.push(step(IF_EQUAL, call, u8::try_from(far).unwrap_or(0), 0));
     }
     steps.push(step(RETURN, DENIED, 0, 0));
@@ -245,7 +260,7 @@ fn calls() -> impl Iterator<Item = c_long> {
 /// From now on this process makes the calls of the running service and no others. It must not be
 /// able to get new rights any more.
 pub fn install() -> Result<(), Error> {
-    const FILTER: c_int = libc::SECCOMP_MODE_FILTER as c_int;
+    const FILTER: c_ulong = libc::SECCOMP_MODE_FILTER as c_ulong;
     let mut steps = program(ARCH, calls());
     let whole = libc::sock_fprog {
         len: u16::try_from(steps.len()).unwrap_or(0),
@@ -261,13 +276,14 @@ mod tests {
     use super::*;
 
     /// What the kernel would do with a call.
-    fn verdict(steps: &[libc::sock_filter], arch: u32, call: u32) -> u32 {
+    fn verdict(steps: &[libc::sock_filter], arch: u32, call: u32, request: u32) -> u32 {
         let (mut at, mut loaded) = (0, 0);
         loop {
             let step = &steps[at];
             at += 1;
             match step.code {
                 LOAD if step.k == ARCH_AT => loaded = arch,
+                LOAD if step.k == REQUEST_AT => loaded = request,
                 LOAD => loaded = call,
                 IF_EQUAL if loaded == step.k => at += usize::from(step.jt),
                 IF_EQUAL => at += usize::from(step.jf),
@@ -279,12 +295,16 @@ mod tests {
     #[test]
     fn the_calls_of_the_list_pass_and_no_others() {
         let steps = program(ARCH, calls());
-        assert!(calls().count() < 255);
-        let listed: Vec<u32> = calls().filter_map(|c| u32::try_from(c).ok()).collect();
+        let ioctl = u32::try_from(libc::SYS_ioctl).expect("a number");
+        let mut listed: Vec<u32> = calls().filter_map(|c| u32::try_from(c).ok()).collect();
+        listed.push(ioctl);
         for call in 0..5000 {
-            let passes = verdict(&steps, ARCH, call) == libc::SECCOMP_RET_ALLOW;
+            let passes = verdict(&steps, ARCH, call, 0) == libc::SECCOMP_RET_ALLOW;
             assert_eq!(passes, listed.contains(&call), "{call}");
-            assert_eq!(verdict(&steps, ARCH ^ 1, call), DENIED);
+            assert_eq!(verdict(&steps, ARCH ^ 1, call, 0), DENIED);
+        }
+        for request in TYPING {
+            assert_eq!(verdict(&steps, ARCH, ioctl, request), DENIED);
         }
         for call in [libc::SYS_execve, libc::SYS_clone, libc::SYS_ptrace] {
             assert!(!calls().any(|c| c == call));

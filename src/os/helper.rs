@@ -36,12 +36,15 @@ impl Channel {
         sent.map(drop).map_err(|e| Error::of("send", e))
     }
 
-    /// The next message; what is longer than `buffer` is cut. Empty: the other side is gone.
-    /// [`Error::would_block`]: there is none at present.
+    /// The next message. Empty: the other side is gone. [`Error::would_block`]: there is none at
+    /// present. `EMSGSIZE`: one was longer than `buffer`, and is lost.
     pub fn receive<'a>(&self, buffer: &'a mut [u8]) -> Result<&'a [u8], Error> {
-        let received = socket::recv(self.0.as_raw_fd(), buffer, MsgFlags::empty());
+        let received = socket::recv(self.0.as_raw_fd(), buffer, MsgFlags::MSG_TRUNC);
         let len = received.map_err(|e| Error::of("recv", e))?;
-        Ok(buffer.get(..len).unwrap_or_default())
+        buffer.get(..len).ok_or(Error {
+            op: "recv",
+            errno: libc::EMSGSIZE,
+        })
     }
 
     /// Waits for a message, the end of the other side, or until the time is over.
@@ -92,6 +95,13 @@ impl Helper {
         self.channel.as_ref()
     }
 
+    /// It was seen to be gone.
+    pub fn lose(&mut self) {
+        self.channel = None;
+        // One that still does something after it closed its end is left to the system.
+        let _ = nix::sys::wait::waitpid(self.pid, Some(nix::sys::wait::WaitPidFlag::WNOHANG));
+    }
+
     /// Lets it end: it sees that nobody is there any more, does what it does then and goes. It is
     /// waited for, though not long.
     pub fn end(&mut self) {
@@ -134,8 +144,7 @@ fn be_helper(channel: &Channel, work: impl FnOnce(&Channel)) -> Result<(), Error
     // Whoever started the parent may wait for the end of its terminal or pipe.
     file::detach_standard()?;
     file::close_all_but(channel.as_raw_fd());
-    // A service manager ends all processes at once; what is in force is taken back first. Programs
-    // that are started get the signals' own meaning.
+    // A service manager ends all processes at once; what is in force is taken back first.
     let _signals = Signals::catch()?;
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_name(c"zerotier-helper");

@@ -90,6 +90,17 @@ impl User {
     }
 }
 
+/// The groups that a user of this name is in.
+#[cfg(target_os = "linux")]
+pub fn groups_of(name: &str, user: User) -> Vec<u32> {
+    let name = std::ffi::CString::new(name).unwrap_or_default();
+    let groups = nix::unistd::getgrouplist(&name, nix::unistd::Gid::from_raw(user.gid));
+    // A list that cannot be read gives nobody anything.
+    let groups = groups.unwrap_or_default().into_iter();
+    let groups = groups.map(nix::unistd::Gid::as_raw);
+    groups.filter(|gid| *gid != user.gid).collect()
+}
+
 /// Rights of Linux.
 #[cfg(target_os = "linux")]
 mod linux;

@@ -7,12 +7,22 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use super::{Error, check};
 use crate::base::Mac;
 
 const DEVICES: [&str; 2] = ["/dev/net/tun", "/dev/tun"];
 const TUNSETIFF: libc::Ioctl = nix::request_code_write!(b'T', 202, size_of::<libc::c_int>());
+
+/// What has to be opened for a device. Without the module it is not there.
+pub fn device() -> &'static Path {
+    let mut devices = DEVICES.into_iter().map(Path::new);
+    let [first, ..] = DEVICES;
+    devices
+        .find(|path| path.exists())
+        .unwrap_or(Path::new(first))
+}
 
 /// A network device made by us. It goes when this is dropped.
 #[derive(Debug)]

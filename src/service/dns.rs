@@ -139,8 +139,9 @@ pub(crate) struct Resolver<H> {
 }
 
 impl<H: Hands> Resolver<H> {
-    /// Nobody is told anything yet.
-    pub(crate) fn new(find: Box<dyn Fn() -> Places>, hands: H) -> Self {
+    /// Nobody is told anything yet. To be called when the home is ours.
+    pub(crate) fn new(find: Box<dyn Fn() -> Places>, mut hands: H) -> Self {
+        hands.begin();
         Self {
             places: find(),
             find,
@@ -201,6 +202,7 @@ impl<H: Hands> Resolver<H> {
         entry.wish.clone_from(&wish);
         entry.pushed = pushed;
         let again = entry.failed.is_some_and(|at| at.after(RETRY_MS) <= now);
+        let again = again && self.hands.are_there();
         if old == wish && wish.is_some() && !again {
             return changed;
         }
@@ -261,6 +263,10 @@ impl<H: Hands> Resolver<H> {
     }
 
     fn order(&mut self, now: Mono, id: NetworkId, verb: Verb, wish: &Wish) {
+        // For those who listen to events there is nothing to do.
+        if verb == Verb::Tell && self.hook() == Hook::Event {
+            return;
+        }
         let order = Order {
             id,
             verb,

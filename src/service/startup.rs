@@ -2,8 +2,6 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
-#[cfg(target_os = "linux")]
-use std::path::Path;
 use std::path::PathBuf;
 
 use mio::Poll;
@@ -273,11 +271,10 @@ fn give_up_rights(daemon: &Daemon) -> Result<(), Fatal> {
     });
     let router = &daemon.conf.in_force().settings.router;
     let group = router.control_group.as_deref();
-    let group = group.and_then(privilege::group_id);
-    let device = Path::new("/dev/net/tun");
-    // Without the module there is no such file, and what it will be is not known.
-    let needed: &[&Path] = &[device];
-    let still = privilege::give_up(user, group.as_slice(), daemon.home.dir(), needed);
+    let mut groups = user.map_or(Vec::new(), |user| privilege::groups_of(USER, user));
+    groups.extend(group.and_then(privilege::group_id));
+    let device = os::tap::device();
+    let still = privilege::give_up(user, &groups, daemon.home.dir(), &[device]);
     match still.map_err(fatal)? {
         None => log::debug!("runs as user {USER}"),
         Some(StillRoot::NoUser) => log::debug!("runs as root: there is no user {USER}"),
@@ -294,12 +291,14 @@ fn give_up_rights(_: &Daemon) -> Result<(), Fatal> {
 /// The end of what the service ever has to do beside its work.
 #[cfg(target_os = "linux")]
 fn confine() {
-    let confined = privilege::no_new_rights();
+    // Kernels of some routers and emulators have neither.
+    if let Err(error) = privilege::no_new_rights() {
+        log::info!("new rights are not ruled out: {error}");
+        return;
+    }
     #[cfg(feature = "seccomp")]
-    let confined = confined.and_then(|()| os::filter::install());
-    if let Err(error) = confined {
-        // Kernels of some routers and emulators have no filters.
-        log::debug!("system calls are not filtered: {error}");
+    if let Err(error) = os::filter::install() {
+        log::info!("system calls are not filtered: {error}");
     }
 }
 

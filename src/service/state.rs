@@ -172,8 +172,16 @@ impl Home {
         String::from_utf8(bytes).map(Some).map_err(|_| NO_TEXT)
     }
 
-    /// The same, of a file with a secret: no copy of it stays in memory.
+    /// The same, of a file with a secret: no copy of it stays in memory. A link is followed if
+    /// root or this user has laid it: in a home that belongs to another user, it may lead to what
+    /// that user must not know.
     pub fn read_secret(&self, name: &str) -> Result<Option<Zeroizing<String>>, os::Error> {
+        if !file::is_link_of_ours(&self.path(name)) {
+            return Err(os::Error {
+                op: "open",
+                errno: libc::ELOOP,
+            });
+        }
         let Some(bytes) = self.read(name, TEXT_MAX_BYTES)?.map(Zeroizing::new) else {
             return Ok(None);
         };

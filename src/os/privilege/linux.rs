@@ -8,7 +8,7 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::prctl;
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::{self, Gid, Uid};
 
 use super::User;
@@ -26,8 +26,25 @@ const DAC_OVERRIDE: u32 = 1 << 1;
 const KEPT: u32 = (1 << 10) | (1 << 12) | (1 << 13);
 /// Capabilities of Linux 6; a kernel that has more does not know what it never gave.
 const HIGHEST: u32 = 40;
-/// A home has two floors.
+/// Below the home: `controller.d/network/ID/member` of other versions.
 const DEPTH_MAX: u32 = 4;
+/// How the names in a home begin, of all versions. Other files there are somebody's.
+const NAMES: [&[u8]; 14] = [
+    b"authtoken.",
+    b"controller.",
+    b"devicemap",
+    b"iddb.d",
+    b"identity.",
+    b"local.conf",
+    b"metrics",
+    b"moons.d",
+    b"networks.d",
+    b"peers.",
+    b"planet",
+    b"root-topology",
+    b"trustedpaths",
+    b"zerotier-one.",
+];
 
 /// Why the process is still root.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,7 +52,7 @@ pub enum StillRoot {
     /// There is no such user.
     NoUser,
     /// The user may not use this, which the service needs.
-    NotFor(PathBuf),
+    NotFor(PathBuf, Error),
     /// This may not be done here, as in a container that was given little.
     Refused(Error),
 }
@@ -44,7 +61,7 @@ impl fmt::Display for StillRoot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoUser => f.write_str("there is no such user"),
-            Self::NotFor(path) => write!(f, "{} is not for that user", path.display()),
+            Self::NotFor(path, error) => write!(f, "{} for that user: {error}", path.display()),
             Self::Refused(error) => error.fmt(f),
         }
     }
@@ -63,9 +80,11 @@ pub fn give_up(
     home: &Path,
     needed: &[&Path],
 ) -> Result<Option<StillRoot>, Error> {
+    // It may be a link, which somebody with the rights for it has laid.
+    let home = &home.canonicalize().unwrap_or_else(|_| home.to_owned());
     let why = match user {
         None => StillRoot::NoUser,
-        Some(user) => match prepare(user, home, needed) {
+        Some(user) => match prepare(user, groups, home, needed) {
             Ok(()) => {
                 become_user(user, groups)?;
                 return Ok(None);
@@ -76,6 +95,7 @@ pub fn give_up(
     let is_ours = all_owned_by(home, unistd::geteuid()).unwrap_or(false);
     // Where that is refused, the groups are what they were.
     let _ = set_groups(unistd::getegid(), groups);
+    narrow_bounds();
     keep(if is_ours { KEPT } else { KEPT | DAC_OVERRIDE })?;
     Ok(Some(why))
 }
@@ -90,30 +110,35 @@ fn refused(op: &'static str) -> impl Fn(Errno) -> StillRoot {
 }
 
 /// Tries what the user may do, and gives the user the files of the home.
-fn prepare(user: User, home: &Path, needed: &[&Path]) -> Result<(), StillRoot> {
-    as_user(user, || Ok(()))?;
-    for path in needed {
-        as_user(user, || {
+fn prepare(user: User, groups: &[u32], home: &Path, needed: &[&Path]) -> Result<(), StillRoot> {
+    let not_for = |path: &Path, op| {
+        let path = path.to_owned();
+        move |errno| StillRoot::NotFor(path, Error::of(op, errno))
+    };
+    as_user(user, groups, || {
+        for path in needed {
             let opened = open(*path, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
-            opened.map(drop).map_err(|_| StillRoot::NotFor(path.into()))
-        })?;
-    }
-    // Whoever may not go there would not get far with the files.
-    if let Some(above) = home.parent() {
-        let inside = above.join(".");
-        as_user(user, || {
-            let seen = nix::sys::stat::stat(&inside);
-            seen.map(drop).map_err(|_| StillRoot::NotFor(above.into()))
-        })?;
-    }
+            opened.map(drop).map_err(not_for(path, "open"))?;
+        }
+        // Whoever may not go there would not get far with the files.
+        if let Some(above) = home.parent() {
+            let seen = nix::sys::stat::stat(&above.join("."));
+            seen.map(drop).map_err(not_for(above, "stat"))?;
+        }
+        Ok(())
+    })?;
     hand_over(home, user).map_err(StillRoot::Refused)
 }
 
 /// Does something with the rights of a user, and is root again.
-fn as_user(user: User, work: impl FnOnce() -> Result<(), StillRoot>) -> Result<(), StillRoot> {
-    let groups = unistd::getgroups().map_err(refused("getgroups"))?;
+fn as_user(
+    user: User,
+    groups: &[u32],
+    work: impl FnOnce() -> Result<(), StillRoot>,
+) -> Result<(), StillRoot> {
+    let own_groups = unistd::getgroups().map_err(refused("getgroups"))?;
     let (own_uid, own_gid) = (unistd::geteuid(), unistd::getegid());
-    set_groups(Gid::from_raw(user.gid), &[]).map_err(StillRoot::Refused)?;
+    set_groups(Gid::from_raw(user.gid), groups).map_err(StillRoot::Refused)?;
     let done = unistd::setegid(Gid::from_raw(user.gid))
         .and_then(|()| unistd::seteuid(Uid::from_raw(user.uid)))
         .map_err(refused("seteuid"))
@@ -121,7 +146,7 @@ fn as_user(user: User, work: impl FnOnce() -> Result<(), StillRoot>) -> Result<(
     // In the order in which each step may still be done.
     unistd::seteuid(own_uid).map_err(refused("seteuid"))?;
     unistd::setegid(own_gid).map_err(refused("setegid"))?;
-    unistd::setgroups(&groups).map_err(refused("setgroups"))?;
+    unistd::setgroups(&own_groups).map_err(refused("setgroups"))?;
     done
 }
 
@@ -137,6 +162,7 @@ fn become_user(user: User, groups: &[u32]) -> Result<(), Error> {
     unistd::setresgid(gid, gid, gid).map_err(|e| Error::of("setresgid", e))?;
     // Without this the capabilities would go with the user.
     prctl::set_keepcaps(true).map_err(|e| Error::of("prctl", e))?;
+    // The right to do this goes with root.
     narrow_bounds();
     unistd::setresuid(uid, uid, uid).map_err(|e| Error::of("setresuid", e))?;
     keep(KEPT)?;
@@ -148,7 +174,7 @@ fn become_user(user: User, groups: &[u32]) -> Result<(), Error> {
 fn narrow_bounds() {
     for cap in (0..=HIGHEST).filter(|cap| *cap >= 32 || (KEPT >> cap) & 1 == 0) {
         // SAFETY: no memory is involved.
-        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(cap), 0, 0, 0) };
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(cap)) };
     }
 }
 
@@ -157,7 +183,6 @@ const HEADER: [u32; 2] = [0x2008_0522, 0];
 
 /// Keeps those of these capabilities that there are, and no other; none is passed on to programs.
 fn keep(wanted: u32) -> Result<(), Error> {
-    narrow_bounds();
     // Effective, permitted, inheritable; once for the lower half, once for the upper one.
     let mut sets = [0_u32; 6];
     let mut header = HEADER;
@@ -182,70 +207,74 @@ const FOLDER: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_NOFOLLOW)
     .union(OFlag::O_CLOEXEC);
 
-/// Gives a user a directory and what is in it. Links are not followed, and what has other names
-/// than that in the directory is left: whoever could write there might have laid them.
-fn hand_over(dir: &Path, user: User) -> Result<(), Error> {
-    let fd = open(dir, FOLDER, Mode::empty()).map_err(|e| Error::of("open", e))?;
+const FILE: OFlag = OFlag::O_PATH
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_CLOEXEC);
+
+/// Gives a user a home. Links stay whose they are, and so does what has a second name: whoever
+/// could write there might have laid them.
+fn hand_over(home: &Path, user: User) -> Result<(), Error> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-    let is_theirs = |at: &FileStat| at.st_uid == user.uid && at.st_gid == user.gid;
-    walk(fd, DEPTH_MAX, &mut |at| {
-        let done = match at {
-            Found::Folder(fd, stat) if !is_theirs(stat) => unistd::fchown(fd, Some(uid), Some(gid)),
-            Found::File(fd, name, stat) if !is_theirs(stat) && stat.st_nlink == 1 => {
-                let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
-                unistd::fchownat(fd, name, Some(uid), Some(gid), flags)
-            }
-            Found::Folder(..) | Found::File(..) => Ok(()),
-        };
-        done.map_err(|e| Error::of("chown", e))
+    in_home(home, &mut |file, stat| {
+        let is_theirs = stat.st_uid == user.uid && stat.st_gid == user.gid;
+        let has_names = !is(stat, SFlag::S_IFDIR) && stat.st_nlink != 1;
+        if is_theirs || has_names || is(stat, SFlag::S_IFLNK) {
+            return Ok(());
+        }
+        let itself = AtFlags::AT_EMPTY_PATH;
+        unistd::fchownat(file, c"", Some(uid), Some(gid), itself).map_err(|e| Error::of("chown", e))
     })
 }
 
-/// Whether a user owns a directory and all that is in it.
-fn all_owned_by(dir: &Path, user: Uid) -> Result<bool, Error> {
-    let fd = open(dir, FOLDER, Mode::empty()).map_err(|e| Error::of("open", e))?;
+/// Whether a user owns a home and all that is in it.
+fn all_owned_by(home: &Path, user: Uid) -> Result<bool, Error> {
     let mut all = true;
-    walk(fd, DEPTH_MAX, &mut |found| {
-        let (Found::Folder(_, stat) | Found::File(_, _, stat)) = found;
-        all &= stat.st_uid == user.as_raw();
+    in_home(home, &mut |_, stat| {
+        all &= stat.st_uid == user.as_raw() || is(stat, SFlag::S_IFLNK);
         Ok(())
     })?;
     Ok(all)
 }
 
-enum Found<'a> {
-    Folder(BorrowedFd<'a>, &'a FileStat),
-    /// A name in a folder.
-    File(BorrowedFd<'a>, &'a core::ffi::CStr, &'a FileStat),
+fn is(stat: &FileStat, kind: SFlag) -> bool {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == kind
 }
 
-fn walk(
-    folder: OwnedFd,
-    depth: u32,
-    visit: &mut dyn FnMut(Found<'_>) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let stat = fstat(&folder).map_err(|e| Error::of("fstat", e))?;
-    visit(Found::Folder(folder.as_fd(), &stat))?;
+type Visit<'a> = dyn FnMut(BorrowedFd<'_>, &FileStat) -> Result<(), Error> + 'a;
+
+/// Every file of a home, by a descriptor that is for nothing but this: between a look at a name
+/// and the next one it may be another file's. Folders come after what is in them. Other file
+/// systems are not entered.
+fn in_home(home: &Path, visit: &mut Visit<'_>) -> Result<(), Error> {
+    let fd = open(home, FOLDER, Mode::empty()).map_err(|e| Error::of("open", e))?;
+    walk(fd, 0, visit)
+}
+
+fn walk(folder: OwnedFd, depth: u32, visit: &mut Visit<'_>) -> Result<(), Error> {
+    let own = fstat(&folder).map_err(|e| Error::of("fstat", e))?;
     let mut dir = Dir::from_fd(folder).map_err(|e| Error::of("opendir", e))?;
-    let entries: Vec<_> = dir.iter().filter_map(Result::ok).collect();
-    for entry in entries {
+    let entries: Result<Vec<_>, _> = dir.iter().collect();
+    for entry in entries.map_err(|e| Error::of("readdir", e))? {
         let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
+        let is_known = NAMES.iter().any(|known| name.to_bytes().starts_with(known));
+        if matches!(name.to_bytes(), b"." | b"..") || depth == 0 && !is_known {
             continue;
         }
         // What goes away meanwhile is nobody's.
-        let Ok(stat) = fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) else {
+        let Ok(file) = openat(&dir, name, FILE, Mode::empty()) else {
             continue;
         };
-        if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) != SFlag::S_IFDIR {
-            visit(Found::File(dir.as_fd(), name, &stat))?;
-        } else if depth > 0
+        let stat = fstat(&file).map_err(|e| Error::of("fstat", e))?;
+        if !is(&stat, SFlag::S_IFDIR) {
+            visit(file.as_fd(), &stat)?;
+        } else if depth < DEPTH_MAX
+            && stat.st_dev == own.st_dev
             && let Ok(inner) = openat(&dir, name, FOLDER, Mode::empty())
         {
-            walk(inner, depth - 1, visit)?;
+            walk(inner, depth + 1, visit)?;
         }
     }
-    Ok(())
+    visit(dir.as_fd(), &own)
 }
 
 /// What the process may do, in words, as the kernel tells it: the user, the capabilities, whether

@@ -124,6 +124,12 @@ pub(in crate::service) struct Failed {
 
 /// Who does what the resolvers have to hear.
 pub(in crate::service) trait Hands {
+    /// The home is ours alone: what an earlier run from it left is removed.
+    fn begin(&mut self);
+    /// They can do something.
+    fn are_there(&self) -> bool {
+        true
+    }
     /// Does it, now or later.
     fn take(&mut self, now: Mono, order: Order);
     /// What was not done since the last call.
@@ -168,6 +174,21 @@ pub(in crate::service) struct Worker {
 }
 
 impl Hands for Worker {
+    fn begin(&mut self) {
+        for dir in &self.places.dnsmasq_dirs {
+            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                if !name.to_string_lossy().starts_with(FILE_PREFIX) {
+                    continue;
+                }
+                let text = file::read_bounded(&entry.path(), FILE_MAX_BYTES);
+                if text.is_ok_and(|text| text.starts_with(self.mark.as_bytes())) {
+                    let _ = fs::remove_file(entry.path());
+                }
+            }
+        }
+    }
+
     fn take(&mut self, now: Mono, order: Order) {
         // At boot a resolver may come after us.
         if self.told.is_empty() {
@@ -212,9 +233,9 @@ impl Hands for Worker {
 }
 
 impl Worker {
-    /// Nobody is told anything yet. What an earlier run from the same home left is removed.
+    /// Nobody is told anything yet.
     pub(in crate::service) fn new(find: Box<dyn Fn() -> Places>, home: &Path) -> Self {
-        let worker = Self {
+        Self {
             places: find(),
             find,
             mark: format!("# zerotier-one {}\n", home.display()),
@@ -222,21 +243,6 @@ impl Worker {
             jobs: VecDeque::new(),
             running: None,
             failed: VecDeque::new(),
-        };
-        worker.clean();
-        worker
-    }
-
-    fn clean(&self) {
-        for dir in &self.places.dnsmasq_dirs {
-            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-                let name = entry.file_name();
-                let is_one = name.to_string_lossy().starts_with(FILE_PREFIX);
-                let text = file::read_bounded(&entry.path(), FILE_MAX_BYTES);
-                if is_one && text.is_ok_and(|text| text.starts_with(self.mark.as_bytes())) {
-                    let _ = fs::remove_file(entry.path());
-                }
-            }
         }
     }
 

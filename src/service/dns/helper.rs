@@ -8,7 +8,7 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd as _, RawFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::hands::{Failed, Hands, Order, Places, Verb, Worker};
 use super::{Hook, Pushed, judge};
@@ -20,7 +20,6 @@ use crate::service::settings::is_ifname;
 /// The hands as the daemon has them.
 pub(in crate::service) struct Far {
     helper: Helper,
-    is_gone: bool,
     failed: VecDeque<Failed>,
 }
 
@@ -32,7 +31,6 @@ impl Far {
         })?;
         Ok(Self {
             helper,
-            is_gone: false,
             failed: VecDeque::new(),
         })
     }
@@ -44,12 +42,12 @@ impl Far {
 
     fn listen(&mut self) {
         let mut buffer = [0; MESSAGE_MAX];
-        while let Some(channel) = self.helper.channel().filter(|_| !self.is_gone) {
+        while let Some(channel) = self.helper.channel() {
             match channel.receive(&mut buffer) {
                 Ok(message) if !message.is_empty() => self.failed.extend(Failed::parse(message)),
                 Err(error) if error.would_block() => return,
                 Ok(_) | Err(_) => {
-                    self.is_gone = true;
+                    self.helper.lose();
                     self.failed.push_back(Failed {
                         id: None,
                         hook: Hook::Event,
@@ -62,8 +60,19 @@ impl Far {
 }
 
 impl Hands for Far {
+    fn begin(&mut self) {
+        if let Some(channel) = self.helper.channel() {
+            // Without it old files stay until the next start.
+            let _ = channel.send(BEGIN);
+        }
+    }
+
+    fn are_there(&self) -> bool {
+        self.helper.channel().is_some()
+    }
+
     fn take(&mut self, _: Mono, order: Order) {
-        let sent = match self.helper.channel().filter(|_| !self.is_gone) {
+        let sent = match self.helper.channel() {
             Some(channel) => channel.send(order.to_string().as_bytes()),
             None => Err(crate::os::Error {
                 op: "send",
@@ -89,6 +98,16 @@ impl Hands for Far {
     }
 }
 
+/// The home is this daemon's.
+const BEGIN: &[u8] = b"begin";
+
+/// Not for a device that is seen to be something else than a tap: nobody else's names are to be
+/// changed. What is taken back is what was told.
+fn is_for_us(order: &Order) -> bool {
+    let device = Path::new("/sys/class/net").join(&order.wish.device);
+    order.verb == Verb::Revert || !device.exists() || device.join("tun_flags").exists()
+}
+
 /// The life of the process.
 fn serve(channel: &Channel, mut worker: Worker) {
     let mut buffer = [0; MESSAGE_MAX];
@@ -96,11 +115,13 @@ fn serve(channel: &Channel, mut worker: Worker) {
         let now = clock::mono();
         match channel.receive(&mut buffer) {
             Ok([]) => break,
+            Ok(BEGIN) => worker.begin(),
             Ok(message) => {
-                if let Some(order) = Order::parse(message) {
+                if let Some(order) = Order::parse(message).filter(is_for_us) {
                     worker.take(now, order);
                 }
             }
+            Err(error) if error.errno == libc::EMSGSIZE => {}
             Err(error) if error.would_block() => {
                 let due = worker.next_deadline();
                 channel.wait(due.map(|at| Duration::from_millis(at.since(now))));
