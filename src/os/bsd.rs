@@ -1,6 +1,6 @@
-//! What the files for FreeBSD and OpenBSD share: requests about interfaces.
+//! What the files for FreeBSD, NetBSD and OpenBSD share: requests about interfaces.
 //!
-//! Written from the systems' headers and type-checked for FreeBSD; it has not run on either yet.
+//! Written from the systems' headers and type-checked; it has not run on any of them yet.
 
 use core::mem::zeroed;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
@@ -10,23 +10,62 @@ use nix::{request_code_readwrite, request_code_write};
 use super::{Error, check};
 use crate::base::Mac;
 
-const IFREQ: usize = size_of::<libc::ifreq>();
+const IFREQ: usize = size_of::<Request>();
 const SIOCSIFFLAGS: libc::c_ulong = request_code_write!(b'i', 16, IFREQ);
 const SIOCGIFFLAGS: libc::c_ulong = request_code_readwrite!(b'i', 17, IFREQ);
 
 #[cfg(target_os = "freebsd")]
-mod codes {
+mod system {
     use super::{IFREQ, request_code_write};
+    pub(in super::super) use libc::ifreq as Request;
     pub(super) const SIOCSIFLLADDR: libc::c_ulong = request_code_write!(b'i', 60, IFREQ);
     pub(super) const SIOCSIFMTU: libc::c_ulong = request_code_write!(b'i', 52, IFREQ);
 }
 
 #[cfg(target_os = "openbsd")]
-mod codes {
+mod system {
     use super::{IFREQ, request_code_write};
+    pub(in super::super) use libc::ifreq as Request;
     pub(super) const SIOCSIFLLADDR: libc::c_ulong = request_code_write!(b'i', 31, IFREQ);
     pub(super) const SIOCSIFMTU: libc::c_ulong = request_code_write!(b'i', 127, IFREQ);
 }
+
+#[cfg(target_os = "netbsd")]
+mod system {
+    use super::{IFREQ, request_code_write};
+    pub(super) const SIOCSIFPHYADDR: libc::c_ulong =
+        request_code_write!(b'i', 70, size_of::<AliasRequest>());
+    pub(super) const SIOCSIFMTU: libc::c_ulong = request_code_write!(b'i', 127, IFREQ);
+
+    /// `ifreq`, which `libc` lacks, with the names that it gives to the fields elsewhere.
+    #[repr(C)]
+    pub(in super::super) struct Request {
+        pub(in super::super) ifr_name: [libc::c_char; libc::IFNAMSIZ],
+        pub(in super::super) ifr_ifru: Value,
+    }
+
+    #[repr(C)]
+    pub(in super::super) union Value {
+        pub(in super::super) ifru_addr: libc::sockaddr,
+        pub(super) ifru_flags: libc::c_short,
+        pub(super) ifru_metric: libc::c_int,
+        _space: libc::sockaddr_storage,
+    }
+
+    /// `ifaliasreq`.
+    #[repr(C)]
+    pub(super) struct AliasRequest {
+        pub(super) name: [libc::c_char; libc::IFNAMSIZ],
+        pub(super) address: libc::sockaddr,
+        _destination: libc::sockaddr,
+        _mask: libc::sockaddr,
+    }
+
+    // The codes carry these lengths: a wrong one is another request, or none.
+    const _: () = assert!(IFREQ == 144 && size_of::<AliasRequest>() == 64);
+}
+
+pub(super) use system::Request;
 
 /// The number of a device.
 pub(super) fn index_of(name: &str) -> Option<u32> {
@@ -49,9 +88,9 @@ pub(super) fn name_field(name: &str) -> Result<[libc::c_char; libc::IFNAMSIZ], E
 }
 
 /// A request about a device.
-pub(super) fn request(name: &str) -> Result<libc::ifreq, Error> {
+pub(super) fn request(name: &str) -> Result<Request, Error> {
     // SAFETY: integers and null pointers: all bytes zero is a valid value.
-    let mut request: libc::ifreq = unsafe { zeroed() };
+    let mut request: Request = unsafe { zeroed() };
     request.ifr_name = name_field(name)?;
     Ok(request)
 }
@@ -90,9 +129,8 @@ pub(super) fn ioctl<T>(
     .map(drop)
 }
 
-/// Sets the hardware address.
-pub(super) fn set_mac(name: &str, mac: Mac) -> Result<(), Error> {
-    let mut request = request(name)?;
+/// A hardware address as a socket address: its bytes alone, nothing of the device.
+fn link_address(mac: Mac) -> libc::sockaddr {
     // SAFETY: integers: all bytes zero is a valid value.
     let mut address: libc::sockaddr = unsafe { zeroed() };
     address.sa_len = 6;
@@ -100,13 +138,27 @@ pub(super) fn set_mac(name: &str, mac: Mac) -> Result<(), Error> {
     for (to, from) in address.sa_data.iter_mut().zip(mac.to_bytes()) {
         *to = from as libc::c_char;
     }
-    request.ifr_ifru.ifru_addr = address;
-    control(
-        "SIOCSIFLLADDR",
-        libc::AF_INET,
-        codes::SIOCSIFLLADDR,
-        &mut request,
-    )
+    address
+}
+
+/// Sets the hardware address.
+#[cfg(not(target_os = "netbsd"))]
+pub(super) fn set_mac(name: &str, mac: Mac) -> Result<(), Error> {
+    let mut request = request(name)?;
+    request.ifr_ifru.ifru_addr = link_address(mac);
+    let code = system::SIOCSIFLLADDR;
+    control("SIOCSIFLLADDR", libc::AF_INET, code, &mut request)
+}
+
+/// Sets the hardware address of a tap, which takes the request for the ends of a tunnel as this.
+#[cfg(target_os = "netbsd")]
+pub(super) fn set_mac(name: &str, mac: Mac) -> Result<(), Error> {
+    // SAFETY: integers: all bytes zero is a valid value.
+    let mut request: system::AliasRequest = unsafe { zeroed() };
+    request.name = name_field(name)?;
+    request.address = link_address(mac);
+    let code = system::SIOCSIFPHYADDR;
+    control("SIOCSIFPHYADDR", libc::AF_INET, code, &mut request)
 }
 
 /// The hardware address that a device has now.
@@ -122,12 +174,27 @@ pub(super) fn mac_of(name: &str) -> Result<Mac, Error> {
     })
 }
 
+/// The name that the system gave to a new tap; `code` is its TAPGIFNAME.
+#[cfg(not(target_os = "openbsd"))]
+pub(super) fn name_given(tap: &std::fs::File, code: libc::c_ulong) -> Result<String, Error> {
+    let mut request = request("tap")?;
+    ioctl("TAPGIFNAME", tap.as_raw_fd(), code, &mut request)?;
+    let bytes = request.ifr_name.iter().map(|byte| *byte as u8);
+    let name: Vec<u8> = bytes.take_while(|byte| *byte != 0).collect();
+    Ok(String::from_utf8_lossy(&name).into_owned())
+}
+
 /// Sets the MTU.
 pub(super) fn set_mtu(name: &str, mtu: u16) -> Result<(), Error> {
     let mut request = request(name)?;
     // The field of the MTU is the same as that of the metric.
     request.ifr_ifru.ifru_metric = mtu.into();
-    control("SIOCSIFMTU", libc::AF_INET, codes::SIOCSIFMTU, &mut request)
+    control(
+        "SIOCSIFMTU",
+        libc::AF_INET,
+        system::SIOCSIFMTU,
+        &mut request,
+    )
 }
 
 /// Brings a device up.
@@ -141,7 +208,7 @@ pub(super) fn bring_up(name: &str) -> Result<(), Error> {
         let flags = unsafe { request.ifr_ifru.ifru_flags };
         request.ifr_ifru.ifru_flags = [flags[0] | up, flags[1]];
     }
-    #[cfg(target_os = "openbsd")]
+    #[cfg(not(target_os = "freebsd"))]
     {
         // SAFETY: the call above filled in the flags.
         let flags = unsafe { request.ifr_ifru.ifru_flags };

@@ -118,7 +118,7 @@ pub struct Rule {
 
 /// All addresses of all interfaces in the way of BSD, which tells nothing of privacy addresses
 /// and duplicate detection.
-#[cfg(any(target_os = "freebsd", target_os = "openbsd", test))]
+#[cfg(any(not(target_os = "linux"), test))]
 pub(super) fn by_getifaddrs() -> Result<Vec<Address>, super::Error> {
     use nix::net::if_::{InterfaceFlags, if_nametoindex};
     let list = nix::ifaddrs::getifaddrs().map_err(|e| super::Error::of("getifaddrs", e))?;
@@ -141,14 +141,14 @@ pub(super) fn by_getifaddrs() -> Result<Vec<Address>, super::Error> {
     Ok(list.filter_map(address).collect())
 }
 
-#[cfg(any(target_os = "freebsd", target_os = "openbsd", test))]
+#[cfg(any(not(target_os = "linux"), test))]
 fn ip_of(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
     let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
 }
 
 /// Prefix length of a mask.
-#[cfg(any(target_os = "freebsd", target_os = "openbsd", test))]
+#[cfg(any(not(target_os = "linux"), test))]
 fn bits_of(mask: IpAddr) -> u8 {
     let ones = match mask {
         IpAddr::V4(mask) => mask.to_bits().leading_ones(),

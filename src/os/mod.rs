@@ -17,7 +17,7 @@ const _: () = assert!(libc::SOL_SOCKET == 0xffff, "this libc is wrong on mips64"
 
 #[cfg(target_os = "linux")]
 pub mod board;
-#[cfg(any(target_os = "freebsd", target_os = "openbsd"))]
+#[cfg(any(target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
 mod bsd;
 pub mod clock;
 mod cmsg;
@@ -42,11 +42,16 @@ pub mod inventory;
 pub mod memory;
 #[cfg(target_os = "linux")]
 pub mod netlink;
-#[cfg(any(target_os = "freebsd", target_os = "openbsd"))]
+#[cfg(any(target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
 #[path = "route_bsd.rs"]
 pub mod netlink;
 pub mod privilege;
-#[cfg(any(target_os = "freebsd", target_os = "openbsd", test))]
+#[cfg(any(
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    test
+))]
 mod route_message;
 pub mod signal;
 mod sockaddr;
@@ -55,6 +60,9 @@ mod sockaddr;
 pub mod tap;
 #[cfg(target_os = "freebsd")]
 #[path = "tap_freebsd.rs"]
+pub mod tap;
+#[cfg(target_os = "netbsd")]
+#[path = "tap_netbsd.rs"]
 pub mod tap;
 #[cfg(target_os = "openbsd")]
 #[path = "tap_openbsd.rs"]

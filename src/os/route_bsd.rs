@@ -1,6 +1,6 @@
-//! Addresses and routes of FreeBSD and OpenBSD, under the names of the Linux file.
+//! Addresses and routes of FreeBSD, NetBSD and OpenBSD, under the names of the Linux file.
 //!
-//! Written from the systems' headers and type-checked for FreeBSD; it has not run on either yet.
+//! Written from the systems' headers and type-checked; it has not run on any of them yet.
 //! What it reads is parsed in `route_message`, which is tested.
 
 use core::mem::zeroed;
@@ -20,6 +20,8 @@ pub use super::ifaces::{
 
 #[cfg(target_os = "freebsd")]
 const LAYOUT: route_message::Layout = route_message::FREEBSD;
+#[cfg(target_os = "netbsd")]
+const LAYOUT: route_message::Layout = route_message::NETBSD;
 #[cfg(target_os = "openbsd")]
 const LAYOUT: route_message::Layout = route_message::OPENBSD;
 
@@ -29,12 +31,14 @@ const PATIENCE: usize = 1000;
 
 #[cfg(target_os = "freebsd")]
 const ADD_NUMBERS: (u8, u8) = (43, 27);
+#[cfg(target_os = "netbsd")]
+const ADD_NUMBERS: (u8, u8) = (26, 107);
 #[cfg(target_os = "openbsd")]
 const ADD_NUMBERS: (u8, u8) = (26, 26);
 
 const SIOCAIFADDR: libc::c_ulong = request_code_write!(b'i', ADD_NUMBERS.0, size_of::<AddV4>());
 const SIOCAIFADDR_IN6: libc::c_ulong = request_code_write!(b'i', ADD_NUMBERS.1, size_of::<AddV6>());
-const SIOCDIFADDR: libc::c_ulong = request_code_write!(b'i', 25, size_of::<libc::ifreq>());
+const SIOCDIFADDR: libc::c_ulong = request_code_write!(b'i', 25, size_of::<bsd::Request>());
 const SIOCDIFADDR_IN6: libc::c_ulong = request_code_write!(b'i', 25, size_of::<RequestV6>());
 const SIOCGIFAFLAG_IN6: libc::c_ulong = request_code_readwrite!(b'i', 73, size_of::<RequestV6>());
 

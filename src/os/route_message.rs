@@ -20,6 +20,22 @@ pub(super) struct Layout {
     /// Socket addresses are padded to this.
     word: usize,
     family_v6: u8,
+    version: u8,
+    /// Kinds of messages about interfaces and addresses. All of them may mean that sockets or taps
+    /// have to follow.
+    news: &'static [u8],
+    asking: Option<Asking>,
+}
+
+/// What a question must have on NetBSD: it tells the interface only who asks for it, and instead
+/// of the next hop the neighbour's hardware address, unless the route is asked for as one that is
+/// up.
+#[derive(Clone, Copy, Debug)]
+struct Asking {
+    /// Offset of the flags.
+    flags: usize,
+    /// Length of an empty address of the link.
+    link: u8,
 }
 
 /// FreeBSD: eight fields before `rtm_inits`, which like all metrics is a long.
@@ -33,6 +49,27 @@ pub(super) const FREEBSD: Layout = Layout {
     errno: 24,
     word: size_of::<usize>(),
     family_v6: 28,
+    version: 5,
+    news: &ADDRESSES_TO_LAST,
+    asking: None,
+};
+
+/// NetBSD: the same for 32 and 64 bits.
+#[cfg_attr(not(target_os = "netbsd"), allow(dead_code))]
+pub(super) const NETBSD: Layout = Layout {
+    header: 120,
+    header_len: None,
+    index: 4,
+    addresses: 12,
+    sequence: 20,
+    errno: 24,
+    word: 8,
+    family_v6: 24,
+    version: 4,
+    // Interfaces come, go and change; addresses come, go and change. What lies between is of
+    // neighbours.
+    news: &[0x10, 0x14, 0x16, 0x17, 0x18],
+    asking: Some(Asking { flags: 8, link: 32 }),
 };
 
 /// OpenBSD.
@@ -46,38 +83,41 @@ pub(super) const OPENBSD: Layout = Layout {
     errno: 32,
     word: size_of::<usize>(),
     family_v6: 24,
+    version: 5,
+    news: &ADDRESSES_TO_LAST,
+    asking: None,
 };
 
-const VERSION: u8 = 5;
 const FAMILY_V4: u8 = 2;
-#[cfg_attr(not(target_os = "freebsd"), allow(dead_code))]
 const FAMILY_LINK: u8 = 18;
 
 const RTM_ADD: u8 = 1;
 const RTM_DELETE: u8 = 2;
 const RTM_CHANGE: u8 = 3;
 const RTM_GET: u8 = 4;
-/// The first of those about interfaces and addresses, up to the last, which says that some were
-/// lost (OpenBSD) or an interface came or went (FreeBSD).
-const RTM_NEWADDR: u8 = 0xc;
-const RTM_LAST: u8 = 0x11;
+/// From a new address to the last kind, which says that some were lost (OpenBSD) or an interface
+/// came or went (FreeBSD).
+const ADDRESSES_TO_LAST: [u8; 6] = [0xc, 0xd, 0xe, 0xf, 0x10, 0x11];
+const RTF_UP: i32 = 1;
 
 const DESTINATION: u32 = 0;
 const GATEWAY: u32 = 1;
+const DEVICE: u32 = 4;
 const KINDS: u32 = 16;
 
 /// Asks for the route to an address.
 pub(super) fn question(layout: &Layout, sequence: i32, to: IpAddr) -> Vec<u8> {
     let mut bytes = vec![0; layout.header];
-    put(&mut bytes, 2, &[VERSION, RTM_GET]);
+    put(&mut bytes, 2, &[layout.version, RTM_GET]);
     if let Some(at) = layout.header_len {
         put(&mut bytes, at, &(layout.header as u16).to_ne_bytes());
     }
-    put(
-        &mut bytes,
-        layout.addresses,
-        &(1_i32 << DESTINATION).to_ne_bytes(),
-    );
+    let mut follow = 1_i32 << DESTINATION;
+    if let Some(asking) = layout.asking {
+        follow |= 1 << DEVICE;
+        put(&mut bytes, asking.flags, &RTF_UP.to_ne_bytes());
+    }
+    put(&mut bytes, layout.addresses, &follow.to_ne_bytes());
     put(&mut bytes, layout.sequence, &sequence.to_ne_bytes());
     match to {
         IpAddr::V4(ip) => {
@@ -92,6 +132,11 @@ pub(super) fn question(layout: &Layout, sequence: i32, to: IpAddr) -> Vec<u8> {
         }
     }
     bytes.resize(bytes.len().next_multiple_of(layout.word), 0);
+    if let Some(asking) = layout.asking {
+        let end = bytes.len() + usize::from(asking.link);
+        bytes.extend([asking.link, FAMILY_LINK]);
+        bytes.resize(end.next_multiple_of(layout.word), 0);
+    }
     let len = bytes.len() as u16;
     put(&mut bytes, 0, &len.to_ne_bytes());
     bytes
@@ -113,7 +158,7 @@ impl<'a> Message<'a> {
     pub(super) fn new(layout: &'a Layout, bytes: &'a [u8]) -> Option<Self> {
         let &[a, b, version, _] = bytes.first_chunk()?;
         let len = usize::from(u16::from_ne_bytes([a, b]));
-        (version == VERSION).then_some(())?;
+        (version == layout.version).then_some(())?;
         let bytes = bytes.get(..len)?;
         (len >= 4).then_some(Self { layout, bytes })
     }
@@ -137,7 +182,7 @@ impl<'a> Message<'a> {
             RTM_ADD | RTM_DELETE | RTM_CHANGE => self
                 .address(DESTINATION)
                 .is_some_and(|ip| ip.is_unspecified()),
-            kind => (RTM_NEWADDR..=RTM_LAST).contains(&kind),
+            kind => self.layout.news.contains(&kind),
         }
     }
 
@@ -178,6 +223,20 @@ pub(super) fn link_name(name: &[u8]) -> Option<(u32, Option<[u8; 6]>)> {
     Some((u16::from_ne_bytes([a, b]).into(), mac))
 }
 
+/// Groups of a device as NetBSD lists them: 16 bytes each, a number of users and the first and
+/// last address of a range. A range of more than one is a router's.
+#[cfg_attr(not(target_os = "netbsd"), allow(dead_code))]
+pub(super) fn groups_listed(list: &[u8]) -> impl Iterator<Item = [u8; 6]> {
+    list.chunks_exact(GROUP_LEN).filter_map(|entry| {
+        let (first, last) = entry.get(4..)?.split_at(6);
+        (first == last).then_some(())?;
+        first.try_into().ok()
+    })
+}
+
+/// Bytes of a group in such a list.
+pub(super) const GROUP_LEN: usize = 16;
+
 fn ip_of(layout: &Layout, name: &[u8]) -> Option<IpAddr> {
     match *name.get(1)? {
         FAMILY_V4 => {
@@ -200,12 +259,12 @@ fn ip_of(layout: &Layout, name: &[u8]) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    const LAYOUTS: [Layout; 2] = [FREEBSD, OPENBSD];
+    const LAYOUTS: [Layout; 3] = [FREEBSD, NETBSD, OPENBSD];
 
     /// A message of a kind with these addresses: number of the kind, bytes from the length on.
     fn message(layout: &Layout, kind: u8, addresses: &[(u32, &[u8])]) -> Vec<u8> {
         let mut bytes = vec![0; layout.header];
-        put(&mut bytes, 2, &[VERSION, kind]);
+        put(&mut bytes, 2, &[layout.version, kind]);
         put(&mut bytes, layout.index, &7_u16.to_ne_bytes());
         put(&mut bytes, layout.sequence, &99_i32.to_ne_bytes());
         let mask = addresses
@@ -279,7 +338,7 @@ mod tests {
             };
             assert!(matters(RTM_ADD, "0.0.0.0") && matters(RTM_DELETE, "::"));
             assert!(!matters(RTM_ADD, "10.0.0.0") && !matters(RTM_CHANGE, "2001:db8::"));
-            assert!(matters(RTM_NEWADDR, "10.0.0.0") && matters(0xe, "10.0.0.0"));
+            assert!(layout.news.iter().all(|kind| matters(*kind, "10.0.0.0")));
             assert!(!matters(RTM_GET, "0.0.0.0"));
         }
     }
@@ -298,11 +357,40 @@ mod tests {
     }
 
     #[test]
+    fn netbsd_is_asked_for_the_device_and_a_route_that_is_up() {
+        for to in ["192.0.2.1", "2001:db8::1"] {
+            let bytes = question(&NETBSD, 5, to.parse().unwrap());
+            assert_eq!(bytes.len() % 8, 0);
+            let parsed = Message::new(&NETBSD, &bytes).expect("whole");
+            assert_eq!((parsed.i32_at(8), parsed.i32_at(12)), (Some(1), Some(0x11)));
+            assert_eq!(parsed.bytes.get(bytes.len() - 32..).unwrap()[..2], [32, 18]);
+        }
+        // Neighbours that move are no news.
+        let moved = message(&NETBSD, 0x13, &[]);
+        assert!(!Message::new(&NETBSD, &moved).unwrap().matters());
+        let other = message(&FREEBSD, RTM_GET, &[]);
+        assert!(Message::new(&NETBSD, &other).is_none(), "another version");
+    }
+
+    #[test]
+    fn groups_are_listed_by_sixteen_bytes() {
+        let group = [1, 0, 0x5e, 0, 0, 1];
+        let entry = |first: [u8; 6], last: [u8; 6]| [&[2, 0, 0, 0], &first[..], &last[..]].concat();
+        let mut list = entry(group, group);
+        list.extend(entry([1, 0, 0x5e, 0, 0, 0], [1, 0, 0x5e, 0x7f, 0xff, 0xff]));
+        list.extend(entry([0x33, 0x33, 0, 0, 0, 1], [0x33, 0x33, 0, 0, 0, 1]));
+        let all = [group, [0x33, 0x33, 0, 0, 0, 1]];
+        assert!(groups_listed(&list).eq(all));
+        assert!(groups_listed(&list[..list.len() - 1]).eq([group]));
+    }
+
+    #[test]
     fn questions_have_their_length_and_place() {
         for layout in &LAYOUTS {
             let bytes = question(layout, 5, "2001:db8::1".parse().unwrap());
             let parsed = Message::new(layout, &bytes).expect("whole");
-            assert_eq!(parsed.bytes.len(), layout.header + 32);
+            let link = layout.asking.map_or(0, |asking| asking.link.into());
+            assert_eq!(parsed.bytes.len(), layout.header + 32 + link);
             assert_eq!(parsed.address(DESTINATION), "2001:db8::1".parse().ok());
             assert_eq!(parsed.i32_at(layout.sequence), Some(5));
         }

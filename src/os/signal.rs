@@ -47,9 +47,9 @@ unsafe fn errno_location() -> *mut libc::c_int {
     unsafe {
         #[cfg(target_os = "linux")]
         return libc::__errno_location();
-        #[cfg(target_os = "openbsd")]
+        #[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
         return libc::__errno();
-        #[cfg(not(any(target_os = "linux", target_os = "openbsd")))]
+        #[cfg(not(any(target_os = "linux", target_os = "netbsd", target_os = "openbsd")))]
         return libc::__error();
     }
 }

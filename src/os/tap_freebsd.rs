@@ -15,7 +15,7 @@ use super::route_message::link_name;
 use super::{Error, bsd, check};
 use crate::base::Mac;
 
-const IFREQ: usize = size_of::<libc::ifreq>();
+const IFREQ: usize = size_of::<bsd::Request>();
 const TAPGIFNAME: libc::c_ulong = request_code_read!(b't', 93, IFREQ);
 const SIOCSIFNAME: libc::c_ulong = request_code_write!(b'i', 40, IFREQ);
 const SIOCIFDESTROY: libc::c_ulong = request_code_write!(b'i', 121, IFREQ);
@@ -61,7 +61,7 @@ impl Tap {
             .map_err(|error| Error::from_io("open /dev/tap", &error))?;
         let mut tap = Self {
             device: Device {
-                name: name_given(&file)?,
+                name: bsd::name_given(&file, TAPGIFNAME)?,
             },
             file,
             index: 0,
@@ -171,15 +171,6 @@ impl Device {
 /// The number of a device.
 pub fn index_of(name: &str) -> Option<u32> {
     bsd::index_of(name)
-}
-
-/// The name that the system gave to a new device.
-fn name_given(file: &File) -> Result<String, Error> {
-    let mut request = bsd::request("tap")?;
-    bsd::ioctl("TAPGIFNAME", file.as_raw_fd(), TAPGIFNAME, &mut request)?;
-    let bytes = request.ifr_name.iter().map(|byte| *byte as u8);
-    let name: Vec<u8> = bytes.take_while(|byte| *byte != 0).collect();
-    Ok(String::from_utf8_lossy(&name).into_owned())
 }
 
 /// An entry of the list of group memberships: the addresses of IP and of the link are entries of

@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, RawFd};
 
-#[cfg(not(target_os = "openbsd"))]
+#[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
 use libc::IPV6_HOPLIMIT;
 
 use super::super::cmsg::ControlBuffer;
@@ -17,7 +17,7 @@ const MESSAGES_MAX: usize = 64;
 /// Bytes of joined datagrams: headers must fit the 16 bit length of IP with them.
 const JOINED_BYTES: usize = 65_000;
 /// Missing in `libc`.
-#[cfg(target_os = "openbsd")]
+#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
 const IPV6_HOPLIMIT: libc::c_int = 47;
 /// Sockets remembered as refusing joined datagrams.
 const REFUSING_MAX: usize = 16;
