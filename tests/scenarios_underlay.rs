@@ -665,3 +665,112 @@ fn a_nat_that_forgot_its_mappings_is_noticed_with_the_next_packets() {
     }
     check("NAT reboot", worst);
 }
+
+/// Root, X behind a NAT, and B outside, who have met.
+fn behind_a_nat() -> (World, Rc<RefCell<Nat>>, usize, usize) {
+    let nat = Rc::new(RefCell::new(Nat::default()));
+    let mut world = World::new(planet(&[(0, at(R_PLACE))]));
+    let theirs = nat.clone();
+    world.nat = Box::new(move |d| theirs.borrow_mut().translate(d));
+    world.add(0, &[R_PLACE]);
+    let (x, b) = (world.add(1, &[X_PLACE]), world.add(2, &[B_PLACE]));
+    for host in [x, b] {
+        world.join(host, network());
+    }
+    assert!(world.run_until(30_000, |w| w.is_online(x) && w.is_online(b)));
+    talk(&mut world, x, b, 20_000).expect("to meet");
+    assert!(world.run_until(10_000, |w| w.is_direct(x, b) && w.is_direct(b, x)));
+    (world, nat, x, b)
+}
+
+/// B sends a frame a second, and X answers what arrives; how long nothing does.
+fn call_in(world: &mut World, x: usize, b: usize, limit_ms: u64) -> Option<u64> {
+    let start = world.now;
+    for host in [x, b] {
+        world.hosts[host].frames.clear();
+    }
+    while world.now - start < limit_ms {
+        world.unicast(b, x, network(), 0x86dd, &ipv6(2, 60));
+        let heard = world.run_until(1_000, |w| !w.hosts[x].frames.is_empty());
+        if heard {
+            let took = world.now - start;
+            world.unicast(x, b, network(), 0x86dd, &ipv6(1, 60));
+            return Some(took);
+        }
+    }
+    None
+}
+
+/// X talks to each of these once more.
+fn refresh(world: &mut World, x: usize, peers: &[usize]) {
+    for peer in peers {
+        talk(world, x, *peer, 20_000).expect("to talk");
+    }
+}
+
+#[test]
+fn who_sleeps_behind_a_nat_that_forgot_is_reached_after_a_keep_alive_at_most() {
+    let (mut world, nat, x, b) = behind_a_nat();
+    let mut worst = 0;
+    for n in 0..50 {
+        // Behind 500 s B is nobody who is kept in reach: only the root knows the way.
+        world.run([31_000, 900_000][n % 2] + n as u64 * 977);
+        nat.borrow_mut().mapped.clear();
+        let took = call_in(&mut world, x, b, 60_000).expect("to be reached");
+        worst = worst.max(took);
+        refresh(&mut world, x, &[b]);
+    }
+    eprintln!("called in after a NAT reboot: {worst} ms");
+    // The keep-alive, and a second between two calls.
+    assert!(worst <= 22_000, "{worst} ms");
+}
+
+#[test]
+fn a_nat_that_forgot_one_mapping_has_forgotten_those_to_others() {
+    let (mut world, nat, x, b) = behind_a_nat();
+    let c = world.add(3, &["10.4.0.1:9993"]);
+    world.join(c, network());
+    assert!(world.run_until(30_000, |w| w.is_online(c)));
+    refresh(&mut world, x, &[b, c]);
+    for n in 0..20 {
+        world.run(61_000 + n * 977);
+        nat.borrow_mut().mapped.clear();
+        let mapped = |place: &str| nat.borrow().mapped.iter().any(|m| m.0 == at(place));
+        assert!(world.run_until(30_000, |_| !nat.borrow().mapped.is_empty()));
+        // Out and back, and out to all.
+        let all = [R_PLACE, B_PLACE, "10.4.0.1:9993"];
+        assert!(world.run_until(100, |_| all.iter().all(|place| mapped(place))));
+        refresh(&mut world, x, &[b, c]);
+    }
+}
+
+#[test]
+fn what_is_due_at_about_the_same_time_wakes_once() {
+    let (mut world, _nat, x, b) = behind_a_nat();
+    let mut peers = vec![b];
+    for n in 0..4 {
+        let peer = world.add(10 + n, &[&format!("10.{}.0.1:9993", n + 30)]);
+        world.join(peer, network());
+        assert!(world.run_until(30_000, |w| w.is_online(peer)));
+        peers.push(peer);
+    }
+    let wakeups = |w: &World| {
+        let timers = w.hosts[x].wakeups;
+        (timers, timers + w.hosts[x].node.stats().rx_datagrams)
+    };
+    // Per 1000 s: by timers alone, and with what comes in.
+    let per_1000_s = |world: &mut World, s: u64| {
+        let before = wakeups(world);
+        world.run(s * 1_000);
+        let after = wakeups(world);
+        [after.0 - before.0, after.1 - before.1].map(|n| n * 1_000 / s)
+    };
+    refresh(&mut world, x, &peers);
+    let [timers, all] = per_1000_s(&mut world, 400);
+    eprintln!("five active peers: {timers} wake-ups by timers, {all} in all, per 1000 s");
+    assert!(timers <= 250 && all <= 650, "{timers} {all}");
+    world.run(600_000);
+    let [timers, all] = per_1000_s(&mut world, 3_600);
+    eprintln!("nobody but the root: {timers} and {all}");
+    assert!(timers <= 53 && all <= 106, "{timers} {all}");
+}

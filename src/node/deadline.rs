@@ -3,7 +3,30 @@
 
 use alloc::vec::Vec;
 
+use super::policy;
 use crate::base::Mono;
+
+/// Moments [`policy::BEAT_MS`] apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Beat {
+    /// `offset < BEAT_MS`.
+    offset: u64,
+}
+
+impl Beat {
+    /// Machines that start together do not beat together, if `lot` is drawn.
+    pub(crate) fn new(lot: u64) -> Self {
+        Self {
+            offset: lot % policy::BEAT_MS,
+        }
+    }
+
+    /// The first of these moments that is not before `at`.
+    pub(crate) fn from(self, at: Mono) -> Mono {
+        let over = (at.as_ms() + (policy::BEAT_MS - self.offset)) % policy::BEAT_MS;
+        at.after((policy::BEAT_MS - over) % policy::BEAT_MS)
+    }
+}
 
 const NONE: u32 = u32::MAX;
 

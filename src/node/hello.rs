@@ -545,6 +545,10 @@ impl Core {
                 self.reset_paths(out, Some((scope, family)));
             }
             News::First => self.event(Event::Surface),
+            News::Remapped(scope, family) => {
+                self.event(Event::Surface);
+                self.remapped(out, local, scope, family);
+            }
             News::Same => {}
             News::Refused => self.stats.drop(DropReason::BadSurface),
         }

@@ -399,9 +399,12 @@ impl Core {
         let now = self.now.mono;
         // Drawn for those few who must stay in reach, not for every packet.
         let kept = self.peers.at(slot).is_some_and(|p| p.contact.is_some());
-        let round = match self.peers.at(slot) {
-            Some(peer) if kept => self.jitter(self.round_ms(peer.identity.address)),
-            _ => 0,
+        let next = match self.peers.at(slot) {
+            Some(peer) if kept => {
+                let round = self.jitter(self.round_ms(peer.identity.address));
+                self.beat().from(now.after(round))
+            }
+            _ => now,
         };
         let Some(peer) = self.peers.at_mut(slot) else {
             return;
@@ -436,7 +439,7 @@ impl Core {
         if let Some(contact) = peer.contact.as_mut() {
             answering = !contact.answering;
             rearm |= answering || contact.asked.is_some();
-            contact.answered(now, round);
+            contact.answered(next);
         }
         if hops == 0 {
             if let Some(path) = peer.path_mut(local, &from) {

@@ -27,6 +27,8 @@ pub(crate) enum News {
     First,
     /// Our address of this scope and family is another one now: paths must prove themselves.
     Changed(Scope, Family),
+    /// The same address as before with another port: the NAT has forgotten a mapping.
+    Remapped(Scope, Family),
     /// Not a report that may count.
     Refused,
 }
@@ -79,7 +81,7 @@ impl Surfaces {
         if let Some(entry) = known {
             let moved = entry.ours.ip() != ours.ip();
             entry.since = now;
-            let news = entry.ours != ours;
+            let remapped = !moved && entry.ours != ours;
             entry.ours = ours;
             if moved && upstream {
                 let at_ip = at.ip();
@@ -90,7 +92,11 @@ impl Surfaces {
                 });
                 return News::Changed(scope, family);
             }
-            return if news { News::First } else { News::Same };
+            return match (moved, remapped) {
+                (true, _) => News::First,
+                (_, true) => News::Remapped(scope, family),
+                (false, false) => News::Same,
+            };
         }
         if self.reports.len() >= self.cap
             && let Some(oldest) = self

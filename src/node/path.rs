@@ -2,6 +2,7 @@
 
 use core::net::SocketAddr;
 
+use super::deadline::Beat;
 use super::io::SocketId;
 use super::policy::{self, Pace};
 use crate::base::Mono;
@@ -136,12 +137,12 @@ impl Path {
     }
 
     /// When the keep-alive of an active peer's path is due.
-    pub(crate) fn keepalive_at(&self, now: Mono, pace: &Pace) -> Mono {
+    pub(crate) fn keepalive_at(&self, now: Mono, pace: &Pace, beat: Beat) -> Mono {
         let pause = if self.is_busy(now) {
             pace.keepalive_busy_ms
         } else {
-            policy::KEEPALIVE_IDLE_MS
+            pace.keepalive_idle_ms
         };
-        self.sent.unwrap_or(self.heard).after(pause)
+        beat.from(self.sent.unwrap_or(self.heard).after(pause))
     }
 }

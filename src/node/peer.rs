@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use core::net::{IpAddr, SocketAddr};
 
+use super::deadline::Beat;
 use super::io::{Family, SocketId};
 use super::path::Path;
 use super::policy::{self, Pace};
@@ -71,10 +72,10 @@ impl Contact {
         }
     }
 
-    /// It said something.
-    pub(crate) fn answered(&mut self, now: Mono, round_ms: u64) {
+    /// It said something; is there no other reason, it is asked again at `next`.
+    pub(crate) fn answered(&mut self, next: Mono) {
         if self.asked.is_some() || !self.answering {
-            self.next = now.after(round_ms);
+            self.next = next;
         }
         self.attempts = 0;
         self.asked = None;
@@ -428,7 +429,7 @@ impl Peer {
     }
 
     /// Next thing to do for this peer; `keeps_mapping` matters to upstreams only.
-    pub(crate) fn deadline(&self, now: Mono, keeps_mapping: bool, pace: &Pace) -> Mono {
+    pub(crate) fn deadline(&self, now: Mono, keeps_mapping: bool, pace: &Pace, beat: Beat) -> Mono {
         let mut at = match (&self.contact, self.upstream) {
             (Some(contact), true) => contact.deadline(),
             (contact, _) => {
@@ -447,7 +448,7 @@ impl Peer {
         let keeps = self.is_active(now) || (self.upstream && keeps_mapping);
         for path in &self.paths {
             if keeps && !path.is_expired(now) {
-                at = at.min(path.keepalive_at(now, pace));
+                at = at.min(path.keepalive_at(now, pace, beat));
             }
             if let Some(check) = path.check_at() {
                 at = at.min(check);

@@ -33,6 +33,8 @@ pub(super) struct Pace {
     /// ECHO on a path that has carried frames lately and over which nothing left for so long
     /// (NAT mappings of UDP live 30 s).
     pub(super) keepalive_busy_ms: u64,
+    /// The same on paths of active peers that carry nothing, and to upstreams from behind a NAT.
+    pub(super) keepalive_idle_ms: u64,
     /// Our addresses are pushed so often to a peer whose packets come directly.
     pub(super) push_direct_ms: u64,
 }
@@ -43,6 +45,10 @@ pub(super) const NORMAL: Pace = Pace {
     spare_round_ms: 60_000,
     peer_round_ms: 60_000,
     keepalive_busy_ms: 14_000,
+    // Whoever calls us after our NAT lost its mappings waits for the next of these. Not shorter:
+    // 1.14.1 holds on to the old port until that was silent for 19 s, so that one sent earlier
+    // would be lost on it and the next count.
+    keepalive_idle_ms: 19_500,
     push_direct_ms: 120_000,
 };
 
@@ -52,15 +58,21 @@ pub(super) const METERED: Pace = Pace {
     upstream_round_ms: 60_000,
     spare_round_ms: 200_000,
     peer_round_ms: 200_000,
-    keepalive_busy_ms: KEEPALIVE_IDLE_MS,
+    keepalive_busy_ms: 25_000,
+    keepalive_idle_ms: 25_000,
     push_direct_ms: 1_920_000,
 };
 
 /// A moon's seed without definition is asked so often.
 pub(super) const SEED_WHOIS_MS: u64 = 5_000;
 
-/// ECHO on paths of active peers that carry nothing, and to upstreams from behind a NAT.
-pub(super) const KEEPALIVE_IDLE_MS: u64 = 25_000;
+/// What is sent unasked waits for the next multiple of this (with an offset of our own): things
+/// that are due at about the same time wake the machine once. A keep-alive and this stay below the
+/// 30 s of NATs.
+pub(super) const BEAT_MS: u64 = 5_000;
+
+/// A HELLO round that is due so soon takes the place of a keep-alive.
+pub(super) const ROUND_EARLY_MS: u64 = 10_000;
 
 /// "Lately" of [`Pace::keepalive_busy_ms`].
 pub(super) const BUSY_MS: u64 = 60_000;
@@ -88,6 +100,10 @@ pub(super) const HINT_MS: u64 = 30_000;
 
 /// News of the underlay make us ask who does not answer at most so often.
 pub(super) const STIR_MS: u64 = 1_000;
+
+/// A NAT that gave us another port makes us speak to all active peers at most so often: some give
+/// one often.
+pub(super) const REMAP_MS: u64 = 10_000;
 
 /// A path not confirmed for so long is not used.
 pub(super) const PATH_EXPIRY_MS: u64 = 243_000;

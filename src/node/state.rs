@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
-use super::deadline::Deadlines;
+use super::deadline::{Beat, Deadlines};
 use super::expected::Expected;
 use super::hello::{Digests, HelloGate};
 use super::io::{Config, Event, Family, Outbox, SocketId, Stats};
@@ -72,6 +72,7 @@ pub(crate) struct Core {
     /// The last socket went: when that is noticed.
     pub(crate) no_socket: Option<Mono>,
     pub(crate) stir_gate: Once,
+    pub(crate) remap_gate: Once,
     pub(crate) scratch: Vec<u8>,
     relay_choice: Option<(Address, Mono)>,
     online: bool,
@@ -122,6 +123,7 @@ impl Core {
             seeds_next: None,
             no_socket: None,
             stir_gate: Once::new(),
+            remap_gate: Once::new(),
             scratch: alloc::vec![0; PACKET_MAX],
             relay_choice: None,
             online: false,
@@ -227,7 +229,7 @@ impl Core {
     pub(crate) fn rearm(&mut self, slot: Slot) {
         let keeps_mapping = self.keeps_mapping(slot);
         if let Some(peer) = self.peers.at(slot) {
-            let at = peer.deadline(self.now.mono, keeps_mapping, self.pace());
+            let at = peer.deadline(self.now.mono, keeps_mapping, self.pace(), self.beat());
             // Never in the past after a drain.
             self.timers
                 .set(slot.index(), at.max(self.now.mono.after(1)));
@@ -368,6 +370,11 @@ impl Core {
         }
     }
 
+    /// When what is sent unasked is sent.
+    pub(crate) fn beat(&self) -> Beat {
+        Beat::new(self.time_offset)
+    }
+
     /// Pause between the HELLO rounds to somebody who must stay in reach.
     pub(crate) fn round_ms(&self, address: Address) -> u64 {
         let pace = self.pace();
@@ -438,6 +445,40 @@ impl Core {
                 {
                     path.confirmed = None;
                 }
+                self.contact(out, slot, local, remote, None);
+            }
+        }
+    }
+
+    /// The NAT gave this socket another mapping for somebody: whoever may want to reach us over
+    /// the others needs a word from us, if they went too.
+    pub(crate) fn remapped(
+        &mut self,
+        out: &mut dyn Outbox,
+        local: SocketId,
+        scope: Scope,
+        family: Family,
+    ) {
+        let now = self.now.mono;
+        if !self.remap_gate.pass(now, policy::REMAP_MS) {
+            return;
+        }
+        let mut at = 0;
+        while let Some((slot, _, peer)) = self.peers.next_from(at) {
+            at = slot.index() + 1;
+            if !peer.is_active(now) && !peer.upstream {
+                continue;
+            }
+            let silent = |p: &&Path| {
+                p.local == local
+                    && inet::scope(p.remote.ip()) == scope
+                    && Family::of(&p.remote.ip()) == family
+                    && !p.is_expired(now)
+                    && p.heard != now
+            };
+            let places: heapless::Vec<SocketAddr, { Limits::PATHS_MAX }> =
+                peer.paths.iter().filter(silent).map(|p| p.remote).collect();
+            for remote in places {
                 self.contact(out, slot, local, remote, None);
             }
         }

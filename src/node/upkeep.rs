@@ -14,7 +14,8 @@ impl Core {
     pub(crate) fn peer_due(&mut self, out: &mut dyn Outbox, slot: Slot) {
         let now = self.now.mono;
         let pace = self.pace();
-        let round = self.jitter(pace.peer_round_ms);
+        let beat = self.beat();
+        let round = beat.from(now.after(self.jitter(pace.peer_round_ms)));
         let keeps_mapping = self.keeps_mapping(slot);
         let Some(peer) = self.peers.at_mut(slot) else {
             self.timers.clear(slot.index());
@@ -26,6 +27,17 @@ impl Core {
             self.remove_peer(address);
             return;
         }
+        let keeps = peer.is_active(now) || (peer.upstream && keeps_mapping);
+        let awake = keeps
+            && peer
+                .paths
+                .iter()
+                .any(|p| !p.is_expired(now) && p.keepalive_at(now, pace, beat) <= now);
+        let soon = if awake {
+            now.after(policy::ROUND_EARLY_MS)
+        } else {
+            now
+        };
         // Contact: silence turns into "does not answer"; next HELLO.
         let mut ask = false;
         let mut offline = false;
@@ -34,7 +46,7 @@ impl Core {
                 contact.answering = false;
                 offline = true;
             }
-            ask = contact.next <= now;
+            ask = contact.next <= if contact.asked.is_none() { soon } else { now };
         }
         if offline {
             self.update_online();
@@ -48,9 +60,9 @@ impl Core {
             return;
         };
         let active = peer.is_active(now);
-        if active && !peer.upstream && peer.round.is_none_or(|at| now >= at) {
+        if active && !peer.upstream && peer.round.is_none_or(|at| soon >= at) {
             // `round` holds the next one's time, jitter included.
-            peer.round = Some(now.after(round));
+            peer.round = Some(round);
             self.drop_expired(slot);
             self.each_path(out, slot, |core, out, local, remote| {
                 core.send_hello(out, slot, local, remote);
@@ -66,7 +78,7 @@ impl Core {
                     .peers
                     .at(slot)
                     .and_then(|p| p.path(local, &remote))
-                    .is_some_and(|p| p.keepalive_at(now, pace) <= now);
+                    .is_some_and(|p| p.keepalive_at(now, pace, beat) <= now);
                 if due {
                     core.contact(out, slot, local, remote, None);
                 }

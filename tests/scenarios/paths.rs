@@ -184,7 +184,7 @@ fn s35_keep_alives_of_active_peers_only() {
         .map(|h| h.at - start)
         .collect();
     assert!(
-        echoes.len() >= 3 && echoes.windows(2).all(|w| w[1] - w[0] <= 14_000),
+        echoes.len() >= 3 && echoes.windows(2).all(|w| w[1] - w[0] <= 15_000),
         "{echoes:?}"
     );
     world.run(60_000);
