@@ -212,7 +212,8 @@ fn statuses_are_those_of_the_manuals() {
         let output = started.expect("run");
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let text = String::from_utf8_lossy(&output.stderr);
-        assert!(text.ends_with(": must be run as root (uid 0)\n"), "{text}");
+        let wanted = format!(": must be run as {}\n", zt::os::privilege::WHO_MAY);
+        assert!(text.ends_with(&wanted), "{text}");
         assert_eq!(output.status.signal(), None);
     }
 }

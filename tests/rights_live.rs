@@ -7,7 +7,7 @@ mod live;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use live::stored::{self, Wishes};
 use live::{BINARY, Lab, PORT, Service, inside, run, wait_for};
@@ -39,6 +39,19 @@ exec "$@"
 
 /// Starts a daemon on such a machine; what the machine is made of lies beside the home.
 fn start(lab: &Lab, home: &Path, passwd: &str, tun_mode: &str, switch: &[&str]) -> Service {
+    let program = [&[BINARY], switch].concat();
+    let (process, space) = launch(lab, home, passwd, tun_mode, &program);
+    Service::of(process, &space, home)
+}
+
+/// The same by the words before the port and the home; its namespace beside it.
+fn launch(
+    lab: &Lab,
+    home: &Path,
+    passwd: &str,
+    tun_mode: &str,
+    program: &[&str],
+) -> (Child, String) {
     let machine = lab.home("machine");
     live::put(&machine, "passwd", passwd.as_bytes());
     live::put(&machine, "init.d/dnsmasq", DNSMASQ.as_bytes());
@@ -48,8 +61,9 @@ fn start(lab: &Lab, home: &Path, passwd: &str, tun_mode: &str, switch: &[&str]) 
     let process = Command::new("ip")
         .args(["netns", "exec", &space, "sh", "-c", MACHINE, "sh"])
         .arg(&machine)
-        .args([tun_mode, BINARY, &format!("-p{PORT}")])
-        .args(switch)
+        .arg(tun_mode)
+        .args(program)
+        .arg(format!("-p{PORT}"))
         .arg(home)
         .env_remove("ZEROTIER_HOME")
         .stdin(Stdio::null())
@@ -57,7 +71,7 @@ fn start(lab: &Lab, home: &Path, passwd: &str, tun_mode: &str, switch: &[&str]) 
         .stderr(Stdio::piped())
         .spawn()
         .expect("ip");
-    Service::of(process, &space, home)
+    (process, space)
 }
 
 /// Writes down who called it, and what it found.
@@ -86,6 +100,11 @@ fn rights(service: &Service) -> String {
 
 /// What it must be able to do all its life: devices, addresses, routes, files, names.
 fn works(service: &Service) {
+    tells_names(service);
+    works_but_for_names(service);
+}
+
+fn tells_names(service: &Service) {
     assert!(
         service
             .ask(&format!("set {NETWORK} allowDNS=1"))
@@ -96,6 +115,9 @@ fn works(service: &Service) {
         called().contains("server=/lab.example/")
     });
     assert!(called().starts_with("0\nrestart\n"), "{}", called());
+}
+
+fn works_but_for_names(service: &Service) {
     let route = "ip route show proto 201 172.30.0.0/16";
     wait_for("a route", || {
         inside(&service.space, route).is_some_and(|text| !text.is_empty())
@@ -208,6 +230,61 @@ fn a_switch_keeps_the_rights_there_are() {
     assert!(text.starts_with(" user 0, "), "{text}");
     assert!(text.contains(" more, no new ones"), "{text}");
     works(&service);
+}
+
+/// As a service manager starts it that gives a user three capabilities.
+#[test]
+fn a_user_with_the_capabilities_needs_no_root() {
+    if run("setpriv", &["--version"]).is_err() {
+        eprintln!("skipped: no setpriv");
+        return;
+    }
+    let Some(lab) = Lab::new("rc") else { return };
+    let home = member(&lab);
+    run("chown", &["-R", "4711:4712", home.to_str().expect("text")]).expect("given");
+    // Not everybody may go where it was built.
+    let program = lab.home("program").join("zerotier-one");
+    fs::copy(BINARY, &program).expect("a copy");
+    let program = program.to_str().expect("text");
+    let given = |capabilities: &str| {
+        let by = ["setpriv", "--reuid=4711", "--regid=4712", "--clear-groups"];
+        let [inherited, ambient] =
+            ["inh", "ambient"].map(|set| format!("--{set}-caps={capabilities}"));
+        let by = [&by[..], &[&inherited, &ambient, program]].concat();
+        launch(&lab, &home, ROOT, "0666", &by)
+    };
+    let start = |capabilities: &str| {
+        let (process, space) = given(capabilities);
+        Service::of(process, &space, &home)
+    };
+    let service = start("-all,+net_admin,+net_raw,+net_bind_service,+kill");
+    // Those three, whatever else there was.
+    let capabilities = "capabilities net_bind_service net_admin net_raw, no new ones";
+    assert_eq!(
+        rights(&service),
+        format!(" user 4711, {capabilities}{}", filtered())
+    );
+    works_but_for_names(&service);
+    all_owned_by(&home, 4711);
+    let (status, log) = service.stop();
+    assert_eq!(status, Some(0), "{log}");
+    // What joining takes is enough; what is lacking is not made up for.
+    fs::remove_file(home.join("local.conf")).expect("no low port");
+    let service = start("-all,+net_admin");
+    let text = rights(&service);
+    let capabilities = " user 4711, capabilities net_admin, no new ones";
+    assert!(text.starts_with(capabilities), "{text}");
+    let route = "ip route show proto 201 172.30.0.0/16";
+    wait_for("a route", || {
+        inside(&service.space, route).is_some_and(|text| !text.is_empty())
+    });
+    drop(service);
+    let (process, _) = given("-all,+net_raw,+net_bind_service");
+    let output = process.wait_with_output().expect("an end");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let why = "must be run as root (uid 0) or with CAP_NET_ADMIN";
+    assert!(text.contains(why), "{text}");
 }
 
 #[test]

@@ -10,6 +10,22 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
+/// The process may do what joining a network takes: as root, or as anybody with the capability.
+pub fn may_make_networks() -> bool {
+    #[cfg(target_os = "linux")]
+    if holds_net_admin() {
+        return true;
+    }
+    is_root()
+}
+
+/// Who [`may_make_networks`], in words.
+pub const WHO_MAY: &str = if cfg!(target_os = "linux") {
+    "root (uid 0) or with CAP_NET_ADMIN"
+} else {
+    "root (uid 0)"
+};
+
 /// The number of a group by its name.
 pub fn group_id(name: &str) -> Option<u32> {
     let group = nix::unistd::Group::from_name(name).ok().flatten();
@@ -105,4 +121,6 @@ pub fn groups_of(name: &str, user: User) -> Vec<u32> {
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub use linux::{StillRoot, give_up, no_new_rights, present};
+use linux::holds_net_admin;
+#[cfg(target_os = "linux")]
+pub use linux::{StillRoot, give_up, keep_needed, no_new_rights, present};

@@ -131,8 +131,9 @@ const SMALL_BELOW_BYTES: u64 = 96 << 20;
 /// Starts and runs; the exit status of an orderly end.
 pub(super) fn start(options: &Options) -> Result<i32, Fatal> {
     file::close_inherited();
-    if !options.any_user && !privilege::is_root() {
-        return Err(Fatal::new("must be run as root (uid 0)"));
+    if !options.any_user && !privilege::may_make_networks() {
+        let text = format!("must be run as {}", privilege::WHO_MAY);
+        return Err(Fatal::new(text));
     }
     let home = Home::open(&options.home)?;
     if !options.background {
@@ -261,10 +262,15 @@ fn run(
 #[cfg(target_os = "linux")]
 const USER: &str = "zerotier-one";
 
-/// Root up to here, the service's own user from here on, or a root who may do little.
+/// Root up to here, the service's own user from here on, or a root who may do little; who was
+/// never root stays who that is.
 #[cfg(target_os = "linux")]
 fn give_up_rights(daemon: &Daemon) -> Result<(), Fatal> {
     use privilege::StillRoot;
+    if !privilege::is_root() {
+        // A service manager chose the user and gave the capabilities.
+        return privilege::keep_needed().map_err(fatal);
+    }
     let user = privilege::User::named(USER).unwrap_or_else(|error| {
         log::warn!("user {USER}: {error}");
         None

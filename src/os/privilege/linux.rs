@@ -23,7 +23,8 @@ const NAMED: [(u32, &str); 4] = [
     (13, "net_raw"),
 ];
 const DAC_OVERRIDE: u32 = 1 << 1;
-const KEPT: u32 = (1 << 10) | (1 << 12) | (1 << 13);
+const NET_ADMIN: u32 = 1 << 12;
+const KEPT: u32 = (1 << 10) | NET_ADMIN | (1 << 13);
 /// Capabilities of Linux 6; a kernel that has more does not know what it never gave.
 const HIGHEST: u32 = 40;
 /// Below the home: `controller.d/network/ID/member` of other versions.
@@ -98,6 +99,17 @@ pub fn give_up(
     narrow_bounds();
     keep(if is_ours { KEPT } else { KEPT | DAC_OVERRIDE })?;
     Ok(Some(why))
+}
+
+/// The same for somebody who was never root, and stays who they are: of the three capabilities
+/// those that were given are left, and no program is given any.
+pub fn keep_needed() -> Result<(), Error> {
+    narrow_bounds();
+    keep(KEPT)
+}
+
+pub(super) fn holds_net_admin() -> bool {
+    capabilities().is_ok_and(|[effective, ..]| effective & NET_ADMIN != 0)
 }
 
 /// No program that this process starts, nor the process by starting one, gets more rights.
@@ -181,9 +193,8 @@ fn narrow_bounds() {
 /// `_LINUX_CAPABILITY_VERSION_3`: two sets of 32, and the process is this one (0).
 const HEADER: [u32; 2] = [0x2008_0522, 0];
 
-/// Keeps those of these capabilities that there are, and no other; none is passed on to programs.
-fn keep(wanted: u32) -> Result<(), Error> {
-    // Effective, permitted, inheritable; once for the lower half, once for the upper one.
+/// Effective, permitted, inheritable; once for the lower half, once for the upper one.
+fn capabilities() -> Result<[u32; 6], Error> {
     let mut sets = [0_u32; 6];
     let mut header = HEADER;
     // SAFETY: header and sets have the layout of that version and live for the call.
@@ -191,7 +202,13 @@ fn keep(wanted: u32) -> Result<(), Error> {
     if got < 0 {
         return Err(Error::last("capget"));
     }
-    let [_, permitted, ..] = sets;
+    Ok(sets)
+}
+
+/// Keeps those of these capabilities that there are, and no other; none is passed on to programs:
+/// ambient ones go with the inheritable ones.
+fn keep(wanted: u32) -> Result<(), Error> {
+    let [_, permitted, ..] = capabilities()?;
     let kept = wanted & permitted;
     let sets = [kept, kept, 0, 0, 0, 0];
     // SAFETY: as above.
