@@ -348,7 +348,19 @@ fn a_callback_wraps_the_body() {
     let mut client = Client::new();
     let answer = client.get("/network/0000000000000001?jsonp=a.b_$1");
     assert_eq!(answer.kind.as_deref(), Some("application/javascript"));
-    assert_eq!((answer.status, answer.body.as_str()), (404, "a.b_$1({});"));
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (404, "a.b_$1(null);")
+    );
+    client.get("/network/0000000000000001").is(404, "{}");
+    let mut script = |path| {
+        let answer = client.get(path);
+        (answer.status, answer.body)
+    };
+    let null = "f(null);".to_owned();
+    assert_eq!(script("/bond/show/0000000001?jsonp=f"), (400, null));
+    let nobody = "f({});".to_owned();
+    assert_eq!(script("/peer/0000000001?jsonp=f"), (200, nobody));
     assert!(client.get("/status?jsonp=f").body.ends_with("});"));
     client.get("/nope?jsonp=f").is(404, "");
     // What is no name could be a whole script.

@@ -233,7 +233,10 @@ fn bad_arguments_change_nothing() {
         ("join a%0ab", "400 - bad argument"),
         ("join a%zz", "400 - bad argument"),
         ("conf nothing", "404 conf unknown setting nothing, see conf"),
-        ("bond", "501 bond not built"),
+        (
+            "bond",
+            "501 bond there is no bonding: each peer is reached over the best of its paths",
+        ),
         ("-j help", "501 help json not built"),
         ("listpeers all", "400 listpeers too many arguments"),
         (

@@ -103,7 +103,7 @@ commands! {
     "orbit" "<id> [<seed>]" CHANGE JSON orbit,
     "deorbit" "<id>" CHANGE JSON deorbit,
     "conf" "[<key>[=<json>]]" READ JSON conf,
-    "bond" "[<peer>]" READ PLAIN not_built,
+    "bond" "[<peer>]" READ PLAIN bond,
     "metrics" "" READ PLAIN metrics,
     "monitor" "[<class>...|off]" READ PLAIN monitor,
     "log" "<level>" CHANGE PLAIN log_level,
@@ -533,6 +533,7 @@ fn metrics(call: &mut Call<'_>) -> Result<Next, Refusal> {
     not_built(call)
 }
 
-fn not_built(_: &mut Call<'_>) -> Result<Next, Refusal> {
-    Err(Refusal::not_built())
+fn bond(_: &mut Call<'_>) -> Result<Next, Refusal> {
+    let text = "there is no bonding: each peer is reached over the best of its paths";
+    Err(Refusal::new(Code::NotBuilt, text))
 }

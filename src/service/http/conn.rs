@@ -226,6 +226,11 @@ impl<S: Read + Write> Conn<S> {
         let kind = match answer.body {
             Body::Nothing => None,
             Body::Short(text) => {
+                let text = match (&*text, callback) {
+                    ("", Some(_)) => "null",
+                    ("", None) => "{}",
+                    (text, _) => text,
+                };
                 body.extend_from_slice(text.as_bytes());
                 body.extend_from_slice(tail.as_bytes());
                 Some(json)

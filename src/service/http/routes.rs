@@ -43,6 +43,14 @@ impl Answer {
         }
     }
 
+    /// Something that is not there: `{}`, and `null` for a script.
+    const fn absent(status: u16) -> Self {
+        Self {
+            status,
+            body: Body::Short(Cow::Borrowed("")),
+        }
+    }
+
     const fn nothing(status: u16) -> Self {
         Self {
             status,
@@ -147,7 +155,11 @@ pub(super) fn answer(
         (Method::Post, Target::Moon(id)) => orbit(id, body, host),
         (Method::Delete, Target::Moon(id)) => deorbit(id, host),
         (Method::Post, Target::Settings) => settings(body, host),
-        (Method::Post, Target::Bond("rotate" | "setmtu")) => Answer::empty(400),
+        (Method::Post, Target::Bond("rotate")) => Answer::absent(400),
+        (Method::Post, Target::Bond("setmtu")) => Answer {
+            status: 400,
+            body: Body::Short("\"bonding is not in use\"".into()),
+        },
         _ => Answer::nothing(404),
     }
 }
@@ -187,7 +199,7 @@ fn get(target: Target<'_>, host: &dyn Host) -> Answer {
         Target::Networks => Answer::json(JsonList::networks()),
         Target::Network(id) => {
             let id = NetworkId::parse(id).filter(|id| host.network(*id).is_some());
-            id.map_or(Answer::empty(404), |id| {
+            id.map_or(Answer::absent(404), |id| {
                 Answer::json(JsonList::bare_network(id))
             })
         }
@@ -198,7 +210,7 @@ fn get(target: Target<'_>, host: &dyn Host) -> Answer {
         Target::Moons => Answer::json(JsonList::moons()),
         Target::Moon(id) => Answer::json(JsonList::moon(id)),
         // There is no bonding: what 1.14.1 says without a policy.
-        Target::Bond("show") => Answer::empty(400),
+        Target::Bond("show") => Answer::absent(400),
         _ => Answer::nothing(404),
     }
 }
