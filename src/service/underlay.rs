@@ -17,6 +17,7 @@ use super::overlay::Present;
 use super::ready::Source;
 use super::settings::Prefix;
 use crate::base::Mono;
+use crate::crypto::rng::Rng;
 use crate::node::network::IpNet;
 use crate::node::{LinkChange, SocketId};
 use crate::os;
@@ -53,6 +54,28 @@ impl Ports {
         [self.bound[1], self.bound[2]]
     }
 
+    /// Takes what is asked for; what was asked for before stays as it is.
+    fn choose(&mut self, asked: [Option<u16>; 3], mut draw: impl FnMut(&Self) -> u16) {
+        for (n, port) in asked.into_iter().enumerate() {
+            if self.asked[n] == port {
+                continue;
+            }
+            self.asked[n] = port;
+            self.bound[n] = match port {
+                Some(0) => Some(draw(self)),
+                port => port,
+            };
+        }
+    }
+
+    /// A second port that nobody named may be another one: some NATs fail with one in particular.
+    /// The primary one stays, even if it was drawn: its owner may have told others.
+    fn draw_again(&mut self, draw: impl FnOnce(&Self) -> u16) {
+        if self.asked[1] == Some(0) {
+            self.bound[1] = Some(draw(self));
+        }
+    }
+
     fn list(&self) -> heapless::Vec<u16, 3> {
         let mut list = heapless::Vec::new();
         for port in self.bound.iter().flatten() {
@@ -80,6 +103,26 @@ pub(super) struct Watchdog {
     pub(super) anew: u64,
 }
 
+impl Watchdog {
+    fn set(&mut self, now: Mono, received: u64) {
+        self.pause_ms = ANEW_FIRST_MS;
+        self.received = received;
+        self.next = Some(now.after(ANEW_FIRST_MS));
+    }
+
+    /// It is time to look: whether the sockets are suspect, since nothing came by any.
+    fn look(&mut self, now: Mono, received: u64, any_socket: bool) -> bool {
+        let silent = received == self.received && any_socket;
+        self.received = received;
+        self.pause_ms = self.pause_ms.saturating_mul(2).min(ANEW_MOST_MS);
+        self.next = Some(now.after(self.pause_ms));
+        if silent {
+            self.anew = self.anew.wrapping_add(1);
+        }
+        silent
+    }
+}
+
 impl Daemon {
     /// The primary port.
     pub(super) fn port(&self) -> u16 {
@@ -94,29 +137,9 @@ impl Daemon {
             settings.second_port(),
             settings.third_port(),
         ];
-        for (n, port) in asked.into_iter().enumerate() {
-            if self.ports.asked[n] == port {
-                continue;
-            }
-            self.ports.asked[n] = port;
-            self.ports.bound[n] = match port {
-                Some(0) => Some(self.random_port()),
-                port => port,
-            };
-        }
-    }
-
-    fn random_port(&mut self) -> u16 {
-        let mut port = RANDOM_PORT_FIRST;
-        for _ in 0..RANDOM_PORT_TRIES {
-            let offset = u16::try_from(self.rng.below(RANDOM_PORT_COUNT)).unwrap_or(0);
-            port = RANDOM_PORT_FIRST.saturating_add(offset);
-            let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
-            if !self.ports.bound.contains(&Some(port)) && Socket::bind(any, "").is_ok() {
-                break;
-            }
-        }
-        port
+        let rng = &mut self.rng;
+        self.ports
+            .choose(asked, |taken| random_port(rng, &taken.bound));
     }
 
     /// Nothing could be bound because everything is in use on every address.
@@ -331,10 +354,7 @@ impl Daemon {
     /// Nobody answers (yet): sets the time when the sockets are suspect.
     pub(super) fn set_watchdog(&mut self) {
         let received = self.node.stats().rx_datagrams;
-        let watchdog = &mut self.watchdog;
-        watchdog.pause_ms = ANEW_FIRST_MS;
-        watchdog.received = received;
-        watchdog.next = Some(self.now.mono.after(ANEW_FIRST_MS));
+        self.watchdog.set(self.now.mono, received);
     }
 
     /// Somebody answers.
@@ -350,24 +370,31 @@ impl Daemon {
     /// Nobody has answered for a while: if nothing at all was received, the sockets are opened
     /// anew, random ports drawn again, and everything looked at.
     pub(super) fn bark(&mut self) {
-        let now = self.now.mono;
         let received = self.node.stats().rx_datagrams;
-        let silent = received == self.watchdog.received && !self.wires.links.is_empty();
-        let watchdog = &mut self.watchdog;
-        watchdog.received = received;
-        watchdog.pause_ms = watchdog.pause_ms.saturating_mul(2).min(ANEW_MOST_MS);
-        watchdog.next = Some(now.after(watchdog.pause_ms));
-        if silent {
-            watchdog.anew = watchdog.anew.wrapping_add(1);
+        let any_socket = !self.wires.links.is_empty();
+        if self.watchdog.look(self.now.mono, received, any_socket) {
             log::debug!("nothing received for long: the sockets are opened anew");
             self.apply_sockets(&[]);
-            // The primary port stays what its owner may have told others.
-            if self.ports.asked[1] == Some(0) {
-                self.ports.bound[1] = Some(self.random_port());
-            }
+            let rng = &mut self.rng;
+            self.ports
+                .draw_again(|taken| random_port(rng, &taken.bound));
         }
         self.look_at_system();
     }
+}
+
+/// One that is free, as far as that can be told.
+fn random_port(rng: &mut Rng, taken: &[Option<u16>]) -> u16 {
+    let mut port = RANDOM_PORT_FIRST;
+    for _ in 0..RANDOM_PORT_TRIES {
+        let offset = u16::try_from(rng.below(RANDOM_PORT_COUNT)).unwrap_or(0);
+        port = RANDOM_PORT_FIRST.saturating_add(offset);
+        let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+        if !taken.contains(&Some(port)) && Socket::bind(any, "").is_ok() {
+            break;
+        }
+    }
+    port
 }
 
 fn watch(registry: &Registry, socket: &Socket, source: Source) -> Result<(), os::Error> {
@@ -428,5 +455,64 @@ fn number_of(ip: &IpAddr) -> u64 {
     match ip {
         IpAddr::V4(ip) => u64::from(u32::from(*ip)),
         IpAddr::V6(ip) => u64::from_be_bytes(*ip.octets().last_chunk().unwrap_or(&[0; 8])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Offline with a second port (scenario 117): it is there from the start, and another one
+    /// each time that the sockets are suspect.
+    #[test]
+    fn a_second_port_is_drawn_again_while_nothing_at_all_comes() {
+        let mut ports = Ports::default();
+        let mut drawn = 20_000;
+        let mut draw = |taken: &Ports| {
+            drawn += 1;
+            assert!(!taken.bound.contains(&Some(drawn)));
+            drawn
+        };
+        ports.choose([Some(9993), Some(0), None], &mut draw);
+        assert_eq!(ports.bound, [Some(9993), Some(20_001), None]);
+        let mut watchdog = Watchdog::default();
+        let start = Mono::from_ms(5_000);
+        watchdog.set(start, 7);
+        let mut seen = Vec::new();
+        while let Some(now) = watchdog.next.filter(|at| at.since(start) < 2_400_000) {
+            assert!(watchdog.look(now, 7, true));
+            ports.draw_again(&mut draw);
+            seen.push((now.since(start) / 1_000, ports.bound[1]));
+        }
+        let port = |n: u16| Some(20_001 + n);
+        let times = [60, 180, 420, 900, 1_500, 2_100];
+        assert_eq!(
+            seen,
+            times.into_iter().zip((1..).map(port)).collect::<Vec<_>>()
+        );
+        assert_eq!((ports.primary(), watchdog.anew), (9993, 6));
+        // Somebody speaks, if not to us: the way is open.
+        assert!(!watchdog.look(start, 8, true));
+        assert!(!watchdog.look(start, 8, false));
+        assert!(watchdog.look(start, 8, true));
+    }
+
+    #[test]
+    fn ports_that_somebody_named_stay() {
+        let mut ports = Ports::default();
+        let mut drawn = 20_000;
+        let mut draw = |_: &Ports| {
+            drawn += 1;
+            drawn
+        };
+        ports.choose([Some(0), Some(7), Some(0)], &mut draw);
+        let bound = [Some(20_001), Some(7), Some(20_002)];
+        assert_eq!(ports.bound, bound);
+        ports.draw_again(&mut draw);
+        // The same wish again is none.
+        ports.choose([Some(0), Some(7), Some(0)], &mut draw);
+        assert_eq!(ports.bound, bound);
+        ports.choose([Some(0), Some(0), None], &mut draw);
+        assert_eq!(ports.bound, [Some(20_001), Some(20_003), None]);
     }
 }
