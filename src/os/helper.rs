@@ -143,6 +143,8 @@ fn be_helper(channel: &Channel, work: impl FnOnce(&Channel)) -> Result<(), Error
     log::set_max_level(log::LevelFilter::Off);
     // Whoever started the parent may wait for the end of its terminal or pipe.
     file::detach_standard()?;
+    // No file system is kept from being unmounted.
+    nix::unistd::chdir("/").map_err(|e| Error::of("chdir", e))?;
     file::close_all_but(channel.as_raw_fd());
     // A service manager ends all processes at once; what is in force is taken back first.
     let _signals = Signals::catch()?;

@@ -46,6 +46,8 @@ pub mod netlink;
 #[path = "route_bsd.rs"]
 pub mod netlink;
 pub mod privilege;
+#[cfg_attr(target_os = "openbsd", path = "program_std.rs")]
+pub mod program;
 #[cfg(any(
     target_os = "freebsd",
     target_os = "netbsd",

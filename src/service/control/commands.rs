@@ -529,8 +529,8 @@ fn metrics(call: &mut Call<'_>) -> Result<Next, Refusal> {
 }
 
 #[cfg(not(feature = "metrics"))]
-fn metrics(call: &mut Call<'_>) -> Result<Next, Refusal> {
-    not_built(call)
+fn metrics(_: &mut Call<'_>) -> Result<Next, Refusal> {
+    Err(Refusal::new(Code::NotBuilt, "this build has no figures"))
 }
 
 fn bond(_: &mut Call<'_>) -> Result<Next, Refusal> {

@@ -3,14 +3,13 @@
 use core::fmt::Write as _;
 use std::collections::VecDeque;
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use super::{Hook, Wish};
 use crate::base::{Mono, NetworkId};
-use crate::os::file;
+use crate::os::program::{End, Program};
+use crate::os::{self, file};
 
 /// Programs that wait for their turn.
 pub(super) const JOBS_MAX: usize = 64;
@@ -148,11 +147,17 @@ struct Job {
     input: String,
 }
 
+impl Job {
+    fn start(&self) -> Result<Program, os::Error> {
+        Program::start(&self.program, &self.arguments, &self.input)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Running {
     id: NetworkId,
     hook: Hook,
-    child: Child,
+    program: Program,
     look: Mono,
     end: Mono,
 }
@@ -227,7 +232,7 @@ impl Hands for Worker {
         }
         // What is left is started at once; the system looks after it when we are gone.
         while let Some(job) = self.jobs.pop_front() {
-            let _ = spawn(&job);
+            let _ = job.start();
         }
     }
 }
@@ -256,13 +261,11 @@ impl Worker {
         let Some(running) = &mut self.running else {
             return;
         };
-        let ended = match running.child.try_wait() {
-            Ok(Some(status)) if status.success() => Ok(()),
-            Ok(Some(status)) => Err(status.to_string()),
+        let ended = match running.program.ended() {
+            Ok(Some(End::Status(0))) => Ok(()),
+            Ok(Some(end)) => Err(end.to_string()),
             Ok(None) if running.end <= now => {
-                let _ = running.child.kill();
-                // It is dead: this does not wait.
-                let _ = running.child.wait();
+                running.program.kill();
                 Err("it took too long".to_owned())
             }
             Ok(None) => {
@@ -386,12 +389,12 @@ impl Worker {
 
     fn start_next(&mut self, now: Mono) {
         while let Some(job) = self.jobs.pop_front() {
-            match spawn(&job) {
-                Ok(child) => {
+            match job.start() {
+                Ok(program) => {
                     self.running = Some(Running {
                         id: job.id,
                         hook: job.hook,
-                        child,
+                        program,
                         look: now.after(LOOK_MS),
                         end: now.after(PATIENCE_MS),
                     });
@@ -423,7 +426,7 @@ impl Drop for Worker {
     fn drop(&mut self) {
         // A program that still runs ends by itself; nobody here waits for it.
         if let Some(running) = &mut self.running {
-            let _ = running.child.try_wait();
+            let _ = running.program.ended();
         }
     }
 }
@@ -432,27 +435,4 @@ const FILE_PREFIX: &str = "zerotier-";
 
 fn file_name(id: NetworkId) -> String {
     format!("{FILE_PREFIX}{id}.conf")
-}
-
-/// Starts a program without shell, environment and terminal.
-fn spawn(job: &Job) -> std::io::Result<Child> {
-    let input = if job.input.is_empty() {
-        Stdio::null()
-    } else {
-        Stdio::piped()
-    };
-    let mut child = Command::new(&job.program)
-        .args(&job.arguments)
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .current_dir("/")
-        .stdin(input)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    // A pipe takes some hundred bytes without a reader.
-    if let Some(mut stdin) = child.stdin.take() {
-        let _ = stdin.write_all(job.input.as_bytes());
-    }
-    Ok(child)
 }
