@@ -281,6 +281,41 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     assert!(!path.exists());
 }
 
+/// Whoever looks whether somebody is there must not wait until somebody is.
+#[test]
+fn a_socket_with_a_full_queue_is_in_use() {
+    use nix::sys::socket::{
+        AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket,
+    };
+    use std::os::fd::AsRawFd as _;
+    let home = Scratch::new("queue");
+    let path = line::socket_path(&home.0);
+    let address = UnixAddr::new(&path).unwrap();
+    let make = || {
+        let kind = SockType::Stream;
+        socket(AddressFamily::Unix, kind, SockFlag::SOCK_NONBLOCK, None).unwrap()
+    };
+    let listener = make();
+    bind(listener.as_raw_fd(), &address).unwrap();
+    listen(&listener, Backlog::new(0).unwrap()).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let client = make();
+        match connect(client.as_raw_fd(), &address) {
+            Ok(()) => waiting.push(client),
+            Err(error) => {
+                assert_eq!(error, nix::errno::Errno::EAGAIN);
+                break;
+            }
+        }
+    }
+    let poll = Poll::new().unwrap();
+    let mut server = Server::new(&home.0, Access::default(), Token(0));
+    let refused = server.open(poll.registry()).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+    assert!(path.exists());
+}
+
 #[test]
 fn the_second_socket_reads_only() {
     let access = Access {

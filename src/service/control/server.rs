@@ -377,13 +377,25 @@ fn turn_away(mut stream: &UnixStream) {
 
 /// Removes a socket on which nobody answers, or a link that leads nowhere.
 fn remove_stale(path: &Path) -> io::Result<()> {
-    match UnixStream::connect(path) {
-        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+    let in_use = || io::Error::from_raw_os_error(libc::EADDRINUSE);
+    match try_connect(path) {
+        Ok(()) => Err(in_use()),
+        // So many wait there that there is no place in the queue.
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(in_use()),
         Err(e) if e.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => fs::remove_file(path),
         Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(e) => Err(e),
     }
+}
+
+/// Without waiting for whoever listens there.
+fn try_connect(path: &Path) -> io::Result<()> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(())
 }
 
 fn identify(stream: &impl AsFd, read_only: bool) -> Caller {
