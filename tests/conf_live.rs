@@ -67,6 +67,7 @@ fn what_is_written_takes_effect_and_what_is_wrong_does_not() {
         "local.conf",
         b"{\n \"settings\": {\n  \"primaryPort\" 7 } }",
     );
+    put(&home, "trustedpaths", b"1f=10.99.0.0/16\nnonsense\n");
     let service = Service::start(&space, &home);
     let all = ["10.77.0.1/29993", "10.78.0.1/29993", "10.79.0.1/29993"];
     await_bound(&service, &all);
@@ -187,6 +188,8 @@ fn what_is_written_takes_effect_and_what_is_wrong_does_not() {
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("not built, and without effect: portMappingEnabled, policies"));
     assert_eq!(log.matches("':' is expected").count(), 1, "{log}");
+    let of_old = log.matches("trustedpaths: line 2 is ignored").count();
+    assert_eq!(of_old, 1, "{log}");
 }
 
 #[test]

@@ -64,6 +64,8 @@ pub(super) struct Conf {
     /// A port that is in use by somebody else.
     refused_port: Option<u16>,
     look: Option<Mono>,
+    /// What was said of the file of before, so that it is said once.
+    doubts_of_old: Vec<String>,
     /// Not yet told to those who listen.
     untold: bool,
     /// Port of the command line.
@@ -81,6 +83,7 @@ impl Conf {
             bad: None,
             refused_port: None,
             look: None,
+            doubts_of_old: Vec::new(),
             untold: false,
             command_port,
             doors_stale: false,
@@ -185,17 +188,24 @@ impl Daemon {
     }
 
     /// What `local.conf` says, and a file that it took the place of.
-    fn parse_conf(&self, bytes: &[u8]) -> Result<(LocalConf, Value), Bad> {
+    fn parse_conf(&mut self, bytes: &[u8]) -> Result<(LocalConf, Value), Bad> {
         let (mut local, tree) = LocalConf::parse(bytes)?;
         let old = self.home.path(TRUSTED_PATHS);
+        let mut doubts = Vec::new();
         match self.home.read(TRUSTED_PATHS, FILE_MAX_BYTES) {
             Ok(None) => {}
             Ok(Some(text)) => {
                 local.add_trusted_paths(&String::from_utf8_lossy(&text), |line| {
-                    log::warn!("{}: line {line} is ignored", old.display());
+                    doubts.push(format!("{}: line {line} is ignored", old.display()));
                 });
             }
-            Err(error) => log::warn!("{}", explain(&old, &error)),
+            Err(error) => doubts.push(explain(&old, &error)),
+        }
+        if doubts != self.conf.doubts_of_old {
+            for doubt in &doubts {
+                log::warn!("{doubt}");
+            }
+            self.conf.doubts_of_old = doubts;
         }
         Ok((local, tree))
     }
