@@ -1,8 +1,8 @@
 //! Files that survive a power cut, and descriptors of the process.
 //!
 //! All that this program changes on a disk goes through here, by few steps: whole new files,
-//! names, directories. What a power cut between any two of them leaves is tried in
-//! `service::state`.
+//! names, directories. What a power cut between any two of them leaves is tried
+//! where they are used.
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
@@ -181,6 +181,35 @@ pub fn may_write(dir: &Path) -> Result<(), Error> {
         .map_err(|errno| Error::of("access", errno))
 }
 
+/// A file that was moved into its place, and its name, are on the disk when this returns: for what
+/// may have failed on the way.
+pub fn sync(path: &Path) -> Result<(), Error> {
+    fault("fsync")?;
+    let file = open_to_read(path).and_then(regular)?;
+    file.sync_all()
+        .map_err(|error| Error::from_io("fsync", &error))?;
+    note(|| Step::Sync(path.to_owned()));
+    sync_directory_of(path)
+}
+
+/// The names beside this one are on the disk when this returns.
+pub fn sync_directory_of(path: &Path) -> Result<(), Error> {
+    fault("fsync")?;
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    let synced = File::open(parent).and_then(|dir| dir.sync_all());
+    match synced {
+        // File systems that cannot sync a directory say so; the file itself is there.
+        Err(error) if error.raw_os_error() != Some(libc::EINVAL) => {
+            Err(Error::from_io("fsync", &error))
+        }
+        _ => {
+            note(|| Step::SyncDirectory(parent.to_owned()));
+            Ok(())
+        }
+    }
+}
+
 /// The file has exactly this content.
 pub fn holds(path: &Path, bytes: &[u8]) -> bool {
     read_bounded(path, bytes.len()).is_ok_and(|present| present == bytes)
@@ -215,22 +244,6 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> Result<(), Err
         note(|| Step::Sync(path.to_owned()));
     }
     Ok(())
-}
-
-fn sync_directory_of(path: &Path) -> Result<(), Error> {
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    let synced = File::open(parent).and_then(|dir| dir.sync_all());
-    match synced {
-        // File systems that cannot sync a directory say so; the file itself is there.
-        Err(error) if error.raw_os_error() != Some(libc::EINVAL) => {
-            Err(Error::from_io("fsync", &error))
-        }
-        _ => {
-            note(|| Step::SyncDirectory(parent.to_owned()));
-            Ok(())
-        }
-    }
 }
 
 /// Takes from others the right to read a file, if they have it. A missing one is as good.
@@ -283,7 +296,7 @@ fn regular(file: File) -> Result<File, Error> {
 #[derive(Debug)]
 pub struct PidFile {
     path: PathBuf,
-    _locked: File,
+    held: File,
     /// Why the number is not in it.
     pub trouble: Option<Error>,
 }
@@ -301,45 +314,104 @@ impl PidFile {
     /// Takes the file, made if it is missing, and writes our number into it. A link is not
     /// followed: whoever may write the directory could have any file cut.
     pub fn claim(path: &Path, mode: u32) -> Result<Claim, Error> {
+        Self::claim_by(path, mode, File::try_lock)
+    }
+
+    fn claim_by(
+        path: &Path,
+        mode: u32,
+        lock: impl Fn(&File) -> Result<(), TryLockError>,
+    ) -> Result<Claim, Error> {
         /// Longer than any number.
         const NUMBER_MAX: u64 = 32;
-        fault("open")?;
-        let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW;
-        let open = |how: &mut OpenOptions| {
-            let opened = how.custom_flags(flags).mode(mode).open(path);
-            opened
-                .map_err(|error| Error::from_io("open", &error))
-                .and_then(regular)
-        };
-        let mut ours = open(OpenOptions::new().write(true).create(true).truncate(false))?;
-        // What is held for years is open for reading only: the disk may be made read-only.
-        let file = open(OpenOptions::new().read(true))?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {
-                let mut text = Vec::new();
-                let _ = file.take(NUMBER_MAX).read_to_end(&mut text);
-                return Ok(Claim::Theirs(String::from_utf8_lossy(&text).into_owned()));
+        /// Whoever ends just now takes the file with it; nobody starts and ends that often.
+        const TRIES: usize = 16;
+        for _ in 0..TRIES {
+            let ours = open_own(
+                path,
+                OpenOptions::new()
+                    .write(true)
+                    .create(true)
+                    .truncate(false)
+                    .mode(mode),
+            )?;
+            // What is held for years is open for reading only: the disk may be made read-only.
+            let file = open_own(path, OpenOptions::new().read(true))?;
+            let (held, locked) = match lock(&file) {
+                // Across a network only what may be written can be locked.
+                Err(TryLockError::Error(_)) => {
+                    let locked = lock(&ours);
+                    match locked {
+                        Ok(()) => (ours, locked),
+                        Err(_) => (file, locked),
+                    }
+                }
+                locked => (file, locked),
+            };
+            match locked {
+                Err(TryLockError::WouldBlock) => {
+                    let mut text = Vec::new();
+                    let _ = held.take(NUMBER_MAX).read_to_end(&mut text);
+                    return Ok(Claim::Theirs(String::from_utf8_lossy(&text).into_owned()));
+                }
+                // Some file systems have no locks.
+                Err(TryLockError::Error(_)) | Ok(()) => {}
             }
-            // Some file systems have no locks.
-            Err(TryLockError::Error(_)) | Ok(()) => {}
+            if !is_at(&held, path) {
+                continue;
+            }
+            let mut claimed = Self {
+                path: path.to_owned(),
+                held,
+                trouble: None,
+            };
+            // It says itself what it could not.
+            let _ = claimed.write();
+            return Ok(Claim::Ours(claimed));
         }
-        let written = ours
-            .set_len(0)
-            .and_then(|()| write!(ours, "{}", std::process::id()));
-        Ok(Claim::Ours(Self {
-            path: path.to_owned(),
-            _locked: file,
-            trouble: written
-                .map_err(|error| Error::from_io("write", &error))
-                .err(),
-        }))
+        Err(Error {
+            op: "lock",
+            errno: libc::EAGAIN,
+        })
     }
+
+    /// Writes our number into it.
+    pub fn write(&mut self) -> Result<(), Error> {
+        let opened = open_own(&self.path, OpenOptions::new().write(true));
+        let written = opened.and_then(|mut ours| {
+            let written = ours.set_len(0);
+            written
+                .and_then(|()| write!(ours, "{}", std::process::id()))
+                .map_err(|error| Error::from_io("write", &error))
+        });
+        self.trouble = written.err();
+        written
+    }
+}
+
+fn open_own(path: &Path, how: &mut OpenOptions) -> Result<File, Error> {
+    fault("open")?;
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW;
+    let opened = how.custom_flags(flags).open(path);
+    opened
+        .map_err(|error| Error::from_io("open", &error))
+        .and_then(regular)
+}
+
+/// The file has this name, still.
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(file), Ok(named)) = (file.metadata(), std::fs::symlink_metadata(path)) else {
+        return false;
+    };
+    (file.dev(), file.ino()) == (named.dev(), named.ino())
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
         // Before the lock goes, or it could be the file of whoever takes it next.
-        let _ = unlink(&self.path);
+        if is_at(&self.held, &self.path) {
+            let _ = unlink(&self.path);
+        }
     }
 }
 
@@ -372,6 +444,8 @@ thread_local! {
     };
     /// Why this thread can change nothing; 0: it can.
     pub(crate) static FAULT: std::cell::Cell<i32> = const { std::cell::Cell::new(0) };
+    /// Of which steps that is so; none named: of all.
+    pub(crate) static FAULT_OF: std::cell::Cell<&'static str> = const { std::cell::Cell::new("") };
 }
 
 fn note(step: impl FnOnce() -> Step) {
@@ -383,7 +457,11 @@ fn note(step: impl FnOnce() -> Step) {
 
 fn fault(op: &'static str) -> Result<(), Error> {
     #[cfg(test)]
-    let errno = FAULT.get();
+    let errno = match FAULT_OF.get() {
+        "" => FAULT.get(),
+        this if this == op => FAULT.get(),
+        _ => 0,
+    };
     #[cfg(not(test))]
     let errno = 0;
     if errno == 0 {
@@ -452,4 +530,96 @@ pub fn memory_bytes() -> Option<u64> {
 fn page_bytes() -> Option<u64> {
     // SAFETY: no memory is involved.
     u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("zt-{}-{name}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&dir);
+            std::fs::create_dir(&dir).expect("a directory");
+            Self(dir)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    const MODE: u32 = 0o644;
+
+    fn ours(claim: Result<Claim, Error>) -> PidFile {
+        match claim {
+            Ok(Claim::Ours(file)) => file,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_pid_file_that_goes_before_it_is_locked_is_made_again() {
+        let scratch = Scratch::new("pid-race");
+        let path = scratch.0.join("pid");
+        let removals = Cell::new(2);
+        let file = ours(PidFile::claim_by(&path, MODE, |file| {
+            // Whoever had it ends just now.
+            if removals.get() > 0 {
+                removals.set(removals.get() - 1);
+                std::fs::remove_file(&path).expect("there");
+            }
+            file.try_lock()
+        }));
+        assert_eq!(removals.get(), 0);
+        let number = std::fs::read_to_string(&path).expect("a file");
+        assert_eq!(number, std::process::id().to_string());
+        assert!(matches!(
+            PidFile::claim(&path, MODE),
+            Ok(Claim::Theirs(text)) if text == number
+        ));
+        // What another has put there is not ours to take along.
+        std::fs::remove_file(&path).expect("there");
+        write_cache(&path, b"other", MODE).expect("written");
+        drop(file);
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn where_only_what_may_be_written_can_be_locked_that_is_locked() {
+        let scratch = Scratch::new("pid-write");
+        let path = scratch.0.join("pid");
+        let lock = |file: &File| {
+            let flags = nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_GETFL).expect("flags");
+            match flags & libc::O_ACCMODE {
+                libc::O_RDONLY => Err(TryLockError::Error(io::Error::from_raw_os_error(
+                    libc::EBADF,
+                ))),
+                _ => file.try_lock(),
+            }
+        };
+        let held = ours(PidFile::claim_by(&path, MODE, lock));
+        let second = PidFile::claim_by(&path, MODE, lock);
+        assert!(matches!(second, Ok(Claim::Theirs(_))), "{second:?}");
+        drop(held);
+        ours(PidFile::claim_by(&path, MODE, lock));
+    }
+
+    #[test]
+    fn a_number_that_found_no_room_is_written_later() {
+        let scratch = Scratch::new("pid-number");
+        let path = scratch.0.join("pid");
+        let mut file = ours(PidFile::claim(&path, MODE));
+        FAULT.set(libc::ENOSPC);
+        assert!(file.write().is_err() && file.trouble.is_some());
+        FAULT.set(0);
+        assert_eq!(file.write(), Ok(()));
+        assert_eq!(file.trouble, None);
+    }
 }
