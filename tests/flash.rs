@@ -6,11 +6,13 @@ mod live;
 
 use std::fs;
 use std::io::Read as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use live::{BINARY, Lab, Service, inside, new_identity, put, run, text_of, wait_for};
+use live::{BINARY, Lab, Service, inside, new_identity, put, run, text_of, wait_for, world};
+use zt::wire::world::WorldKind;
 
 const NETWORK: &str = "ff00160016000000";
 const OTHER: &str = "ff00170017000000";
@@ -171,33 +173,122 @@ fn a_home_of_somebody_else_is_run_from() {
         fs::Permissions::from_mode(0o644),
     )
     .expect("a mode");
-    let (files, program) = (names(&home), lab.home("bin").join("zerotier-one"));
+    let files = names(&home);
+    let process = start_as_nobody(&lab, &space, &home);
+    let log = stop(process);
+    assert_said_once(&log, TROUBLE);
+    assert_eq!(names(&home), files);
+}
+
+/// Ends with the test.
+struct Nobody(Child);
+
+impl Drop for Nobody {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts it as a user without rights.
+fn start_as_nobody(lab: &Lab, space: &str, home: &Path) -> Nobody {
+    let program = lab.home("bin").join("zerotier-one");
     fs::copy(BINARY, &program).expect("copied");
-    let mut process = Command::new("ip")
+    let process = Command::new("ip")
         .args([
             "netns",
             "exec",
-            &space,
+            space,
             "setpriv",
             "--reuid=65534",
             "--clear-groups",
         ])
         .arg(&program)
         .args(["-U", "-p29993"])
-        .arg(&home)
+        .arg(home)
         .stderr(Stdio::piped())
         .spawn()
         .expect("ip");
-    let bound = || inside(&space, "cat /proc/net/udp").unwrap_or_default();
+    let bound = || inside(space, "cat /proc/net/udp").unwrap_or_default();
     // 29993 in hex.
+    let process = Nobody(process);
     wait_for("its port", || bound().contains(":7529 "));
+    process
+}
+
+/// What it said until it was told to stop.
+fn stop(mut process: Nobody) -> String {
+    let process = &mut process.0;
     run("kill", &["-TERM", &process.id().to_string()]).expect("a signal");
     let mut log = String::new();
     let stderr = process.stderr.as_mut().expect("a log");
     stderr.read_to_string(&mut log).expect("a log");
     assert_eq!(process.wait().expect("gone").code(), Some(0), "{log}");
+    log
+}
+
+/// Its directory takes what it likes, and a socket cannot be made in it all the same.
+#[test]
+fn a_control_socket_that_cannot_be_made_is_said_once() {
+    let Some(lab) = Lab::new("o") else { return };
+    let space = lab.space(Some("10.77.0.1/24"));
+    let home = used_home(&lab, &space);
+    for name in names(&home) {
+        chown(home.join(name), Some(65534), None).expect("given");
+    }
+    chown(&home, Some(65534), None).expect("given");
+    let socket = home.join("zerotier-one.sock");
+    drop(UnixListener::bind(&socket).expect("a socket"));
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).expect("a mode");
+    let process = start_as_nobody(&lab, &space, &home);
+    let cli = |words: &[&str]| {
+        Command::new("ip")
+            .args(["netns", "exec", &space, BINARY, "cli"])
+            .arg(format!("-D{}", home.display()))
+            .args(words)
+            .output()
+            .expect("ip")
+    };
+    wait_for("an answer", || cli(&["info"]).status.success());
+    // Whatever is stored, it is tried again.
+    let orbit = ["orbit", "00000000000000aa", "1122334455"];
+    for order in [&orbit[..], &["deorbit", "00000000000000aa"], &orbit] {
+        let done = cli(order);
+        assert!(done.status.success(), "{order:?}: {done:?}");
+    }
+    assert!(home.join(SEED).exists());
+    let dump = cli(&["dump"]);
+    let dump = String::from_utf8_lossy(&dump.stdout);
+    assert!(dump.contains("zerotier-one.sock: "), "{dump}");
+    let kill = |how: &str| run("kill", &[how, &process.0.id().to_string()]).expect("a signal");
+    kill("-HUP");
+    cli(&["info"]);
+    fs::remove_file(&socket).expect("there");
+    kill("-HUP");
+    wait_for("the socket", || socket.exists());
+    let log = stop(process);
+    assert_said_once(&log, "no control socket");
     assert_said_once(&log, TROUBLE);
-    assert_eq!(names(&home), files);
+    assert_said_once(&log, RELIEF);
+}
+
+/// As left where the definition found no room at once, and was written when there was some.
+#[test]
+fn a_seed_goes_when_its_moon_is_there() {
+    let Some(lab) = Lab::new("m") else { return };
+    let space = lab.space(None);
+    let home = used_home(&lab, &space);
+    let root = new_identity(9);
+    let at = "10.77.0.9:9993".parse().expect("an address");
+    let moon = world(WorldKind::Moon, 0xaa, &root, at);
+    put(&home, SEED, b"1122334455");
+    put(&home, "moons.d/00000000000000aa.moon", &moon);
+    let service = Service::start(&space, &home);
+    let moons = service.ask("listmoons");
+    assert!(moons.contains("00000000000000aa"), "{moons}");
+    assert!(!home.join(SEED).exists());
+    let (status, log) = service.stop();
+    assert_eq!(status, Some(0), "{log}");
 }
 
 /// Without an identity there is nobody to be: another address at each start would be worse.

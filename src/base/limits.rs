@@ -69,6 +69,11 @@ pub struct Limits {
     /// Messages received at once, 64 KiB each where the kernel joins datagrams; they stay resident
     /// after a burst.
     pub receive_slots: usize,
+    /// Files that the home could not take, in memory until it can. Filled by the owner and by
+    /// networks; what can be learnt again goes first. `status` counts what was given up.
+    pub unwritten_files: usize,
+    /// Bytes of their contents. One configuration fits beside what the owner wrote.
+    pub unwritten_bytes: usize,
 }
 
 impl Limits {
@@ -110,6 +115,8 @@ impl Limits {
             events: 64,
             sockets: 16,
             receive_slots: 4,
+            unwritten_files: 32,
+            unwritten_bytes: 96 << 10,
         }
     }
 
@@ -148,6 +155,8 @@ impl Limits {
             events: 64,
             sockets: 256,
             receive_slots: 6,
+            unwritten_files: 128,
+            unwritten_bytes: 512 << 10,
         }
     }
 }

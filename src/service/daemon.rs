@@ -258,6 +258,8 @@ impl Daemon {
         let stored = self.home.stored_moon(id, |text| log::warn!("{text}"));
         match seed {
             Some(seed) if stored.is_none() => self.home.store_seed(id, seed),
+            // Its definition was written when nobody was there to see it.
+            Some(_) => self.home.forget_seed(id),
             // What is wrong with its file was said.
             None if stored.is_none() => return Ok(()),
             _ => {}
@@ -290,9 +292,11 @@ impl Daemon {
         while let Some(text) = self.home.take_trouble() {
             log::warn!("cannot store state, running from memory: {text}");
         }
-        if self.home.take_relief() {
-            self.home_is_back = true;
-            log::info!("all state is stored again");
+        self.home_is_back |= self.home.take_chance();
+        match self.home.take_relief() {
+            None => {}
+            Some(0) => log::info!("all state is stored again"),
+            Some(n) => log::info!("state is stored again; in memory there was no room for {n}"),
         }
     }
 

@@ -57,6 +57,7 @@ pub(super) fn open_socket(
     match server.open(registry) {
         Ok(()) => home.forget_trouble(NAME),
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            home.note_trouble(NAME, os::Error::from_io("bind", &error));
             return Err(Fatal::new(format!(
                 "another instance answers on the control socket in {}",
                 home.dir().display()
@@ -64,8 +65,9 @@ pub(super) fn open_socket(
         }
         Err(error) => {
             let error = os::Error::from_io("bind", &error);
-            log::error!("no control socket: {}", explain(&home.path(NAME), &error));
-            home.note_trouble(NAME, error);
+            if home.note_trouble(NAME, error) {
+                log::error!("no control socket: {}", explain(&home.path(NAME), &error));
+            }
         }
     }
     Ok(())

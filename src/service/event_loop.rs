@@ -21,6 +21,7 @@ use super::publish;
 use super::ready::Source;
 use crate::base::{Mono, Now};
 use crate::os::clock;
+use crate::os::file::PidFile;
 use crate::os::netlink::Monitor;
 use crate::os::signal::{Signal, Signals};
 use crate::os::watch::Watch;
@@ -42,6 +43,8 @@ pub(super) struct EventLoop {
     pub(super) tail: Option<Tail>,
     /// Turns that clients have waited for packets. ≤ [`WAITS_MAX`].
     pub(super) waits: u8,
+    /// The last to go: a home without it is free for others.
+    pub(super) pid: Option<PidFile>,
 }
 
 /// Most turns that clients wait while there are packets: an eighth of the time is theirs.
@@ -148,7 +151,7 @@ impl EventLoop {
         if self.drain_events() {
             more |= self.serve();
         }
-        more
+        more | self.daemon.home_is_back
     }
 
     /// More packets wait than a turn takes: they go first, though not for ever.
@@ -163,10 +166,14 @@ impl EventLoop {
     /// The doors are as the owner wants them.
     fn follow_conf(&mut self) {
         let Self { daemon, server, .. } = self;
-        if core::mem::take(&mut daemon.home_is_back)
-            && let Err(error) = doors::open_socket(server, &mut daemon.home, self.poll.registry())
-        {
-            log::error!("{error}");
+        if core::mem::take(&mut daemon.home_is_back) {
+            let home = &mut daemon.home;
+            let locked = home.lock_again(&mut self.pid);
+            let opened = doors::open_socket(server, home, self.poll.registry());
+            for error in locked.err().into_iter().chain(opened.err()) {
+                log::error!("{error}");
+            }
+            daemon.keep_what_found_no_room();
         }
         if !core::mem::take(&mut daemon.conf.doors_stale) {
             return;

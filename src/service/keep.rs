@@ -165,6 +165,16 @@ impl Daemon {
         }
     }
 
+    /// The home takes more than it did.
+    pub(super) fn keep_what_found_no_room(&mut self) {
+        for kept in &mut self.kept {
+            if self.home.lacks_config(kept.id) {
+                kept.due = Some(self.now.mono);
+            }
+        }
+        self.store_due(false);
+    }
+
     fn store_peer(&mut self, address: Address) {
         let mut record = [0; RECORD_MAX];
         if let Some(len) = self.node.export_peer(address, &mut record) {

@@ -165,7 +165,7 @@ fn run(
     // Before there are secrets, locks and signals: it must not have a share in any.
     let names = Far::start(options.home.clone()).map_err(fatal)?;
     let mut signals = Signals::catch().map_err(fatal)?;
-    let _pid = home.lock()?;
+    let pid = home.lock()?;
     let mut rng = Rng::new(entropy::seed().map_err(fatal)?);
     let obtained = identity::obtain(&mut home, &mut rng, options.new_identity, || {
         // Others than a stop find nothing to do yet.
@@ -182,6 +182,7 @@ fn run(
     } else {
         Limits::small()
     };
+    home.set_limits(&limits);
     let mut seed = [0; 32];
     rng.fill(&mut seed);
     let now = clock::now();
@@ -250,6 +251,7 @@ fn run(
         daemon,
         tail,
         waits: 0,
+        pid,
     };
     event_loop.start()?;
     ready();

@@ -18,8 +18,8 @@ use zeroize::Zeroizing;
 
 use super::Fatal;
 use super::settings::{self, NetworkSettings, is_ifname};
-use super::unwritten::{Class, Unwritten, Wish};
-use crate::base::{Address, Mono, NetworkId};
+use super::unwritten::{Class, Occasion, Unwritten, Wish};
+use crate::base::{Address, Limits, Mono, NetworkId};
 use crate::crypto::rng::Rng;
 use crate::os;
 use crate::os::file::{self, Claim, PidFile};
@@ -31,6 +31,8 @@ pub const DEFAULT_HOME: &str = "/var/lib/zerotier-one";
 /// Where the home is when nobody says.
 #[cfg(any(target_os = "freebsd", target_os = "openbsd", target_os = "netbsd"))]
 pub const DEFAULT_HOME: &str = "/var/db/zerotier-one";
+
+const PID_FILE: &str = "zerotier-one.pid";
 
 /// Longest of the small text files that is read.
 const TEXT_MAX_BYTES: usize = 16 * 1024;
@@ -78,7 +80,8 @@ impl Home {
         }
         let home = Self {
             dir: dir.to_owned(),
-            unwritten: Unwritten::new(),
+            // Any machine has room for these.
+            unwritten: Unwritten::new(&Limits::small()),
             planet_is_foreign: false,
         };
         for secret in ["identity.secret", "authtoken.secret", "metricstoken.secret"] {
@@ -86,6 +89,11 @@ impl Home {
             let _ = file::close_to_others(&home.path(secret));
         }
         Ok(home)
+    }
+
+    /// From now on this much is held of what cannot be written.
+    pub(super) fn set_limits(&mut self, limits: &Limits) {
+        self.unwritten.set_limits(limits);
     }
 
     /// The directory.
@@ -108,14 +116,19 @@ impl Home {
         self.unwritten.take_trouble(&self.dir)
     }
 
-    /// Once when the trouble that was taken is over.
-    pub(super) fn take_relief(&mut self) -> bool {
+    /// Once when the trouble that was taken is over; how much was given up.
+    pub(super) fn take_relief(&mut self) -> Option<u32> {
         self.unwritten.take_relief()
     }
 
-    /// A file of somebody else's making failed.
-    pub(super) fn note_trouble(&mut self, name: &str, error: os::Error) {
-        self.unwritten.note(name, error);
+    /// Once when [`Self::note_trouble`] may be over: its caller is to try again.
+    pub(super) fn take_chance(&mut self) -> bool {
+        self.unwritten.take_chance()
+    }
+
+    /// A file of somebody else's making failed. `true`: that is new.
+    pub(super) fn note_trouble(&mut self, name: &str, error: os::Error) -> bool {
+        self.unwritten.note(name, error)
     }
 
     /// It did not any more.
@@ -125,7 +138,7 @@ impl Home {
 
     /// Tries now what could not be written.
     pub(super) fn write_again(&mut self) {
-        self.unwritten.again(&self.dir, false);
+        self.unwritten.again(&self.dir, Occasion::Asked);
     }
 
     /// When [`Self::work`] is due.
@@ -261,28 +274,45 @@ impl Home {
 
     /// Takes the pid file for this instance, for as long as the result lives.
     pub fn lock(&mut self) -> Result<Option<PidFile>, Fatal> {
-        const NAME: &str = "zerotier-one.pid";
-        match PidFile::claim(&self.path(NAME), PUBLIC_MODE) {
+        match PidFile::claim(&self.path(PID_FILE), PUBLIC_MODE) {
             Ok(Claim::Ours(file)) => {
-                if let Some(error) = file.trouble {
-                    self.note_trouble(NAME, error);
+                match file.trouble {
+                    Some(error) => drop(self.note_trouble(PID_FILE, error)),
+                    None => self.forget_trouble(PID_FILE),
                 }
                 Ok(Some(file))
             }
-            Ok(Claim::Theirs(pid)) => Err(Fatal::new(format!(
-                "another instance (pid {}) uses the home directory {}",
-                if pid.is_empty() {
-                    "unknown"
-                } else {
-                    pid.trim()
-                },
-                self.dir.display()
-            ))),
+            Ok(Claim::Theirs(pid)) => {
+                let errno = libc::EWOULDBLOCK;
+                self.note_trouble(PID_FILE, os::Error { op: "lock", errno });
+                Err(Fatal::new(format!(
+                    "another instance (pid {}) uses the home directory {}",
+                    if pid.is_empty() {
+                        "unknown"
+                    } else {
+                        pid.trim()
+                    },
+                    self.dir.display()
+                )))
+            }
             Err(error) => {
-                self.note_trouble(NAME, error);
+                self.note_trouble(PID_FILE, error);
                 Ok(None)
             }
         }
+    }
+
+    /// The same later on, if it did not work, or not wholly.
+    pub(super) fn lock_again(&mut self, held: &mut Option<PidFile>) -> Result<(), Fatal> {
+        match held {
+            None => *held = self.lock()?,
+            Some(file) if file.trouble.is_some() => match file.write() {
+                Ok(()) => self.forget_trouble(PID_FILE),
+                Err(error) => drop(self.note_trouble(PID_FILE, error)),
+            },
+            Some(_) => {}
+        }
+        Ok(())
     }
 
     /// The bytes of the stored planet, for the caller to judge.
@@ -373,7 +403,7 @@ impl Home {
     /// Stores a moon.
     pub fn store_moon(&mut self, id: u64, bytes: &[u8]) -> Result<(), os::Error> {
         self.write_precious(&moon_name(id), bytes)?;
-        self.remove_precious(&seed_name(id));
+        self.forget_seed(id);
         Ok(())
     }
 
@@ -381,6 +411,14 @@ impl Home {
     pub fn store_seed(&mut self, id: u64, seed: Address) {
         // The reason of a failure is kept in `trouble`.
         let _ = self.write_precious(&seed_name(id), seed.to_string().as_bytes());
+    }
+
+    /// The moon is there.
+    pub(super) fn forget_seed(&mut self, id: u64) {
+        let name = seed_name(id);
+        if self.holds(&name) {
+            self.remove_precious(&name);
+        }
     }
 
     /// Forgets a moon.
@@ -466,6 +504,11 @@ impl Home {
     /// Stores the configuration of a network that is joined.
     pub(super) fn store_config(&mut self, id: NetworkId, text: &[u8]) {
         self.write_cache(&conf_name(id), text);
+    }
+
+    /// There was no room for its configuration, neither in the home nor in memory.
+    pub(super) fn lacks_config(&self, id: NetworkId) -> bool {
+        matches!(self.unwritten.wish(&conf_name(id)), Some(Wish::Past))
     }
 
     /// Names of the records of peers.
