@@ -115,7 +115,11 @@ impl Monitor {
                 Ok(0) => return news,
                 Ok(len) => {
                     let bytes = self.buffer.get(..len).unwrap_or_default();
-                    news.system |= Message::new(&LAYOUT, bytes).is_some_and(|m| m.matters());
+                    if let Some(message) = Message::new(&LAYOUT, bytes) {
+                        let more = message.news();
+                        news.system |= more.system;
+                        news.groups |= more.groups;
+                    }
                 }
                 Err(nix::Error::EINTR) => {}
                 Err(nix::Error::EAGAIN) => return news,

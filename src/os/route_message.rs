@@ -6,6 +6,8 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::ifaces::News;
+
 /// Where the fields of the header are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
@@ -24,6 +26,8 @@ pub(super) struct Layout {
     /// Kinds of messages about interfaces and addresses. All of them may mean that sockets or taps
     /// have to follow.
     news: &'static [u8],
+    /// Kinds of messages about members of groups.
+    groups: &'static [u8],
     asking: Option<Asking>,
 }
 
@@ -50,7 +54,9 @@ pub(super) const FREEBSD: Layout = Layout {
     word: size_of::<usize>(),
     family_v6: 28,
     version: 5,
-    news: &ADDRESSES_TO_LAST,
+    // Addresses come and go; interfaces change, come and go.
+    news: &[0xc, 0xd, 0xe, 0x11],
+    groups: &[0xf, 0x10],
     asking: None,
 };
 
@@ -69,6 +75,7 @@ pub(super) const NETBSD: Layout = Layout {
     // Interfaces come, go and change; addresses come, go and change. What lies between is of
     // neighbours.
     news: &[0x10, 0x14, 0x16, 0x17, 0x18],
+    groups: &[],
     asking: Some(Asking { flags: 8, link: 32 }),
 };
 
@@ -84,7 +91,10 @@ pub(super) const OPENBSD: Layout = Layout {
     word: size_of::<usize>(),
     family_v6: 24,
     version: 5,
-    news: &ADDRESSES_TO_LAST,
+    // Addresses come and go; interfaces change, come and go; some messages were lost; an address
+    // turned out to be nobody else's.
+    news: &[0xc, 0xd, 0xe, 0xf, 0x10, 0x14],
+    groups: &[],
     asking: None,
 };
 
@@ -95,9 +105,6 @@ const RTM_ADD: u8 = 1;
 const RTM_DELETE: u8 = 2;
 const RTM_CHANGE: u8 = 3;
 const RTM_GET: u8 = 4;
-/// From a new address to the last kind, which says that some were lost (OpenBSD) or an interface
-/// came or went (FreeBSD).
-const ADDRESSES_TO_LAST: [u8; 6] = [0xc, 0xd, 0xe, 0xf, 0x10, 0x11];
 const RTF_UP: i32 = 1;
 
 const DESTINATION: u32 = 0;
@@ -175,15 +182,17 @@ impl<'a> Message<'a> {
         Some((index.into(), self.address(GATEWAY)))
     }
 
-    /// Sockets or taps may have to follow.
-    pub(super) fn matters(&self) -> bool {
-        match self.kind() {
+    /// What may have to follow.
+    pub(super) fn news(&self) -> News {
+        let system = match self.kind() {
             // Of routes only default ones, or a routing daemon would keep us busy.
             RTM_ADD | RTM_DELETE | RTM_CHANGE => self
                 .address(DESTINATION)
                 .is_some_and(|ip| ip.is_unspecified()),
             kind => self.layout.news.contains(&kind),
-        }
+        };
+        let groups = self.layout.groups.contains(&self.kind());
+        News { system, groups }
     }
 
     fn kind(&self) -> u8 {
@@ -314,7 +323,7 @@ mod tests {
                     let mut bent = bytes.clone();
                     bent[at] = value;
                     if let Some(parsed) = Message::new(layout, &bent) {
-                        let _ = (parsed.answer(99), parsed.matters());
+                        let _ = (parsed.answer(99), parsed.news());
                     }
                 }
             }
@@ -330,16 +339,21 @@ mod tests {
     }
 
     #[test]
-    fn of_routes_only_default_ones_matter() {
+    fn of_routes_only_default_ones_are_news() {
         for layout in &LAYOUTS {
             let matters = |kind, to: &str| {
                 let bytes = message(layout, kind, &[(0, &name(layout, to))]);
-                Message::new(layout, &bytes).is_some_and(|message| message.matters())
+                Message::new(layout, &bytes).is_some_and(|message| message.news().system)
             };
             assert!(matters(RTM_ADD, "0.0.0.0") && matters(RTM_DELETE, "::"));
             assert!(!matters(RTM_ADD, "10.0.0.0") && !matters(RTM_CHANGE, "2001:db8::"));
             assert!(layout.news.iter().all(|kind| matters(*kind, "10.0.0.0")));
             assert!(!matters(RTM_GET, "0.0.0.0"));
+            for kind in layout.groups {
+                let bytes = message(layout, *kind, &[]);
+                let parsed = Message::new(layout, &bytes).expect("a message");
+                assert!(parsed.news().groups && !parsed.news().system);
+            }
         }
     }
 
@@ -367,7 +381,7 @@ mod tests {
         }
         // Neighbours that move are no news.
         let moved = message(&NETBSD, 0x13, &[]);
-        assert!(!Message::new(&NETBSD, &moved).unwrap().matters());
+        assert!(!Message::new(&NETBSD, &moved).unwrap().news().system);
         let other = message(&FREEBSD, RTM_GET, &[]);
         assert!(Message::new(&NETBSD, &other).is_none(), "another version");
     }

@@ -1,7 +1,7 @@
 //! Taps of OpenBSD: the first of `/dev/tap0` and so on that nobody has open. They have no other
 //! names.
 //!
-//! Written from the system's headers; it has neither been compiled for OpenBSD nor run on it yet.
+//! Written from the system's headers and type-checked; it has not run on OpenBSD yet.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
