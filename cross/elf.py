@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""elf.py check "CLASS ORDER MACHINE" FILE | elf.py strip FILE
+"""elf.py check "CLASS ORDER MACHINE" FILE [LOADER] | elf.py strip FILE
 
 check: the file is of this class, byte order and machine, and static: no interpreter, no needed
-library. strip: takes off what the kernel does not load, the table of sections with it; strip of
+library; or the one that this LOADER starts. strip: takes off what the kernel does not load, the table of sections with it; strip of
 the compiler leaves sections such as .pdr of MIPS (100 KB)."""
 import struct
 import sys
@@ -44,6 +44,13 @@ class Elf:
         return " ".join(["64" if self.wide else "32", "LSB" if self.order == "<" else "MSB",
                          MACHINES.get(self.machine, f"machine-{self.machine}")])
 
+    def loader(self):
+        """Path of the program that the kernel starts for this one."""
+        for kind, offset, size in self.segments():
+            if kind == PT_INTERP:
+                return self.data[offset:offset + size].rstrip(b"\0").decode()
+        return None
+
     def is_static(self):
         form, step = ("QQ", 16) if self.wide else ("II", 8)
         for kind, offset, size in self.segments():
@@ -66,11 +73,14 @@ class Elf:
 
 
 def main(arguments):
-    if arguments[:1] == ["check"] and len(arguments) == 3:
+    if arguments[:1] == ["check"] and len(arguments) in (3, 4):
         elf = Elf(arguments[2])
         if elf.describe() != arguments[1]:
             raise SystemExit(f"{arguments[2]}: {elf.describe()} instead of {arguments[1]}")
-        if not elf.is_static():
+        if arguments[3:]:
+            if elf.loader() != arguments[3]:
+                raise SystemExit(f"{arguments[2]}: {elf.loader()} instead of {arguments[3]}")
+        elif not elf.is_static():
             raise SystemExit(f"{arguments[2]}: not static")
     elif arguments[:1] == ["strip"] and len(arguments) == 2:
         elf = Elf(arguments[1])

@@ -40,7 +40,10 @@ fn check(text: &str) -> String {
     let keys = assignments(text);
     let bsd = keys.get("system") == Some(&"bsd");
     let (needed, optional): (&[&str], &[&str]) = if bsd {
-        (&["triple", "system"], &["links"])
+        (
+            &["triple", "system", "elf", "loader", "zig"],
+            &["flags", "zig_drop", "zig_add"],
+        )
     } else {
         (
             &["triple", "elf", "qemu"],
