@@ -236,3 +236,78 @@ fn the_tap_of_another_instance_is_no_underlay_whatever_its_name() {
         assert!(text.contains("bound 10.77.0.1/29993"), "{text}");
     }
 }
+
+/// Puts a router with address translation before the node. `None`, said aloud: there is none.
+fn put_behind_nat(three: &Three) -> Option<Nat> {
+    let space = three.lab.space(Some("10.77.0.9/24"));
+    let nat = Nat { space };
+    if let Err(why) = nat.map_to("40000-40999") {
+        eprintln!("SKIPPED, nothing was tested: {why}");
+        return None;
+    }
+    let space = &nat.space;
+    three.ip("link del eth0");
+    three.ip(&format!(
+        "link add eth0 type veth peer name lan0 netns {space}"
+    ));
+    ip(&format!("-n {space} addr add 192.168.9.1/24 dev lan0"));
+    ip(&format!("-n {space} link set lan0 up"));
+    three.ip("addr add 192.168.9.2/24 dev eth0");
+    three.ip("link set eth0 up");
+    three.ip("route add default via 192.168.9.1");
+    Some(nat)
+}
+
+struct Nat {
+    space: String,
+}
+
+impl Nat {
+    /// Forwards, and lends these ports of its own address.
+    fn map_to(&self, ports: &str) -> Result<(), String> {
+        let script = format!(
+            "echo 1 >/proc/sys/net/ipv4/ip_forward && nft -f - <<END\n\
+             table ip lend\n\
+             delete table ip lend\n\
+             table ip lend {{ chain out {{ type nat hook postrouting priority 100;\n\
+             oifname \"eth0\" meta l4proto udp masquerade to :{ports}; }}; }}\n\
+             END\n"
+        );
+        live::run("ip", &["netns", "exec", &self.space, "sh", "-c", &script]).map(drop)
+    }
+
+    /// Knows nothing of before, and lends other ports.
+    fn reboot(&self, ports: &str) {
+        // With its line go the ports that were lent.
+        ip(&format!("-n {} link set eth0 down", self.space));
+        self.map_to(ports).expect("as before");
+        ip(&format!("-n {} link set eth0 up", self.space));
+    }
+}
+
+#[test]
+fn a_router_that_forgot_its_ports_is_no_end() {
+    let Some(three) = three("n") else { return };
+    let Some(nat) = put_behind_nat(&three) else {
+        return;
+    };
+    let seen_at = |port: &str| {
+        let place = format!(" 10.77.0.9/{port}");
+        wait_for(&format!("the node at {place}"), || {
+            let peers = three.peer.ask("listpeers");
+            peers.lines().any(|row| row.contains(&place))
+        });
+    };
+    three.await_state(" ONLINE");
+    three.await_both_ways();
+    seen_at("40");
+    // Somebody on this side has something to say.
+    nat.reboot("50000-50999");
+    three.node.await_ping(&of(&three.peer), "56");
+    seen_at("50");
+    // Only those outside have.
+    nat.reboot("60000-60999");
+    three.await_both_ways();
+    three.await_state(" ONLINE");
+    seen_at("60");
+}
