@@ -211,8 +211,10 @@ fn keep(wanted: u32) -> Result<(), Error> {
     let [_, permitted, ..] = capabilities()?;
     let kept = wanted & permitted;
     let sets = [kept, kept, 0, 0, 0, 0];
+    // It is for the kernel to write to, and an emulator asks for that before it looks.
+    let mut header = HEADER;
     // SAFETY: as above.
-    let set = unsafe { libc::syscall(libc::SYS_capset, HEADER.as_ptr(), sets.as_ptr()) };
+    let set = unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_ptr()) };
     if set < 0 {
         return Err(Error::last("capset"));
     }
