@@ -146,69 +146,40 @@ fn one_batch_serves_several_sockets() {
     assert_eq!(got, want);
 }
 
-/// Runs the tests of [`namespace`] in a network namespace of their own: a process of its own,
-/// because `/proc/net` shows the namespace of a process, not of a thread.
-#[test]
+/// Runs a test, by its path, in a process and a network namespace of its own, both of which it may
+/// spoil: `/proc/net` shows the namespace of a process, not of a thread, and nobody gets rights
+/// back.
 #[cfg(target_os = "linux")]
-fn devices_in_a_namespace() {
+fn apart(test: &str, work: impl FnOnce()) {
     use std::process::Command;
+    /// Holds the test's path where it is safe to go on.
+    const INSIDE: &str = "ZT_OS_LIVE_INSIDE";
+    if std::env::var_os(INSIDE).is_some_and(|inside| inside == test) {
+        return work();
+    }
     let may = Command::new("unshare").args(["-n", "ip", "link"]).output();
     if !may.is_ok_and(|output| output.status.success()) {
-        eprintln!("NOT TESTED: taps, addresses, narrow paths: no right to make a namespace");
+        eprintln!("NOT TESTED: {test}: no right to make a namespace");
         return;
     }
+    // Who gave up its rights cannot clear up.
+    let dir = test.replace(':', "-");
+    let dir = std::env::temp_dir().join(format!("zt{}{dir}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a directory");
     let output = Command::new("unshare")
         .arg("-n")
         .arg(std::env::current_exe().expect("this program"))
-        .args([
-            "--ignored",
-            "--test-threads=1",
-            "--nocapture",
-            "namespace::",
-        ])
-        .env(namespace::INSIDE, "1")
+        .args(["--exact", "--nocapture", test])
+        .env(INSIDE, test)
+        .env("TMPDIR", &dir)
         .output()
         .expect("unshare runs");
+    std::fs::remove_dir_all(&dir).expect("removed");
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     eprint!("{errors}");
     assert!(output.status.success(), "{text}{errors}");
-    assert!(text.contains("4 passed"), "{text}");
-}
-
-/// Runs the tests of [`rights`], each in a process that can afford to lose them.
-#[test]
-#[cfg(target_os = "linux")]
-fn rights_are_given_up() {
-    use std::process::Command;
-    // Who gave up its rights cannot clear up.
-    let dir = std::env::temp_dir().join(format!("zt{}rights", std::process::id()));
-    std::fs::create_dir_all(&dir).expect("a directory");
-    for test in [
-        "a_user_keeps_the_network_and_nothing_else",
-        "a_root_keeps_no_more_than_a_user",
-        "a_root_may_use_a_home_of_somebody_else",
-    ] {
-        let output = Command::new("unshare")
-            .arg("-n")
-            .arg(std::env::current_exe().expect("this program"))
-            .args(["--ignored", "--test-threads=1", "--nocapture", test])
-            .env(namespace::INSIDE, "1")
-            .env("TMPDIR", &dir)
-            .output();
-        let output = match output {
-            Ok(output) if zt::os::privilege::is_root() => output,
-            _ => {
-                eprintln!("NOT TESTED: giving up rights: there are none");
-                return;
-            }
-        };
-        let text = String::from_utf8_lossy(&output.stdout);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{text}{errors}");
-        assert!(text.contains("1 passed"), "{text}");
-    }
-    std::fs::remove_dir_all(&dir).expect("removed");
+    assert!(text.contains("1 passed"), "{text}");
 }
 
 #[cfg(target_os = "linux")]
@@ -217,6 +188,7 @@ mod rights {
     use std::os::unix::fs::{MetadataExt as _, symlink};
     use std::path::{Path, PathBuf};
 
+    use super::apart;
     use zt::os::privilege::{StillRoot, User, give_up, is_root, no_new_rights, present};
 
     const USER: User = User {
@@ -237,14 +209,6 @@ mod rights {
             assert_eq!(status(set), wanted, "{set}");
         }
         assert_eq!(status("CapInh:"), "0000000000000000");
-    }
-
-    fn inside() -> bool {
-        let inside = std::env::var_os(super::namespace::INSIDE).is_some();
-        if !inside {
-            eprintln!("NOT TESTED: runs as part of rights_are_given_up");
-        }
-        inside
     }
 
     /// A directory with a file, a folder, a second name of a file elsewhere and a link to it.
@@ -291,87 +255,81 @@ mod rights {
     }
 
     #[test]
-    #[ignore = "gives up rights: rights_are_given_up runs it"]
     fn a_user_keeps_the_network_and_nothing_else() {
-        if !inside() {
-            return;
-        }
-        assert_eq!(User::named("no-such-user-here"), Ok(None));
-        assert_eq!(User::named("root"), Ok(Some(User { uid: 0, gid: 0 })));
-        let home = Home::new("user");
-        let needed: &[&Path] = &[Path::new("/dev/null")];
-        assert_eq!(give_up(Some(USER), &[4713], &home.path(), needed), Ok(None));
-        no_new_rights().expect("for good");
-        assert!(!is_root());
-        assert_eq!(status("Uid:"), "4711 4711 4711 4711");
-        assert_eq!(status("Gid:"), "4712 4712 4712 4712");
-        assert_eq!(status("Groups:"), "4712 4713");
-        capabilities("0000000000003400");
-        assert_eq!(status("NoNewPrivs:"), "1");
-        for name in ["", "/identity.secret", "/networks.d", "/networks.d/one"] {
-            assert_eq!(home.owner(&format!("home{name}")), (4711, 4712), "{name}");
-        }
-        for name in [
-            "home/planet",
-            "home/authtoken.secret",
-            "home/moons.d",
-            "home/of-mine",
-            "home/of-mine/file",
-            "elsewhere",
-            "elsewhere/file",
-        ] {
-            assert_eq!(home.owner(name), (0, 0), "{name}");
-        }
-        // What is kept works: the loopback device is the namespace's own.
-        let mut control = zt::os::netlink::Control::open().expect("netlink");
-        let ip = "127.9.9.9".parse().expect("an address");
-        control.add_address(1, ip, 32).expect("still may");
-        assert!(nix::unistd::setuid(nix::unistd::Uid::from_raw(0)).is_err());
+        apart("rights::a_user_keeps_the_network_and_nothing_else", || {
+            assert_eq!(User::named("no-such-user-here"), Ok(None));
+            assert_eq!(User::named("root"), Ok(Some(User { uid: 0, gid: 0 })));
+            let home = Home::new("user");
+            let needed: &[&Path] = &[Path::new("/dev/null")];
+            assert_eq!(give_up(Some(USER), &[4713], &home.path(), needed), Ok(None));
+            no_new_rights().expect("for good");
+            assert!(!is_root());
+            assert_eq!(status("Uid:"), "4711 4711 4711 4711");
+            assert_eq!(status("Gid:"), "4712 4712 4712 4712");
+            assert_eq!(status("Groups:"), "4712 4713");
+            capabilities("0000000000003400");
+            assert_eq!(status("NoNewPrivs:"), "1");
+            for name in ["", "/identity.secret", "/networks.d", "/networks.d/one"] {
+                assert_eq!(home.owner(&format!("home{name}")), (4711, 4712), "{name}");
+            }
+            for name in [
+                "home/planet",
+                "home/authtoken.secret",
+                "home/moons.d",
+                "home/of-mine",
+                "home/of-mine/file",
+                "elsewhere",
+                "elsewhere/file",
+            ] {
+                assert_eq!(home.owner(name), (0, 0), "{name}");
+            }
+            // What is kept works: the loopback device is the namespace's own.
+            let mut control = zt::os::netlink::Control::open().expect("netlink");
+            let ip = "127.9.9.9".parse().expect("an address");
+            control.add_address(1, ip, 32).expect("still may");
+            assert!(nix::unistd::setuid(nix::unistd::Uid::from_raw(0)).is_err());
+        });
     }
 
     #[test]
-    #[ignore = "gives up rights: rights_are_given_up runs it"]
     fn a_root_keeps_no_more_than_a_user() {
-        if !inside() {
-            return;
-        }
-        let home = Home::new("root");
-        let secret = home.path().join("identity.secret");
-        let needed: &[&Path] = &[Path::new("/dev/null"), Path::new("/dev/nothing")];
-        let still = give_up(Some(USER), &[4713], &home.path(), needed).expect("given up");
-        let why = still.expect("still root").to_string();
-        assert_eq!(
-            why,
-            "/dev/nothing for that user: open: No such file or directory (ENOENT)"
-        );
-        assert_eq!(status("Uid:"), "0 0 0 0");
-        assert_eq!(status("Groups:"), "0 4713");
-        capabilities("0000000000003400");
-        assert_eq!(home.owner("home/identity.secret"), (0, 0));
-        assert!(fs::File::open(&secret).is_ok());
-        assert_eq!(
-            nix::unistd::chown(&secret, Some(4711.into()), None),
-            Err(nix::errno::Errno::EPERM)
-        );
-        let text = present().expect("a status");
-        assert!(!text.contains("no new ones"), "{text}");
+        apart("rights::a_root_keeps_no_more_than_a_user", || {
+            let home = Home::new("root");
+            let secret = home.path().join("identity.secret");
+            let needed: &[&Path] = &[Path::new("/dev/null"), Path::new("/dev/nothing")];
+            let still = give_up(Some(USER), &[4713], &home.path(), needed).expect("given up");
+            let why = still.expect("still root").to_string();
+            assert_eq!(
+                why,
+                "/dev/nothing for that user: open: No such file or directory (ENOENT)"
+            );
+            assert_eq!(status("Uid:"), "0 0 0 0");
+            assert_eq!(status("Groups:"), "0 4713");
+            capabilities("0000000000003400");
+            assert_eq!(home.owner("home/identity.secret"), (0, 0));
+            assert!(fs::File::open(&secret).is_ok());
+            assert_eq!(
+                nix::unistd::chown(&secret, Some(4711.into()), None),
+                Err(nix::errno::Errno::EPERM)
+            );
+            let text = present().expect("a status");
+            assert!(!text.contains("no new ones"), "{text}");
+        });
     }
 
     #[test]
-    #[ignore = "gives up rights: rights_are_given_up runs it"]
     fn a_root_may_use_a_home_of_somebody_else() {
-        if !inside() {
-            return;
-        }
-        let home = Home::new("other");
-        let file = home.path().join("networks.d/one");
-        nix::unistd::chown(&file, Some(4711.into()), None).expect("somebody's");
-        let still = give_up(None, &[], &home.path(), &[]).expect("given up");
-        assert_eq!(still, Some(StillRoot::NoUser));
-        for set in ["CapEff:", "CapPrm:"] {
-            assert_eq!(status(set), "0000000000003402", "{set}");
-        }
-        assert!(fs::File::create(file).is_ok());
+        apart("rights::a_root_may_use_a_home_of_somebody_else", || {
+            let home = Home::new("other");
+            let file = home.path().join("networks.d/one");
+            nix::unistd::chown(&file, Some(4711.into()), None).expect("somebody's");
+            let still = give_up(None, &[], &home.path(), &[]).expect("given up");
+            assert_eq!(still, Some(StillRoot::NoUser));
+            for set in ["CapEff:", "CapPrm:"] {
+                assert_eq!(status(set), "0000000000003402", "{set}");
+            }
+            assert!(fs::File::create(file).is_ok());
+        });
     }
 }
 
@@ -385,20 +343,9 @@ mod namespace {
     use zt::os::netlink::{Control, Monitor};
     use zt::os::tap::Tap;
 
-    use super::{Way, contents, travel};
-
-    /// Set where it is safe to change the network.
-    pub(super) const INSIDE: &str = "ZT_OS_LIVE_NAMESPACE";
+    use super::{Way, apart, contents, travel};
 
     const MAC: Mac = Mac::new([0x02, 1, 2, 3, 4, 5]);
-
-    fn inside() -> bool {
-        let inside = std::env::var_os(INSIDE).is_some();
-        if !inside {
-            eprintln!("NOT TESTED: runs as part of devices_in_a_namespace");
-        }
-        inside
-    }
 
     fn ip(arguments: &str) -> String {
         let output = Command::new("ip")
@@ -453,141 +400,142 @@ mod namespace {
     }
 
     #[test]
-    #[ignore = "changes the network: devices_in_a_namespace runs it"]
     fn a_tap_is_what_was_asked_for_and_goes_with_its_owner() {
-        if !inside() {
-            return;
-        }
-        let Some(tap) = tap("zttest0") else { return };
-        assert_eq!((tap.name(), tap.mac()), ("zttest0", Ok(MAC)));
-        let shown = ip("-o link show dev zttest0");
-        assert!(shown.starts_with(&format!("{}: zttest0", tap.index())));
-        assert!(
-            shown.contains("mtu 2800") && shown.contains("UP"),
-            "{shown}"
+        apart(
+            "namespace::a_tap_is_what_was_asked_for_and_goes_with_its_owner",
+            || {
+                let Some(tap) = tap("zttest0") else { return };
+                assert_eq!((tap.name(), tap.mac()), ("zttest0", Ok(MAC)));
+                let shown = ip("-o link show dev zttest0");
+                assert!(shown.starts_with(&format!("{}: zttest0", tap.index())));
+                assert!(
+                    shown.contains("mtu 2800") && shown.contains("UP"),
+                    "{shown}"
+                );
+                tap.set_mtu(1400).expect("an MTU");
+                assert!(ip("-o link show dev zttest0").contains("mtu 1400"));
+                let taken = Tap::open("zttest0", MAC, 2800).expect_err("taken");
+                assert_eq!(taken.errno, libc::EEXIST);
+                let long = Tap::open("sixteen-letters-", MAC, 2800).expect_err("too long");
+                assert_eq!(long.errno, libc::EINVAL);
+                if let Ok(accept) = std::fs::read("/proc/sys/net/ipv6/conf/zttest0/accept_ra") {
+                    assert_eq!(accept, b"0\n");
+                }
+                drop(tap);
+                assert!(!ip("-o link").contains("zttest0"));
+            },
         );
-        tap.set_mtu(1400).expect("an MTU");
-        assert!(ip("-o link show dev zttest0").contains("mtu 1400"));
-        let taken = Tap::open("zttest0", MAC, 2800).expect_err("taken");
-        assert_eq!(taken.errno, libc::EEXIST);
-        let long = Tap::open("sixteen-letters-", MAC, 2800).expect_err("too long");
-        assert_eq!(long.errno, libc::EINVAL);
-        if let Ok(accept) = std::fs::read("/proc/sys/net/ipv6/conf/zttest0/accept_ra") {
-            assert_eq!(accept, b"0\n");
-        }
-        drop(tap);
-        assert!(!ip("-o link").contains("zttest0"));
     }
 
     #[test]
-    #[ignore = "changes the network: devices_in_a_namespace runs it"]
     fn frames_pass_a_tap_both_ways() {
-        if !inside() {
-            return;
-        }
-        let Some(tap) = tap("zttest1") else { return };
-        let mut control = Control::open().expect("netlink");
-        let own: IpAddr = "10.99.1.1".parse().expect("an address");
-        control.add_address(tap.index(), own, 24).expect("added");
-        // Who has 10.99.1.1? Tell 10.99.1.2.
-        let mut question = vec![0xff; 6];
-        question.extend([2, 9, 9, 9, 9, 9, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
-        question.extend([
-            2, 9, 9, 9, 9, 9, 10, 99, 1, 2, 0, 0, 0, 0, 0, 0, 10, 99, 1, 1,
-        ]);
-        tap.write_frame(&question).expect("written");
-        let mut room = [0; 1514];
-        let mut answered = false;
-        // The kernel answers within the write; what it says on its own lies in the queue before.
-        while let Some(len) = tap.read_frame(&mut room).expect("read") {
-            let frame = &room[..len];
-            answered |= frame.get(12..14) == Some(&[8, 6])
-                && frame.get(20..22) == Some(&[0, 2])
-                && frame.get(22..28) == Some(&MAC.to_bytes());
-        }
-        assert!(answered, "an ARP reply");
-        let mut groups = Vec::new();
-        tap.multicast_groups(&mut groups).expect("groups");
-        let all_hosts = Mac::new([1, 0, 0x5e, 0, 0, 1]);
-        assert!(groups.contains(&all_hosts), "{groups:?}");
-        ip("link set zttest1 down");
-        let error = tap.write_frame(&question).expect_err("down");
-        assert_eq!(error.errno, libc::EIO);
-        ip("link del zttest1");
-        let error = tap.read_frame(&mut room).expect_err("gone");
-        assert_eq!(error.errno, libc::EBADFD);
+        apart("namespace::frames_pass_a_tap_both_ways", || {
+            let Some(tap) = tap("zttest1") else { return };
+            let mut control = Control::open().expect("netlink");
+            let own: IpAddr = "10.99.1.1".parse().expect("an address");
+            control.add_address(tap.index(), own, 24).expect("added");
+            // Who has 10.99.1.1? Tell 10.99.1.2.
+            let mut question = vec![0xff; 6];
+            question.extend([2, 9, 9, 9, 9, 9, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+            question.extend([
+                2, 9, 9, 9, 9, 9, 10, 99, 1, 2, 0, 0, 0, 0, 0, 0, 10, 99, 1, 1,
+            ]);
+            tap.write_frame(&question).expect("written");
+            let mut room = [0; 1514];
+            let mut answered = false;
+            // The kernel answers within the write; what it says on its own lies in the queue before.
+            while let Some(len) = tap.read_frame(&mut room).expect("read") {
+                let frame = &room[..len];
+                answered |= frame.get(12..14) == Some(&[8, 6])
+                    && frame.get(20..22) == Some(&[0, 2])
+                    && frame.get(22..28) == Some(&MAC.to_bytes());
+            }
+            assert!(answered, "an ARP reply");
+            let mut groups = Vec::new();
+            tap.multicast_groups(&mut groups).expect("groups");
+            let all_hosts = Mac::new([1, 0, 0x5e, 0, 0, 1]);
+            assert!(groups.contains(&all_hosts), "{groups:?}");
+            ip("link set zttest1 down");
+            let error = tap.write_frame(&question).expect_err("down");
+            assert_eq!(error.errno, libc::EIO);
+            ip("link del zttest1");
+            let error = tap.read_frame(&mut room).expect_err("gone");
+            assert_eq!(error.errno, libc::EBADFD);
+        });
     }
 
     #[test]
-    #[ignore = "changes the network: devices_in_a_namespace runs it"]
     fn addresses_and_the_default_route_are_seen_and_their_changes_told() {
-        if !inside() {
-            return;
-        }
-        let Some(tap) = tap("zttest2") else { return };
-        let mut control = Control::open().expect("netlink");
-        let mut news = News::new();
-        let v6 = std::path::Path::new("/proc/net/if_inet6").exists();
-        let mut wanted = vec![("10.99.2.1", 24)];
-        if v6 {
-            wanted.push(("fd99::2:1", 88));
-        } else {
-            eprintln!("NOT TESTED: addresses of IPv6: not in this kernel");
-        }
-        for (text, bits) in wanted {
-            let ip: IpAddr = text.parse().expect("an address");
-            let present = |control: &mut Control| {
-                let all = control.addresses().expect("a list");
-                all.into_iter().find(|a| a.ip == ip)
-            };
-            control.add_address(tap.index(), ip, bits).expect("added");
-            control
-                .add_address(tap.index(), ip, bits)
-                .expect("there already");
-            let found = present(&mut control).expect("is there");
-            assert_eq!(
-                (found.bits, found.index, found.up),
-                (bits, tap.index(), true)
-            );
-            assert_eq!(found.device, "zttest2");
-            assert!(!found.tentative && !found.temporary, "{found:?}");
-            news.wait("a new address");
-            control
-                .remove_address(tap.index(), ip, bits)
-                .expect("removed");
-            control
-                .remove_address(tap.index(), ip, bits)
-                .expect("gone already");
-            assert_eq!(present(&mut control), None);
-            news.wait("an address less");
-        }
-        assert_eq!(control.default_routes().expect("an answer"), []);
-        let own: IpAddr = "10.99.2.1".parse().expect("an address");
-        control.add_address(tap.index(), own, 24).expect("added");
-        news.wait("the address");
-        ip("route add default via 10.99.2.9");
-        let routes = control.default_routes().expect("an answer");
-        assert_eq!(routes.len(), 1, "{routes:?}");
-        assert_eq!((routes[0].index, routes[0].v6), (tap.index(), false));
-        assert_eq!(routes[0].gateway, "10.99.2.9".parse().ok());
-        news.wait("a default route");
+        apart(
+            "namespace::addresses_and_the_default_route_are_seen_and_their_changes_told",
+            || {
+                let Some(tap) = tap("zttest2") else { return };
+                let mut control = Control::open().expect("netlink");
+                let mut news = News::new();
+                let v6 = std::path::Path::new("/proc/net/if_inet6").exists();
+                let mut wanted = vec![("10.99.2.1", 24)];
+                if v6 {
+                    wanted.push(("fd99::2:1", 88));
+                } else {
+                    eprintln!("NOT TESTED: addresses of IPv6: not in this kernel");
+                }
+                for (text, bits) in wanted {
+                    let ip: IpAddr = text.parse().expect("an address");
+                    let present = |control: &mut Control| {
+                        let all = control.addresses().expect("a list");
+                        all.into_iter().find(|a| a.ip == ip)
+                    };
+                    control.add_address(tap.index(), ip, bits).expect("added");
+                    control
+                        .add_address(tap.index(), ip, bits)
+                        .expect("there already");
+                    let found = present(&mut control).expect("is there");
+                    assert_eq!(
+                        (found.bits, found.index, found.up),
+                        (bits, tap.index(), true)
+                    );
+                    assert_eq!(found.device, "zttest2");
+                    assert!(!found.tentative && !found.temporary, "{found:?}");
+                    news.wait("a new address");
+                    control
+                        .remove_address(tap.index(), ip, bits)
+                        .expect("removed");
+                    control
+                        .remove_address(tap.index(), ip, bits)
+                        .expect("gone already");
+                    assert_eq!(present(&mut control), None);
+                    news.wait("an address less");
+                }
+                assert_eq!(control.default_routes().expect("an answer"), []);
+                let own: IpAddr = "10.99.2.1".parse().expect("an address");
+                control.add_address(tap.index(), own, 24).expect("added");
+                news.wait("the address");
+                ip("route add default via 10.99.2.9");
+                let routes = control.default_routes().expect("an answer");
+                assert_eq!(routes.len(), 1, "{routes:?}");
+                assert_eq!((routes[0].index, routes[0].v6), (tap.index(), false));
+                assert_eq!(routes[0].gateway, "10.99.2.9".parse().ok());
+                news.wait("a default route");
+            },
+        );
     }
 
     #[test]
-    #[ignore = "changes the network: devices_in_a_namespace runs it"]
     fn a_path_too_narrow_for_joined_datagrams_gets_them_one_by_one() {
-        if !inside() {
-            return;
-        }
-        ip("link set lo up mtu 1300");
-        let sizes = [1400, 1400, 1400, 900, 200, 200, 200];
-        let want: Vec<Vec<u8>> = (0..).zip(sizes).map(|(n, s)| contents(n, s)).collect();
-        let (got, sent, _) = travel("127.0.0.1:0", &sizes, Way::new(true, false));
-        assert_eq!(got, want);
-        assert_eq!(sent.datagrams, 7);
-        // 3 + 1 alone, 200 + 200 + 200 still joined if the kernel can.
-        assert!([5, 7].contains(&sent.messages), "{sent:?}");
-        ip("link set lo mtu 65536");
+        apart(
+            "namespace::a_path_too_narrow_for_joined_datagrams_gets_them_one_by_one",
+            || {
+                ip("link set lo up mtu 1300");
+                let sizes = [1400, 1400, 1400, 900, 200, 200, 200];
+                let want: Vec<Vec<u8>> = (0..).zip(sizes).map(|(n, s)| contents(n, s)).collect();
+                let (got, sent, _) = travel("127.0.0.1:0", &sizes, Way::new(true, false));
+                assert_eq!(got, want);
+                assert_eq!(sent.datagrams, 7);
+                // 3 + 1 alone, 200 + 200 + 200 still joined if the kernel can.
+                assert!([5, 7].contains(&sent.messages), "{sent:?}");
+                ip("link set lo mtu 65536");
+            },
+        );
     }
 }
 
