@@ -9,7 +9,7 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
 use live::{BINARY, Lab, Service, inside, new_identity, put, run, text_of, wait_for, world};
 use zt::wire::world::WorldKind;
@@ -139,14 +139,7 @@ fn a_home_that_is_read_only_from_the_start_is_run_from() {
     let bind = format!("mount --bind -o ro {0} {0}", home.display());
     let service = Service::launch_behind(&space, &home, &bind);
     // There can be no socket; the TCP port and the token of before are found.
-    let cli = |words: &[&str]| {
-        Command::new("ip")
-            .args(["netns", "exec", &space, BINARY, "cli"])
-            .arg(format!("-D{}", home.display()))
-            .args(words)
-            .output()
-            .expect("ip")
-    };
+    let cli = |words: &[&str]| live::cli(&space, &home, words);
     wait_for("an answer", || cli(&["info"]).status.success());
     let joined = cli(&["join", NETWORK]);
     assert!(joined.status.success(), "{joined:?}");
@@ -194,21 +187,12 @@ impl Drop for Nobody {
 fn start_as_nobody(lab: &Lab, space: &str, home: &Path) -> Nobody {
     let program = lab.home("bin").join("zerotier-one");
     fs::copy(BINARY, &program).expect("copied");
-    let process = Command::new("ip")
-        .args([
-            "netns",
-            "exec",
-            space,
-            "setpriv",
-            "--reuid=65534",
-            "--clear-groups",
-        ])
-        .arg(&program)
-        .args(["-U", "-p29993"])
-        .arg(home)
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("ip");
+    let [program, home] = [&program, home].map(|path| path.to_str().expect("text"));
+    let nobody = ["setpriv", "--reuid=65534", "--clear-groups"];
+    let process = live::spawn(
+        space,
+        &[&nobody[..], &[program, "-U", "-p29993", home]].concat(),
+    );
     let bound = || inside(space, "cat /proc/net/udp").unwrap_or_default();
     // 29993 in hex.
     let process = Nobody(process);
@@ -241,14 +225,7 @@ fn a_control_socket_that_cannot_be_made_is_said_once() {
     drop(UnixListener::bind(&socket).expect("a socket"));
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).expect("a mode");
     let process = start_as_nobody(&lab, &space, &home);
-    let cli = |words: &[&str]| {
-        Command::new("ip")
-            .args(["netns", "exec", &space, BINARY, "cli"])
-            .arg(format!("-D{}", home.display()))
-            .args(words)
-            .output()
-            .expect("ip")
-    };
+    let cli = |words: &[&str]| live::cli(&space, &home, words);
     wait_for("an answer", || cli(&["info"]).status.success());
     // Whatever is stored, it is tried again.
     let orbit = ["orbit", "00000000000000aa", "1122334455"];

@@ -7,7 +7,7 @@ mod live;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
 use live::stored::{self, Wishes};
 use live::{BINARY, Lab, PORT, Service, inside, run, wait_for};
@@ -58,19 +58,10 @@ fn launch(
     let executable = fs::Permissions::from_mode(0o755);
     fs::set_permissions(machine.join("init.d/dnsmasq"), executable).expect("a mode");
     let space = lab.space(Some("10.77.0.2/24"));
-    let process = Command::new("ip")
-        .args(["netns", "exec", &space, "sh", "-c", MACHINE, "sh"])
-        .arg(&machine)
-        .arg(tun_mode)
-        .args(program)
-        .arg(format!("-p{PORT}"))
-        .arg(home)
-        .env_remove("ZEROTIER_HOME")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("ip");
+    let (machine, port) = (machine.to_str().expect("text"), format!("-p{PORT}"));
+    let before = ["sh", "-c", MACHINE, "sh", machine, tun_mode];
+    let behind = [&port, home.to_str().expect("text")];
+    let process = live::spawn(&space, &[&before, program, &behind].concat());
     (process, space)
 }
 
@@ -104,12 +95,13 @@ fn works(service: &Service) {
     works_but_for_names(service);
 }
 
+fn allow_names(service: &Service) {
+    let reply = service.ask(&format!("set {NETWORK} allowDNS=1"));
+    assert!(reply.contains("200 set OK"), "{reply}");
+}
+
 fn tells_names(service: &Service) {
-    assert!(
-        service
-            .ask(&format!("set {NETWORK} allowDNS=1"))
-            .contains("200 set OK")
-    );
+    allow_names(service);
     let called = || seen_by(service, "/run/called").unwrap_or_default();
     wait_for("names in dnsmasq", || {
         called().contains("server=/lab.example/")
@@ -117,11 +109,15 @@ fn tells_names(service: &Service) {
     assert!(called().starts_with("0\nrestart\n"), "{}", called());
 }
 
-fn works_but_for_names(service: &Service) {
+fn await_route(service: &Service) {
     let route = "ip route show proto 201 172.30.0.0/16";
     wait_for("a route", || {
         inside(&service.space, route).is_some_and(|text| !text.is_empty())
     });
+}
+
+fn works_but_for_names(service: &Service) {
+    await_route(service);
     // A network that was not there at the start.
     assert!(service.ask("join ff00160016000000").contains("200 join OK"));
     wait_for("a second device", || {
@@ -166,19 +162,32 @@ fn member(lab: &Lab) -> PathBuf {
 
 /// With the feature, for a processor with a list, and where the kernel can.
 fn filtered() -> &'static str {
-    let has_list = cfg!(any(
-        target_arch = "x86_64",
-        target_arch = "x86",
-        target_arch = "aarch64",
-        target_arch = "arm",
-        target_arch = "mips"
-    ));
+    #[cfg(feature = "seccomp")]
+    let has_list = zt::os::filter::IS_THERE;
+    #[cfg(not(feature = "seccomp"))]
+    let has_list = false;
     let can = Path::new("/proc/sys/kernel/seccomp").exists();
-    if cfg!(feature = "seccomp") && has_list && can {
+    if has_list && can {
         ", calls filtered"
     } else {
         ""
     }
+}
+
+/// The three capabilities of a running service, and nothing else.
+fn three_for(uid: u32) -> String {
+    let three = "net_bind_service net_admin net_raw";
+    format!(
+        " user {uid}, capabilities {three}, no new ones{}",
+        filtered()
+    )
+}
+
+/// Ends it in order; what it had to say.
+fn stop(service: Service) -> String {
+    let (status, log) = service.stop();
+    assert_eq!(status, Some(0), "{log}");
+    log
 }
 
 #[test]
@@ -186,16 +195,11 @@ fn with_a_user_of_its_own_it_is_that_user() {
     let Some(lab) = Lab::new("ru") else { return };
     let home = member(&lab);
     let service = start(&lab, &home, USER, "0666", &[]);
-    let capabilities = "capabilities net_bind_service net_admin net_raw, no new ones";
-    assert_eq!(
-        rights(&service),
-        format!(" user 4711, {capabilities}{}", filtered())
-    );
+    assert_eq!(rights(&service), three_for(4711));
     works(&service);
     all_owned_by(&home, 4711);
     assert_eq!(fs::metadata(&home).expect("a home").uid(), 4711);
-    let (status, log) = service.stop();
-    assert_eq!(status, Some(0), "{log}");
+    stop(service);
     assert!(!home.join("zerotier-one.pid").exists());
     // What was its own is its own again.
     let service = start(&lab, &home, USER, "0666", &[]);
@@ -207,15 +211,10 @@ fn where_the_user_may_not_make_devices_root_stays_and_may_do_little() {
     let Some(lab) = Lab::new("rr") else { return };
     let home = member(&lab);
     let service = start(&lab, &home, USER, "0600", &[]);
-    let capabilities = "capabilities net_bind_service net_admin net_raw, no new ones";
-    assert_eq!(
-        rights(&service),
-        format!(" user 0, {capabilities}{}", filtered())
-    );
+    assert_eq!(rights(&service), three_for(0));
     works(&service);
     all_owned_by(&home, 0);
-    let (status, log) = service.stop();
-    assert_eq!(status, Some(0), "{log}");
+    let log = stop(service);
     let why =
         "runs as root, not as user zerotier-one: /dev/net/tun for that user: open: Permission";
     assert!(log.contains(why), "{log}");
@@ -259,25 +258,17 @@ fn a_user_with_the_capabilities_needs_no_root() {
     };
     let service = start("-all,+net_admin,+net_raw,+net_bind_service,+kill");
     // Those three, whatever else there was.
-    let capabilities = "capabilities net_bind_service net_admin net_raw, no new ones";
-    assert_eq!(
-        rights(&service),
-        format!(" user 4711, {capabilities}{}", filtered())
-    );
+    assert_eq!(rights(&service), three_for(4711));
     works_but_for_names(&service);
     all_owned_by(&home, 4711);
-    let (status, log) = service.stop();
-    assert_eq!(status, Some(0), "{log}");
+    stop(service);
     // What joining takes is enough; what is lacking is not made up for.
     fs::remove_file(home.join("local.conf")).expect("no low port");
     let service = start("-all,+net_admin");
     let text = rights(&service);
     let capabilities = " user 4711, capabilities net_admin, no new ones";
     assert!(text.starts_with(capabilities), "{text}");
-    let route = "ip route show proto 201 172.30.0.0/16";
-    wait_for("a route", || {
-        inside(&service.space, route).is_some_and(|text| !text.is_empty())
-    });
+    await_route(&service);
     drop(service);
     let (process, _) = given("-all,+net_raw,+net_bind_service");
     let output = process.wait_with_output().expect("an end");
@@ -293,11 +284,7 @@ fn names_are_taken_back_however_the_daemon_ends() {
     let home = member(&lab);
     for kill in ["-TERM", "-KILL"] {
         let service = start(&lab, &home, ROOT, "0600", &[]);
-        assert!(
-            service
-                .ask(&format!("set {NETWORK} allowDNS=1"))
-                .contains("200 set OK")
-        );
+        allow_names(&service);
         let file = format!("/run/dnsmasq.d/zerotier-{NETWORK}.conf");
         wait_for("names in dnsmasq", || seen_by(&service, &file).is_some());
         let keeper = Keeper::of(&service);
@@ -314,11 +301,7 @@ fn a_start_in_vain_leaves_the_names_of_the_running_one() {
     let Some(lab) = Lab::new("rv") else { return };
     let home = member(&lab);
     let service = start(&lab, &home, ROOT, "0600", &[]);
-    assert!(
-        service
-            .ask(&format!("set {NETWORK} allowDNS=1"))
-            .contains("200 set OK")
-    );
+    allow_names(&service);
     let file = format!("/run/dnsmasq.d/zerotier-{NETWORK}.conf");
     wait_for("names in dnsmasq", || seen_by(&service, &file).is_some());
     let pid = service.pid().to_string();

@@ -644,17 +644,7 @@ impl Nat {
 
 #[test]
 fn a_nat_that_forgot_its_mappings_is_noticed_with_the_next_packets() {
-    let nat = Rc::new(RefCell::new(Nat::default()));
-    let mut world = World::new(planet(&[(0, at(R_PLACE))]));
-    let theirs = nat.clone();
-    world.nat = Box::new(move |d| theirs.borrow_mut().translate(d));
-    world.add(0, &[R_PLACE]);
-    let (x, b) = (world.add(1, &[X_PLACE]), world.add(2, &[B_PLACE]));
-    for host in [x, b] {
-        world.join(host, network());
-    }
-    assert!(world.run_until(30_000, |w| w.is_online(x) && w.is_online(b)));
-    talk(&mut world, x, b, 20_000).expect("to meet");
+    let (mut world, nat, x, b) = behind_a_nat();
     let mut worst = 0;
     for pause in [20_000, 33_000, 61_500, 7_700] {
         world.run(pause);

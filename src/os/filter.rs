@@ -257,6 +257,9 @@ fn calls() -> impl Iterator<Item = c_long> {
     [EVERYWHERE, OLD, WIDE, OWN].into_iter().flatten().copied()
 }
 
+/// This processor has a list.
+pub const IS_THERE: bool = true;
+
 /// From now on this process makes the calls of the running service and no others. It must not be
 /// able to get new rights any more.
 pub fn install() -> Result<(), Error> {

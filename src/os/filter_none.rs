@@ -2,6 +2,9 @@
 
 use super::Error;
 
+/// This processor has a list.
+pub const IS_THERE: bool = false;
+
 /// There is no filter.
 pub fn install() -> Result<(), Error> {
     Err(Error {

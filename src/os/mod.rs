@@ -36,6 +36,7 @@ pub mod file;
     path = "filter_none.rs"
 )]
 pub mod filter;
+mod frame;
 pub mod helper;
 mod ifaces;
 pub mod inventory;

@@ -3,16 +3,18 @@
 use std::ffi::CString;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::process::ExitStatus;
 
 use nix::fcntl::OFlag;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::stat::Mode;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, pipe, write};
 
-use super::Error;
+use super::{Error, check};
 
 const NULL: &str = "/dev/null";
 const ENVIRONMENT: [&std::ffi::CStr; 1] = [c"PATH=/usr/sbin:/usr/bin:/sbin:/bin"];
@@ -20,24 +22,6 @@ const ENVIRONMENT: [&std::ffi::CStr; 1] = [c"PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 /// A program that was started. One that is dropped goes on.
 #[derive(Debug)]
 pub struct Program(Pid);
-
-/// How a program ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum End {
-    /// By itself, with this status.
-    Status(i32),
-    /// By this signal.
-    Signal(i32),
-}
-
-impl core::fmt::Display for End {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Status(status) => write!(f, "exit status {status}"),
-            Self::Signal(signal) => write!(f, "signal {signal}"),
-        }
-    }
-}
 
 impl Program {
     /// Starts a program with arguments and what it is to read: less than a pipe holds without a
@@ -82,13 +66,12 @@ impl Program {
     }
 
     /// How it ended; `None`: it runs.
-    pub fn ended(&mut self) -> Result<Option<End>, Error> {
-        match waitpid(self.0, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(_, status)) => Ok(Some(End::Status(status))),
-            Ok(WaitStatus::Signaled(_, signal, _)) => Ok(Some(End::Signal(signal as i32))),
-            Ok(_) => Ok(None),
-            Err(errno) => Err(Error::of("waitpid", errno)),
-        }
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>, Error> {
+        let mut status = 0;
+        // SAFETY: the call writes to `status` alone, which lives for it.
+        let pid = unsafe { libc::waitpid(self.0.as_raw(), &raw mut status, libc::WNOHANG) };
+        let ended = check("waitpid", pid)? != 0;
+        Ok(ended.then(|| ExitStatus::from_raw(status)))
     }
 
     /// Ends it at once.

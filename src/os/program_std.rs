@@ -2,33 +2,14 @@
 //! `posix_spawn`.
 
 use std::io::Write as _;
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::Error;
 
 /// A program that was started. One that is dropped goes on.
 #[derive(Debug)]
 pub struct Program(Child);
-
-/// How a program ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum End {
-    /// By itself, with this status.
-    Status(i32),
-    /// By this signal.
-    Signal(i32),
-}
-
-impl core::fmt::Display for End {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Status(status) => write!(f, "exit status {status}"),
-            Self::Signal(signal) => write!(f, "signal {signal}"),
-        }
-    }
-}
 
 impl Program {
     /// Starts a program with arguments and what it is to read: less than a pipe holds without a
@@ -50,13 +31,9 @@ impl Program {
     }
 
     /// How it ended; `None`: it runs.
-    pub fn ended(&mut self) -> Result<Option<End>, Error> {
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>, Error> {
         let ended = self.0.try_wait();
-        let ended = ended.map_err(|error| Error::from_io("waitpid", &error))?;
-        Ok(ended.map(|status| match status.code() {
-            Some(code) => End::Status(code),
-            None => End::Signal(status.signal().unwrap_or(0)),
-        }))
+        ended.map_err(|error| Error::from_io("waitpid", &error))
     }
 
     /// Ends it at once.

@@ -4,12 +4,12 @@
 
 use core::mem::zeroed;
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use super::{Error, check};
+use super::{Error, check, frame};
 use crate::base::Mac;
 
 const DEVICES: [&str; 2] = ["/dev/net/tun", "/dev/tun"];
@@ -83,29 +83,12 @@ impl Tap {
 
     /// Reads one frame; its length. `None`: there is none. A frame longer than `room` is cut.
     pub fn read_frame(&self, room: &mut [u8]) -> Result<Option<usize>, Error> {
-        loop {
-            match (&self.file).read(room) {
-                Ok(len) => return Ok(Some(len)),
-                Err(error) => match Error::from_io("read tap", &error) {
-                    error if error.would_block() => return Ok(None),
-                    error if error.errno == libc::EINTR => {}
-                    error => return Err(error),
-                },
-            }
-        }
+        frame::read(&self.file, room)
     }
 
     /// Writes one frame.
-    pub fn write_frame(&self, frame: &[u8]) -> Result<(), Error> {
-        match (&self.file).write(frame) {
-            // A device takes a frame whole or not at all.
-            Ok(len) if len == frame.len() => Ok(()),
-            Ok(_) => Err(Error {
-                op: "write tap",
-                errno: libc::EIO,
-            }),
-            Err(error) => Err(Error::from_io("write tap", &error)),
-        }
+    pub fn write_frame(&self, bytes: &[u8]) -> Result<(), Error> {
+        frame::write(&self.file, bytes)
     }
 
     /// The hardware address that the device has now.

@@ -4,14 +4,13 @@
 //! Written from the system's headers and sources and type-checked; it has not run on NetBSD yet.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
 use std::os::fd::{AsRawFd, RawFd};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::request_code_read;
 
 use super::route_message::{GROUP_LEN, groups_listed};
-use super::{Error, bsd, check};
+use super::{Error, bsd, check, frame};
 use crate::base::Mac;
 
 const TAPGIFNAME: libc::c_ulong = request_code_read!(b'e', 0, size_of::<bsd::Request>());
@@ -70,33 +69,18 @@ impl Tap {
 
     /// Reads one frame; its length. `None`: there is none. A frame longer than `room` is cut.
     pub fn read_frame(&self, room: &mut [u8]) -> Result<Option<usize>, Error> {
-        loop {
-            match (&self.file).read(room) {
-                // Somebody else was faster: the queue was emptied with the device.
-                Ok(0) => return Ok(None),
-                Ok(len) => return Ok(Some(len)),
-                Err(error) => match Error::from_io("read tap", &error) {
-                    error if error.would_block() => return Ok(None),
-                    // Somebody set the device down. There is nothing until it is up again.
-                    error if error.errno == libc::EHOSTDOWN => return Ok(None),
-                    error if error.errno == libc::EINTR => {}
-                    error => return Err(error),
-                },
-            }
+        match frame::read(&self.file, room) {
+            // Somebody else was faster: the queue was emptied with the device.
+            Ok(Some(0)) => Ok(None),
+            // Somebody set the device down. There is nothing until it is up again.
+            Err(error) if error.errno == libc::EHOSTDOWN => Ok(None),
+            read => read,
         }
     }
 
     /// Writes one frame.
-    pub fn write_frame(&self, frame: &[u8]) -> Result<(), Error> {
-        match (&self.file).write(frame) {
-            // A device takes a frame whole or not at all.
-            Ok(len) if len == frame.len() => Ok(()),
-            Ok(_) => Err(Error {
-                op: "write tap",
-                errno: libc::EIO,
-            }),
-            Err(error) => Err(Error::from_io("write tap", &error)),
-        }
+    pub fn write_frame(&self, bytes: &[u8]) -> Result<(), Error> {
+        frame::write(&self.file, bytes)
     }
 
     /// The hardware address that the device has now.

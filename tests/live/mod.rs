@@ -185,23 +185,8 @@ impl Service {
     /// Starts it with mounts of its own, which a command of the shell makes.
     pub(crate) fn launch_behind(space: &str, home: &Path, mounts: &str) -> Self {
         let script = format!("{mounts} && exec {BINARY} -p{PORT} {}", home.display());
-        let process = Command::new("ip")
-            .args(["netns", "exec", space])
-            .args([
-                "unshare",
-                "-m",
-                "--propagation",
-                "private",
-                "sh",
-                "-c",
-                &script,
-            ])
-            .env_remove("ZEROTIER_HOME")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("ip");
+        let apart = ["unshare", "-m", "--propagation", "private"];
+        let process = spawn(space, &[&apart[..], &["sh", "-c", &script]].concat());
         Self {
             process,
             home: home.to_owned(),
@@ -308,14 +293,30 @@ impl Drop for Service {
 }
 
 pub(crate) fn launch(space: &str, home: &Path) -> Child {
+    let home = home.to_str().expect("text");
+    spawn(space, &[BINARY, &format!("-p{PORT}"), home])
+}
+
+/// Starts a program in a namespace. What it says on standard error can be read.
+pub(crate) fn spawn(space: &str, words: &[&str]) -> Child {
     Command::new("ip")
-        .args(["netns", "exec", space, BINARY, &format!("-p{PORT}")])
-        .arg(home)
+        .args(["netns", "exec", space])
+        .args(words)
         .env_remove("ZEROTIER_HOME")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
+        .expect("ip")
+}
+
+/// `zerotier-cli` for a home, from a namespace.
+pub(crate) fn cli(space: &str, home: &Path, words: &[&str]) -> Output {
+    Command::new("ip")
+        .args(["netns", "exec", space, BINARY, "cli"])
+        .arg(format!("-D{}", home.display()))
+        .args(words)
+        .output()
         .expect("ip")
 }
 

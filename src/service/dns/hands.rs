@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Hook, Wish};
 use crate::base::{Mono, NetworkId};
-use crate::os::program::{End, Program};
+use crate::os::program::Program;
 use crate::os::{self, file};
 
 /// Programs that wait for their turn.
@@ -262,8 +262,8 @@ impl Worker {
             return;
         };
         let ended = match running.program.ended() {
-            Ok(Some(End::Status(0))) => Ok(()),
-            Ok(Some(end)) => Err(end.to_string()),
+            Ok(Some(status)) if status.success() => Ok(()),
+            Ok(Some(status)) => Err(status.to_string()),
             Ok(None) if running.end <= now => {
                 running.program.kill();
                 Err("it took too long".to_owned())
