@@ -195,7 +195,7 @@ impl Daemon {
         match self.home.read(TRUSTED_PATHS, FILE_MAX_BYTES) {
             Ok(None) => {}
             Ok(Some(text)) => {
-                local.add_trusted_paths(&String::from_utf8_lossy(&text), |line| {
+                local.add_trusted_paths(&String::from_utf8_lossy(&text), &mut |line| {
                     doubts.push(format!("{}: line {line} is ignored", old.display()));
                 });
             }

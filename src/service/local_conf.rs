@@ -11,7 +11,7 @@
 use core::fmt;
 use core::net::IpAddr;
 
-use super::json::{self, Place, Step, Value};
+use super::json::{self, Place, Value};
 use super::settings::Prefix;
 use crate::base::Address;
 use crate::node::network::IpNet;
@@ -23,8 +23,6 @@ use crate::wire::inet;
 pub const FILE_MAX_BYTES: usize = 16 * 1024;
 /// Elements of one list.
 pub const LIST_MAX: usize = 32;
-/// Steps from the whole to any value that is looked at.
-const DEPTH_MAX: usize = 5;
 
 /// Where and why a file is not taken.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -132,264 +130,264 @@ impl LocalConf {
     /// Reads a file's bytes; the text as a tree, too, with all that is unknown. An empty file
     /// says nothing.
     pub fn parse(bytes: &[u8]) -> Result<(Self, Value), Bad> {
-        let plain = |why: &str| Bad {
-            place: None,
+        let bad = |place, why: &str| Bad {
+            place,
             why: why.to_owned(),
         };
         if bytes.len() > FILE_MAX_BYTES {
-            return Err(plain("longer than 16 KiB"));
+            return Err(bad(None, "longer than 16 KiB"));
         }
         let text = core::str::from_utf8(bytes).map_err(|error| {
             let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let good = core::str::from_utf8(good).unwrap_or_default();
-            Bad {
-                place: Some(Place::of(good, good.len())),
-                why: "no UTF-8".to_owned(),
-            }
+            bad(Some(Place::of(good, good.len())), "no UTF-8")
         })?;
         // Some editors put one there.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut conf = Self::default();
         if text.trim().is_empty() {
-            return Ok((Self::default(), Value::Object(Vec::new())));
+            return Ok((conf, Value::Object(Vec::new())));
         }
-        let tree = Value::parse(text).map_err(|bad| Bad {
-            place: Some(bad.place),
-            why: bad.why.to_owned(),
-        })?;
-        let conf = Self::of(&tree).map_err(|wrong| Bad {
-            place: json::locate(text, &wrong.path),
-            why: wrong.why,
-        })?;
-        Ok((conf, tree))
+        let tree = Value::parse(text).map_err(|e| bad(Some(e.place), e.why))?;
+        let mut reader = Reader { wrong: None };
+        conf.read(&mut reader, &tree);
+        match reader.wrong {
+            Some((at, why)) => Err(Bad {
+                place: json::locate(text, &tree, at),
+                why,
+            }),
+            None => Ok((conf, tree)),
+        }
     }
 
     /// Adds what the file `trustedpaths` of before 1.2 says, lines `<hex id>=<net/bits>`; nets that
     /// have an id already keep it. `complain` hears of each line that means nothing.
-    pub fn add_trusted_paths(&mut self, text: &str, mut complain: impl FnMut(usize)) {
+    pub fn add_trusted_paths(&mut self, text: &str, complain: &mut dyn FnMut(usize)) {
         for (n, line) in text.lines().enumerate() {
-            if line.trim().is_empty() {
-                continue;
-            }
-            let entry = line.split_once('=').and_then(|(id, at)| {
-                let id = u64::from_str_radix(id.trim(), 16).ok()?;
-                let at = net(at.trim()).filter(|net| net.bits > 0)?;
-                (id != 0).then_some((id, at))
-            });
-            let Some((id, at)) = entry else {
+            if !line.trim().is_empty() && self.add_trusted_path(line).is_none() {
                 complain(n.saturating_add(1));
-                continue;
-            };
-            let physical = &mut self.underlay.physical;
-            let room = physical.len() < underlay::NETS_MAX;
-            match physical.iter_mut().find(|p| p.net == at) {
-                Some(known) if known.trusted_path_id == 0 => known.trusted_path_id = id,
-                Some(_) => {}
-                None if room => physical.push(PhysicalNet {
-                    net: at,
-                    blacklist: false,
-                    trusted_path_id: id,
-                    mtu: 0,
-                }),
-                None => complain(n.saturating_add(1)),
             }
         }
     }
 
-    fn of(tree: &Value) -> Result<Self, Wrong<'_>> {
-        let whole = At {
-            value: tree,
-            path: heapless::Vec::new(),
-        };
-        let mut conf = Self::default();
-        if let Some(physical) = whole.member("physical")? {
-            conf.read_physical(&physical)?;
+    fn add_trusted_path(&mut self, line: &str) -> Option<()> {
+        let (id, at) = line.split_once('=')?;
+        let id = u64::from_str_radix(id.trim(), 16).ok()?;
+        let net = net(at.trim()).filter(|net| net.bits > 0 && id != 0)?;
+        let physical = &mut self.underlay.physical;
+        let is_full = physical.len() >= underlay::NETS_MAX;
+        match physical.iter_mut().find(|p| p.net == net) {
+            Some(known) if known.trusted_path_id == 0 => known.trusted_path_id = id,
+            Some(_) => {}
+            None if is_full => return None,
+            None => physical.push(PhysicalNet {
+                net,
+                blacklist: false,
+                trusted_path_id: id,
+                mtu: 0,
+            }),
         }
-        if let Some(peers) = whole.member("virtual")? {
-            conf.read_virtual(&peers)?;
-        }
-        if let Some(settings) = whole.member("settings")? {
-            conf.settings = read_settings(&settings)?;
-        }
-        conf.underlay.low_bandwidth = conf.settings.low_bandwidth_mode;
-        Ok(conf)
+        Some(())
     }
 
-    fn read_physical<'a>(&mut self, physical: &At<'a>) -> Result<(), Wrong<'a>> {
-        for (key, entry) in physical.members()? {
+    fn read<'a>(&mut self, reader: &mut Reader<'a>, tree: &'a Value) {
+        if let Some(physical) = reader.member(tree, "physical") {
+            self.read_physical(reader, physical);
+        }
+        if let Some(peers) = reader.member(tree, "virtual") {
+            self.read_virtual(reader, peers);
+        }
+        if let Some(settings) = reader.member(tree, "settings") {
+            self.settings.read(reader, settings);
+        }
+        self.underlay.low_bandwidth = self.settings.low_bandwidth_mode;
+    }
+
+    fn read_physical<'a>(&mut self, reader: &mut Reader<'a>, physical: &'a Value) {
+        let nets = &mut self.underlay.physical;
+        for (key, entry) in reader.members(physical) {
+            if entry.is_null() {
+                continue;
+            }
             let Some(net) = net(key) else {
                 self.doubts
                     .push(format!("physical: \"{key}\" is no network and is ignored"));
                 continue;
             };
-            // Of equal keys the last counts.
-            self.underlay.physical.retain(|p| p.net != net);
-            self.underlay.physical.push(PhysicalNet {
+            let read = PhysicalNet {
                 net,
-                blacklist: entry.flag("blacklist")?.unwrap_or(false),
-                trusted_path_id: entry.number("trustedPathId", u64::MAX)?.unwrap_or(0),
-                mtu: narrow(entry.number("mtu", u64::from(u16::MAX))?).unwrap_or(0),
-            });
+                blacklist: reader.flag(entry, "blacklist") == Some(true),
+                trusted_path_id: reader.number(entry, "trustedPathId", u64::MAX).unwrap_or(0),
+                mtu: reader.short(entry, "mtu").unwrap_or(0),
+            };
+            // Of equal keys the last counts.
+            if let Some(n) = nets.iter().position(|p| p.net == net) {
+                nets.remove(n);
+            }
+            nets.push(read);
         }
-        if self.underlay.physical.len() > underlay::NETS_MAX {
-            return Err(physical.wrong(format!("at most {} nets", underlay::NETS_MAX)));
+        if nets.len() > underlay::NETS_MAX {
+            reader.wrong(
+                physical,
+                format_args!("at most {} nets", underlay::NETS_MAX),
+            );
         }
-        Ok(())
     }
 
-    fn read_virtual<'a>(&mut self, peers: &At<'a>) -> Result<(), Wrong<'a>> {
-        for (key, entry) in peers.members()? {
+    fn read_virtual<'a>(&mut self, reader: &mut Reader<'a>, virtual_: &'a Value) {
+        let peers = &mut self.underlay.peers;
+        for (key, entry) in reader.members(virtual_) {
+            if entry.is_null() {
+                continue;
+            }
             let Some(address) = Address::parse(key) else {
                 self.doubts
                     .push(format!("virtual: \"{key}\" is no address and is ignored"));
                 continue;
             };
-            let try_at = entry.list("try", underlay::TRIES_MAX, |item| {
-                let at = inet::parse_slash(item.text()?).filter(|at| at.port() != 0);
-                at.ok_or_else(|| item.wrong("an address such as 192.0.2.1/9993 is expected"))
-            })?;
-            let blacklist = entry.list("blacklist", underlay::PEER_NETS_MAX, At::net)?;
-            let identity = match entry.member("identity")? {
-                Some(item) => {
-                    let identity = Identity::parse(item.text()?).ok();
-                    let identity = identity.filter(|i| i.address == address);
-                    Some(identity.ok_or_else(|| {
-                        item.wrong("the public identity of this address is expected")
-                    })?)
-                }
-                None => None,
-            };
-            self.underlay.peers.retain(|p| p.address != address);
-            self.underlay.peers.push(PeerHints {
+            let mut peer = PeerHints {
                 address,
-                try_at: try_at.unwrap_or_default(),
-                blacklist: blacklist.unwrap_or_default(),
-                identity,
-            });
+                try_at: Vec::new(),
+                blacklist: Vec::new(),
+                identity: None,
+            };
+            for item in reader.list(entry, "try", underlay::TRIES_MAX) {
+                let at = reader.text(item).and_then(inet::parse_slash);
+                match at.filter(|at| at.port() != 0) {
+                    Some(at) => peer.try_at.push(at),
+                    None => reader.expected(item, "an address such as 192.0.2.1/9993"),
+                }
+            }
+            for item in reader.list(entry, "blacklist", underlay::PEER_NETS_MAX) {
+                peer.blacklist.extend(reader.net(item));
+            }
+            if let Some(item) = reader.member(entry, "identity") {
+                let identity = reader.text(item);
+                peer.identity = identity.and_then(|text| Identity::parse(text).ok());
+                if peer.identity.is_none_or(|i| i.address != address) {
+                    reader.expected(item, "the public identity of this address");
+                }
+            }
+            if let Some(n) = peers.iter().position(|p| p.address == address) {
+                peers.remove(n);
+            }
+            peers.push(peer);
         }
-        if self.underlay.peers.len() > underlay::PEERS_MAX {
-            return Err(peers.wrong(format!("at most {} peers", underlay::PEERS_MAX)));
+        if peers.len() > underlay::PEERS_MAX {
+            reader.wrong(
+                virtual_,
+                format_args!("at most {} peers", underlay::PEERS_MAX),
+            );
         }
-        Ok(())
     }
 }
 
-fn read_settings<'a>(at: &At<'a>) -> Result<Settings, Wrong<'a>> {
-    let port = |key: &'static str| Ok(narrow(at.number(key, u64::from(u16::MAX))?));
-    let router = match at.member("router")? {
-        Some(router) => read_router(&router)?,
-        None => Router::default(),
-    };
-    let settings = Settings {
-        primary_port: port("primaryPort")?,
-        secondary_port: port("secondaryPort")?,
-        tertiary_port: port("tertiaryPort")?,
-        allow_secondary_port: at.flag("allowSecondaryPort")?,
-        bind: at.list("bind", LIST_MAX, At::ip)?.unwrap_or_default(),
-        interface_prefix_blacklist: at
-            .list("interfacePrefixBlacklist", LIST_MAX, |item| {
-                let name = item.text()?;
+impl Settings {
+    fn read<'a>(&mut self, reader: &mut Reader<'a>, at: &'a Value) {
+        if let Some(router) = reader.member(at, "router") {
+            self.router.read(reader, router);
+        }
+        for (key, port) in [
+            ("primaryPort", &mut self.primary_port),
+            ("secondaryPort", &mut self.secondary_port),
+            ("tertiaryPort", &mut self.tertiary_port),
+        ] {
+            *port = reader.short(at, key);
+        }
+        self.allow_secondary_port = reader.flag(at, "allowSecondaryPort");
+        for item in reader.list(at, "bind", LIST_MAX) {
+            match reader.text(item).and_then(|text| text.trim().parse().ok()) {
+                Some(ip) => self.bind.push(ip),
+                None => reader.expected(item, "an IP address"),
+            }
+        }
+        for item in reader.list(at, "interfacePrefixBlacklist", LIST_MAX) {
+            match reader.text(item) {
                 // Everything begins with nothing.
-                if name.is_empty() {
-                    return Err(item.wrong("the beginning of an interface name is expected"));
-                }
-                Ok(name.to_owned())
-            })?
-            .unwrap_or_default(),
-        allow_management_from: at
-            .list("allowManagementFrom", LIST_MAX, |item| {
-                item.net().map(|net| Prefix {
+                None | Some("") => reader.expected(item, "the beginning of an interface name"),
+                Some(name) => self.interface_prefix_blacklist.push(name.to_owned()),
+            }
+        }
+        for item in reader.list(at, "allowManagementFrom", LIST_MAX) {
+            self.allow_management_from
+                .extend(reader.net(item).map(|net| Prefix {
                     ip: net.ip,
                     bits: net.bits,
-                })
-            })?
-            .unwrap_or_default(),
-        low_bandwidth_mode: at.flag("lowBandwidthMode")?.unwrap_or(false),
-        not_built: not_built(at, &router)?,
-        router,
-    };
-    Ok(settings)
-}
-
-fn read_router<'a>(at: &At<'a>) -> Result<Router, Wrong<'a>> {
-    let text = |key: &'static str| -> Result<Option<String>, Wrong<'a>> {
-        let item = at.member(key)?;
-        let text = item.map(|item| item.text().map(ToOwned::to_owned));
-        Ok(text.transpose()?.filter(|text| !text.is_empty()))
-    };
-    let control_tcp = match at.member("controlTcp")? {
-        None => None,
-        Some(item) => Some(match item.value {
-            Value::Bool(false) => ControlTcp::Off,
-            Value::Bool(true) => ControlTcp::Primary,
-            _ => match narrow(Some(item.as_number(u64::from(u16::MAX))?)) {
-                None | Some(0) => ControlTcp::Off,
-                Some(port) => ControlTcp::Port(port),
-            },
-        }),
-    };
-    let log_level = match at.member("logLevel")? {
-        None => None,
-        Some(item) => Some(
-            item.text()?
-                .parse()
-                .map_err(|_| item.wrong("levels are off, error, warn, info, debug, trace"))?,
-        ),
-    };
-    Ok(Router {
-        control_tcp,
-        control_group: text("controlGroup")?,
-        control_read_only: at.flag("controlReadOnly")?.unwrap_or(false),
-        log_level,
-        peer_cache: at.flag("peerCache")?,
-        metrics: at.flag("metrics")?,
-        state_dir: text("stateDir")?,
-        netifd: at.flag("netifd")?.unwrap_or(false),
-    })
-}
-
-/// Keys of 1.14.1 that ask for something that is not there. Their defaults ask for nothing.
-fn not_built<'a>(at: &At<'a>, router: &Router) -> Result<Vec<&'static str>, Wrong<'a>> {
-    let mut all = Vec::new();
-    for key in [
-        "portMappingEnabled",
-        "allowTcpFallbackRelay",
-        "forceTcpRelay",
-        "enableWebServer",
-    ] {
-        if at.flag(key)?.unwrap_or(false) {
-            all.push(key);
+                }));
         }
+        self.low_bandwidth_mode = reader.flag(at, "lowBandwidthMode") == Some(true);
+        self.read_not_built(reader, at);
     }
-    for (key, nothing) in [
-        ("tcpFallbackRelay", ""),
-        ("defaultBondingPolicy", "none"),
-        ("controllerDbPath", ""),
-        ("softwareUpdate", "disable"),
-    ] {
-        if let Some(item) = at.member(key)? {
-            let text = item.text()?;
-            if !text.is_empty() && text != nothing {
-                all.push(key);
+
+    /// Keys of 1.14.1 that ask for something that is not there. Their defaults ask for nothing.
+    fn read_not_built<'a>(&mut self, reader: &mut Reader<'a>, at: &'a Value) {
+        for key in [
+            "portMappingEnabled",
+            "allowTcpFallbackRelay",
+            "forceTcpRelay",
+            "enableWebServer",
+        ] {
+            if reader.flag(at, key) == Some(true) {
+                self.not_built.push(key);
+            }
+        }
+        for (key, nothing) in [
+            ("tcpFallbackRelay", ""),
+            ("defaultBondingPolicy", "none"),
+            ("controllerDbPath", ""),
+            ("softwareUpdate", "disable"),
+        ] {
+            let text = reader.member(at, key).and_then(|item| reader.text(item));
+            if text.is_some_and(|text| !text.is_empty() && text != nothing) {
+                self.not_built.push(key);
+            }
+        }
+        for key in ["policies", "peerSpecificBonds"] {
+            let members = reader.member(at, key).map(|item| reader.members(item));
+            let mut members = members.unwrap_or_default().iter();
+            if members.any(|(_, value)| !value.is_null()) {
+                self.not_built.push(key);
+            }
+        }
+        let router = &self.router;
+        let figures = router.metrics == Some(true) && !cfg!(feature = "metrics");
+        for (key, on) in [
+            ("router.metrics", figures),
+            ("router.stateDir", router.state_dir.is_some()),
+            ("router.netifd", router.netifd),
+        ] {
+            if on {
+                self.not_built.push(key);
             }
         }
     }
-    for key in ["policies", "peerSpecificBonds"] {
-        if let Some(item) = at.member(key)?
-            && item.members()?.next().is_some()
-        {
-            all.push(key);
-        }
+}
+
+impl Router {
+    fn read<'a>(&mut self, reader: &mut Reader<'a>, at: &'a Value) {
+        self.control_tcp = reader.member(at, "controlTcp").map(|item| match item {
+            Value::Bool(false) => ControlTcp::Off,
+            Value::Bool(true) => ControlTcp::Primary,
+            _ => match reader.as_short(item) {
+                0 => ControlTcp::Off,
+                port => ControlTcp::Port(port),
+            },
+        });
+        self.log_level = reader.member(at, "logLevel").and_then(|item| {
+            let level = reader.text(item)?.parse().ok();
+            if level.is_none() {
+                let why = "levels are off, error, warn, info, debug, trace";
+                reader.wrong(item, format_args!("{why}"));
+            }
+            level
+        });
+        self.control_group = reader.owned(at, "controlGroup");
+        self.control_read_only = reader.flag(at, "controlReadOnly") == Some(true);
+        self.peer_cache = reader.flag(at, "peerCache");
+        self.metrics = reader.flag(at, "metrics");
+        self.state_dir = reader.owned(at, "stateDir");
+        self.netifd = reader.flag(at, "netifd") == Some(true);
     }
-    let ours = [
-        (
-            "router.metrics",
-            router.metrics == Some(true) && !cfg!(feature = "metrics"),
-        ),
-        ("router.stateDir", router.state_dir.is_some()),
-        ("router.netifd", router.netifd),
-    ];
-    all.extend(ours.iter().filter(|(_, on)| *on).map(|(key, _)| *key));
-    Ok(all)
 }
 
 /// A net, or one address alone.
@@ -406,124 +404,123 @@ fn net(text: &str) -> Option<IpNet> {
     })
 }
 
-fn narrow(number: Option<u64>) -> Option<u16> {
-    number.and_then(|n| u16::try_from(n).ok())
+/// Looks at values. What is not as it should be reads as nothing; the first such is noted, and the
+/// file is not taken.
+struct Reader<'a> {
+    wrong: Option<(&'a Value, String)>,
 }
 
-/// A value that is not what it should be.
-struct Wrong<'a> {
-    path: heapless::Vec<Step<'a>, DEPTH_MAX>,
-    why: String,
-}
-
-/// A value and the way to it.
-#[derive(Clone)]
-struct At<'a> {
-    value: &'a Value,
-    path: heapless::Vec<Step<'a>, DEPTH_MAX>,
-}
-
-impl<'a> At<'a> {
-    fn wrong(&self, why: impl Into<String>) -> Wrong<'a> {
-        Wrong {
-            path: self.path.clone(),
-            why: why.into(),
+impl<'a> Reader<'a> {
+    #[cold]
+    #[inline(never)]
+    fn wrong(&mut self, at: &'a Value, why: fmt::Arguments<'_>) {
+        if self.wrong.is_none() {
+            self.wrong = Some((at, why.to_string()));
         }
     }
 
-    fn step(&self, step: Step<'a>, value: &'a Value) -> Self {
-        let mut path = self.path.clone();
-        // Deeper than anything here looks: the place is that of what is around it.
-        let _ = path.push(step);
-        Self { value, path }
+    #[cold]
+    fn expected(&mut self, at: &'a Value, what: &str) {
+        self.wrong(at, format_args!("{what} is expected"));
+    }
+
+    /// The members of an object, those that are `null` too.
+    fn members(&mut self, at: &'a Value) -> &'a [(String, Value)] {
+        at.as_object().unwrap_or_else(|| {
+            self.expected(at, "an object");
+            &[]
+        })
     }
 
     /// A member; `null` is none.
-    fn member(&self, key: &'a str) -> Result<Option<Self>, Wrong<'a>> {
-        if self.value.as_object().is_none() {
-            return Err(self.wrong("an object is expected"));
-        }
-        let value = self.value.get(key).filter(|value| **value != Value::Null);
-        Ok(value.map(|value| self.step(Step::Key(key), value)))
+    #[inline(never)]
+    fn member(&mut self, at: &'a Value, key: &str) -> Option<&'a Value> {
+        self.members(at);
+        at.get(key).filter(|value| !value.is_null())
     }
 
-    /// The members of an object but those that are `null`.
-    fn members(&self) -> Result<impl Iterator<Item = (&'a str, Self)> + use<'a>, Wrong<'a>> {
-        let members = self.value.as_object();
-        let members = members.ok_or_else(|| self.wrong("an object is expected"))?;
-        let whole = self.clone();
-        Ok(members
-            .iter()
-            .filter(|(_, value)| *value != Value::Null)
-            .map(move |(key, value)| (key.as_str(), whole.step(Step::Key(key), value))))
-    }
-
-    fn flag(&self, key: &'a str) -> Result<Option<bool>, Wrong<'a>> {
-        self.member(key)?.map(|item| item.as_flag()).transpose()
-    }
-
-    fn as_flag(&self) -> Result<bool, Wrong<'a>> {
-        match self.value {
-            Value::Bool(on) => Ok(*on),
-            Value::Number(text) => Ok(!text.starts_with('-')
-                && text
-                    .split(['e', 'E'])
-                    .next()
-                    .is_some_and(|digits| digits.bytes().any(|b| (b'1'..=b'9').contains(&b)))),
-            Value::String(text) => Ok(text.starts_with(['t', 'T', '1'])),
-            _ => Err(self.wrong("true or false is expected")),
+    #[inline(never)]
+    fn flag(&mut self, at: &'a Value, key: &str) -> Option<bool> {
+        let item = self.member(at, key)?;
+        match item {
+            Value::Bool(on) => Some(*on),
+            Value::Number(text) => {
+                let digits = text.split(['e', 'E']).next().unwrap_or_default();
+                let is_some = digits.bytes().any(|b| matches!(b, b'1'..=b'9'));
+                Some(is_some && !text.starts_with('-'))
+            }
+            Value::String(text) => Some(text.starts_with(['t', 'T', '1'])),
+            _ => {
+                self.expected(item, "true or false");
+                None
+            }
         }
     }
 
-    fn number(&self, key: &'a str, most: u64) -> Result<Option<u64>, Wrong<'a>> {
-        let item = self.member(key)?;
-        item.map(|item| item.as_number(most)).transpose()
+    fn number(&mut self, at: &'a Value, key: &str, most: u64) -> Option<u64> {
+        let item = self.member(at, key)?;
+        Some(self.as_number(item, most))
     }
 
-    fn as_number(&self, most: u64) -> Result<u64, Wrong<'a>> {
-        let number = match self.value {
+    #[inline(never)]
+    fn as_number(&mut self, item: &'a Value, most: u64) -> u64 {
+        let number = match item {
             Value::Bool(on) => Some(u64::from(*on)),
             Value::Number(text) => text.parse().ok(),
             Value::String(text) => text.trim().parse().ok(),
             _ => None,
         };
-        number
-            .filter(|n| *n <= most)
-            .ok_or_else(|| self.wrong(format!("a whole number from 0 to {most} is expected")))
+        number.filter(|n| *n <= most).unwrap_or_else(|| {
+            let why = format_args!("a whole number from 0 to {most} is expected");
+            self.wrong(item, why);
+            0
+        })
     }
 
-    fn text(&self) -> Result<&'a str, Wrong<'a>> {
-        let text = self.value.as_str();
-        text.ok_or_else(|| self.wrong("a string is expected"))
+    fn short(&mut self, at: &'a Value, key: &str) -> Option<u16> {
+        let item = self.member(at, key)?;
+        Some(self.as_short(item))
     }
 
-    fn ip(&self) -> Result<IpAddr, Wrong<'a>> {
-        let ip = self.text()?.trim().parse();
-        ip.map_err(|_| self.wrong("an IP address is expected"))
+    fn as_short(&mut self, item: &'a Value) -> u16 {
+        u16::try_from(self.as_number(item, u64::from(u16::MAX))).unwrap_or(0)
     }
 
-    fn net(&self) -> Result<IpNet, Wrong<'a>> {
-        net(self.text()?).ok_or_else(|| self.wrong("a network such as 10.0.0.0/8 is expected"))
-    }
-
-    /// A list; each of its elements is read by `read`.
-    fn list<T>(
-        &self,
-        key: &'a str,
-        most: usize,
-        read: impl Fn(&Self) -> Result<T, Wrong<'a>>,
-    ) -> Result<Option<Vec<T>>, Wrong<'a>> {
-        let Some(item) = self.member(key)? else {
-            return Ok(None);
-        };
-        let elements = item.value.as_array();
-        let elements = elements.ok_or_else(|| item.wrong("a list is expected"))?;
-        if elements.len() > most {
-            return Err(item.wrong(format!("at most {most} elements")));
+    fn text(&mut self, item: &'a Value) -> Option<&'a str> {
+        let text = item.as_str();
+        if text.is_none() {
+            self.expected(item, "a string");
         }
-        let steps = elements.iter().enumerate();
-        let read = steps.map(|(n, value)| read(&item.step(Step::Index(n), value)));
-        read.collect::<Result<Vec<T>, _>>().map(Some)
+        text
+    }
+
+    /// A string; an empty one is none.
+    fn owned(&mut self, at: &'a Value, key: &str) -> Option<String> {
+        let item = self.member(at, key)?;
+        let text = self.text(item)?;
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    fn net(&mut self, item: &'a Value) -> Option<IpNet> {
+        let net = self.text(item).and_then(net);
+        if net.is_none() {
+            self.expected(item, "a network such as 10.0.0.0/8");
+        }
+        net
+    }
+
+    /// The elements of a list, if there is one.
+    #[inline(never)]
+    fn list(&mut self, at: &'a Value, key: &str, most: usize) -> &'a [Value] {
+        let Some(item) = self.member(at, key) else {
+            return &[];
+        };
+        match item.as_array() {
+            None => self.expected(item, "a list"),
+            Some(elements) if elements.len() <= most => return elements,
+            Some(_) => self.wrong(item, format_args!("at most {most} elements")),
+        }
+        &[]
     }
 }
 

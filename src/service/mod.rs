@@ -82,7 +82,8 @@ pub fn run(arguments: &[OsString], program: &str) -> i32 {
 }
 
 fn print(status: i32, text: fmt::Arguments<'_>) -> i32 {
-    match std::io::stdout().write_fmt(text) {
+    let out = crate::os::file::standard(1);
+    match crate::os::file::write_all(out, text.to_string().as_bytes()) {
         Ok(()) => status,
         Err(_) => 1,
     }

@@ -201,7 +201,7 @@ fn the_old_file_of_trusted_paths_adds_to_the_nets() {
     );
     let text = "1f=10.1.0.0/16\r\n2f=10.2.0.9/16\n\nff = fd00::/8\n0=10.3.0.0/16\n5=0.0.0.0/0\nx\n";
     let mut bad = Vec::new();
-    conf.add_trusted_paths(text, |line| bad.push(line));
+    conf.add_trusted_paths(text, &mut |line| bad.push(line));
     assert_eq!(bad, [5, 6, 7]);
     let nets: Vec<String> = (conf.underlay.physical.iter())
         .map(|p| format!("{} {:x} {}", p.net, p.trusted_path_id, p.mtu))
@@ -211,6 +211,6 @@ fn the_old_file_of_trusted_paths_adds_to_the_nets() {
         ["10.1.0.0/16 7 0", "10.2.0.0/16 2f 1500", "fd00::/8 ff 0"]
     );
     let many: String = (0..100).map(|n| format!("1=10.{n}.0.0/24\n")).collect();
-    conf.add_trusted_paths(&many, |_| {});
+    conf.add_trusted_paths(&many, &mut |_| {});
     assert_eq!(conf.underlay.physical.len(), underlay::NETS_MAX);
 }
