@@ -1,7 +1,6 @@
 //! One file, three programs: the service, `zerotier-cli`, `zerotier-idtool`.
 
 use std::ffi::{OsStr, OsString};
-use std::io::IsTerminal as _;
 use std::path::Path;
 
 use zt::cli::{self, Screen};
@@ -22,24 +21,13 @@ fn main() {
     let arguments = arguments.get(shift..).unwrap_or_default();
     let program = program.to_string_lossy();
 
+    let mut screen = Screen::default();
     let status = match personality {
         Personality::Service => zt::service::run(arguments, &program),
-        Personality::Cli => tool(cli::run, &program, arguments).into(),
-        Personality::Idtool => tool(cli::idtool::run, &program, arguments).into(),
+        Personality::Cli => cli::run(&program, arguments, &mut screen).into(),
+        Personality::Idtool => cli::idtool::run(&program, arguments, &mut screen).into(),
     };
     std::process::exit(status);
-}
-
-type Tool = fn(&str, &[OsString], &mut Screen<'_>) -> u8;
-
-fn tool(run: Tool, program: &str, arguments: &[OsString]) -> u8 {
-    let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
-    let mut screen = Screen {
-        out: &mut stdout.lock(),
-        err: &mut stderr.lock(),
-        is_terminal: stdout.is_terminal(),
-    };
-    run(program, arguments, &mut screen)
 }
 
 /// What to be, and how many arguments say so.

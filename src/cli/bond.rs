@@ -1,57 +1,51 @@
 //! `bond`, `listbonds`: there is no bonding, so what 1.14.1 says without a policy.
 
-use super::commands::{Outcome, Run};
-use super::{DONE, REFUSED, USAGE};
+use super::USAGE;
+use super::commands::{Outcome, Run, Stop};
 use crate::base::Address;
 
-pub(super) fn run(run: &mut Run<'_, '_>) -> Outcome {
+pub(super) fn run(run: &mut Run<'_>, command: &str) -> Outcome {
     let args: Vec<&str> = run.args.iter().map(String::as_str).collect();
     match args[..] {
-        ["list", ..] => list(run),
+        ["list", ..] => list(run, command),
         ["setmtu", ..] => set_mtu(run, args.get(1..).unwrap_or_default()),
         [peer, "show" | "rotate"] if Address::parse(peer).is_some() => {
-            run.connect()?;
-            writeln!(run.screen.out, "400 bond {{}}")?;
-            Ok(REFUSED)
+            run.client()?;
+            Err(run.no(format_args!("400 bond {{}}")))
         }
         _ => {
-            writeln!(
-                run.screen.out,
-                "(bond) command is missing required arguments"
-            )?;
-            Ok(USAGE)
+            run.screen
+                .line("(bond) command is missing required arguments");
+            Err(Stop::Status(USAGE))
         }
     }
 }
 
 /// With JSON, peers say whether they are bonded.
-pub(super) fn list(run: &mut Run<'_, '_>) -> Outcome {
+pub(super) fn list(run: &mut Run<'_>, command: &str) -> Outcome {
     if run.json {
-        return run.list_peers();
+        return run.list_peers(command);
     }
-    run.connect()?;
-    let out = &mut run.screen.out;
-    writeln!(
-        out,
-        "    <peer>                        <bondtype>     <links>"
-    )?;
-    writeln!(out, "      NONE\t\t\t\tNONE\t    NONE       NONE")?;
-    Ok(DONE)
+    run.client()?;
+    run.screen.line(
+        "    <peer>                        <bondtype>     <links>\n      \
+         NONE\t\t\t\tNONE\t    NONE       NONE",
+    );
+    Ok(())
 }
 
-fn set_mtu(run: &mut Run<'_, '_>, args: &[&str]) -> Outcome {
-    run.connect()?;
+fn set_mtu(run: &mut Run<'_>, args: &[&str]) -> Outcome {
+    run.client()?;
     let is_complete = match args {
         [mtu, _interface, ip, ..] => {
             mtu.parse::<u16>().is_ok() && ip.parse::<core::net::IpAddr>().is_ok()
         }
         _ => false,
     };
-    let (code, why) = if is_complete {
-        (400, "bonding is not in use")
+    let why = if is_complete {
+        "400 Failed to set MTU: bonding is not in use"
     } else {
-        (404, "")
+        "404 Failed to set MTU: "
     };
-    writeln!(run.screen.out, "{code} Failed to set MTU: {why}")?;
-    Ok(REFUSED)
+    Err(run.no(format_args!("{why}")))
 }

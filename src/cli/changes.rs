@@ -1,209 +1,175 @@
 //! `join`, `leave`, `set`, `get`, `orbit`, `deorbit` (service 2.2).
 
 use super::client::Reply;
-use super::commands::{Outcome, Run, Stop};
-use super::{DONE, REFUSED, USAGE, help};
+use super::commands::{Outcome, Run, Stop, values};
+use super::{Help, REFUSED, USAGE};
 use crate::base::{Address, NetworkId};
-use crate::service::control::line::{Code, unescape};
+use crate::service::control::line::Code;
 use crate::service::settings::NetworkSettings;
 
 const UNKNOWN_NETWORK: &str = "unknown network ID, check that you are a member of the network";
 const UNKNOWN_PROPERTY: &str = "error, unknown property name";
+pub(super) const NO_NETWORK_ID: &str = "invalid format: must be a 16-digit (network) ID";
 /// Digits of a network id and of a world id, at most.
 const ID_LEN: usize = 16;
 
-impl Run<'_, '_> {
+impl<'a> Run<'a> {
     /// Checks a network id as `join` and `leave` do.
-    fn id_to_join(&mut self) -> Result<Option<String>, Stop> {
+    fn id_to_join(&mut self) -> Result<&'a str, Stop> {
         let id = self.arg(0);
         if NetworkId::parse(id).is_none() {
-            writeln!(self.screen.out, "invalid network id")?;
-            return Ok(None);
+            self.screen.line("invalid network id");
+            return Err(Stop::Status(USAGE));
         }
-        Ok(Some(id.to_owned()))
+        Ok(id)
     }
 
-    /// Checks a network id as `set` and `get` do.
-    pub(super) fn id_of_member(&mut self) -> Result<Option<String>, Stop> {
-        let id = self.arg(0);
+    /// Checks a network id and what else there is as `set` and `get` do.
+    fn property_of_member(&mut self, command: &str) -> Result<(&'a str, &'a str), Stop> {
+        let (id, property) = (self.arg(0), self.arg(1));
         if NetworkId::parse(id).is_none() || id.len() != ID_LEN {
-            self.malformed("invalid format: must be a 16-digit (network) ID")?;
-            return Ok(None);
+            return Err(self.malformed(format_args!("{NO_NETWORK_ID}")));
         }
-        Ok(Some(id.to_owned()))
+        self.must_end_at(command, 2)?;
+        if property.is_empty() {
+            let why = format_args!("invalid format: include a property name to {command}");
+            return Err(self.malformed(why));
+        }
+        Ok((id, property))
     }
 
     /// Arguments from number `n` on are none of this command.
-    fn ends_at(&mut self, command: &str, n: usize) -> Result<bool, Stop> {
-        let Some(argument) = self.args.get(n) else {
-            return Ok(true);
-        };
-        let text = format!("{}: {command}: one too many: {argument}", self.program);
-        self.malformed(&text)?;
-        Ok(false)
+    fn must_end_at(&mut self, command: &str, n: usize) -> Outcome {
+        match self.args.get(n) {
+            None => Ok(()),
+            Some(argument) => {
+                let program = self.program;
+                let why = format_args!("{program}: {command}: one too many: {argument}");
+                Err(self.malformed(why))
+            }
+        }
     }
 
     /// Asks for a change. With JSON its answer is printed as it comes.
     fn change(&mut self, words: &[&str]) -> Outcome {
-        let mut client = self.connect()?;
+        let reply = self.ask_ok(self.json, words)?;
         if self.json {
-            let reply = client.ask_json(words)?;
-            return self.raw(&reply);
+            self.screen.print(format_args!("{}", reply.json()));
+        } else {
+            self.screen.line(reply.first());
         }
-        let reply = client.ask(words)?;
-        if !reply.is_ok() {
-            return self.refused(&reply);
-        }
-        writeln!(self.screen.out, "{}", reply.first())?;
-        Ok(DONE)
+        Ok(())
     }
 
-    pub(super) fn join(&mut self) -> Outcome {
-        let Some(id) = self.id_to_join()? else {
-            return Ok(USAGE);
-        };
+    pub(super) fn join(&mut self, command: &str) -> Outcome {
+        let id = self.id_to_join()?;
         let settings: Vec<String> = self.args.iter().skip(1).map(|s| assignment(s)).collect();
-        let mut words = vec!["join", &id];
+        let mut words = vec![command, id];
         words.extend(settings.iter().map(String::as_str));
         self.change(&words)
     }
 
-    pub(super) fn leave(&mut self) -> Outcome {
-        let Some(id) = self.id_to_join()? else {
-            return Ok(USAGE);
-        };
-        if !self.ends_at("leave", 1)? {
-            return Ok(USAGE);
-        }
-        let reply = self.connect()?.ask(&["leave", &id])?;
+    pub(super) fn leave(&mut self, command: &str) -> Outcome {
+        let id = self.id_to_join()?;
+        self.must_end_at(command, 1)?;
+        let reply = self.ask(false, &[command, id])?;
         // Not joined is left, says 1.14.1, and scripts rely on it.
         let absent = reply.is(Code::NotFound);
         if !reply.is_ok() && !absent {
-            return self.refused(&reply);
+            return Err(self.refused(&reply));
         }
-        match (self.json, absent) {
-            (false, _) => writeln!(self.screen.out, "200 leave OK")?,
-            (true, false) => write!(self.screen.out, "{{\"result\":true}}")?,
-            (true, true) => write!(self.screen.out, "{{}}")?,
-        }
-        Ok(DONE)
+        self.screen.print(match (self.json, absent) {
+            (false, _) => format_args!("200 leave OK\n"),
+            (true, false) => format_args!("{{\"result\":true}}"),
+            (true, true) => format_args!("{{}}"),
+        });
+        Ok(())
     }
 
     /// Prints the network as 1.14.1 does: one line of JSON without its end.
-    pub(super) fn set(&mut self) -> Outcome {
-        let Some(id) = self.id_of_member()? else {
-            return Ok(USAGE);
-        };
-        if !self.ends_at("set", 2)? {
-            return Ok(USAGE);
-        }
-        let setting = self.arg(1).to_owned();
-        if setting.is_empty() {
-            return self.malformed("invalid format: include a property name to set");
-        }
+    pub(super) fn set(&mut self, command: &str) -> Outcome {
+        let (id, setting) = self.property_of_member(command)?;
+        let program = self.program;
         let Some((key, _)) = setting.split_once('=') else {
-            help(self.program, self.screen.err)?;
-            let program = self.program;
             // Behind the help, where it is seen.
-            let text = format!("\n{program}: set: must be <setting>=<value>: {setting}");
-            return self.malformed(&text);
+            return Err(self.malformed(format_args!(
+                "{}\n\n{program}: set: must be <setting>=<value>: {setting}",
+                Help(program)
+            )));
         };
         if !NetworkSettings::KEYS.contains(&key) {
-            writeln!(self.screen.out, "{UNKNOWN_PROPERTY}")?;
+            self.screen.line(UNKNOWN_PROPERTY);
             let keys = NetworkSettings::KEYS.join(" ");
-            let program = self.program;
-            writeln!(
-                self.screen.err,
+            self.screen.tell(format_args!(
                 "{program}: set: no setting \"{key}\"; there are {keys}"
-            )?;
-            return Ok(REFUSED);
+            ));
+            return Err(Stop::Status(REFUSED));
         }
-        let reply = self
-            .connect()?
-            .ask_json(&["set", &id, &assignment(&setting)])?;
-        if reply.is(Code::NotFound) {
-            return self.no_such(&reply);
+        let reply = self.ask(true, &[command, id, &assignment(setting)])?;
+        if !reply.is_ok() {
+            return Err(if reply.is(Code::NotFound) {
+                self.no_such(&reply)
+            } else {
+                self.refused(&reply)
+            });
         }
-        self.raw(&reply)
+        self.screen.print(format_args!("{}", reply.json()));
+        Ok(())
     }
 
-    pub(super) fn get(&mut self) -> Outcome {
-        let Some(id) = self.id_of_member()? else {
-            return Ok(USAGE);
-        };
-        if !self.ends_at("get", 2)? {
-            return Ok(USAGE);
-        }
-        let key = self.arg(1).to_owned();
-        if key.is_empty() {
-            return self.malformed("invalid format: include a property name to get");
-        }
-        let reply = self.connect()?.ask(&["get", &id, &key])?;
+    pub(super) fn get(&mut self, command: &str) -> Outcome {
+        let (id, key) = self.property_of_member(command)?;
+        let reply = self.ask(false, &[command, id, key])?;
         if !reply.is_ok() {
-            return self.no_such(&reply);
+            return Err(self.no_such(&reply));
         }
-        for row in &reply.rows {
-            let value = row.splitn(3, ' ').nth(2).unwrap_or_default();
-            writeln!(self.screen.out, "{}", unescape(value))?;
-        }
-        Ok(DONE)
+        values(self.screen, &reply);
+        Ok(())
     }
 
     /// A network or a property that is not there.
-    pub(super) fn no_such(&mut self, reply: &Reply) -> Outcome {
+    pub(super) fn no_such(&mut self, reply: &Reply) -> Stop {
         match reply.text() {
-            "unknown network" => writeln!(self.screen.err, "{UNKNOWN_NETWORK}")?,
-            "unknown property" => writeln!(self.screen.out, "{UNKNOWN_PROPERTY}")?,
+            "unknown network" => self.screen.tell(format_args!("{UNKNOWN_NETWORK}")),
+            "unknown property" => self.screen.line(UNKNOWN_PROPERTY),
             _ => return self.refused(reply),
         }
-        Ok(REFUSED)
+        Stop::Status(REFUSED)
     }
 
-    fn moon_id(&mut self) -> Result<Option<String>, Stop> {
+    fn moon_id(&mut self) -> Result<&'a str, Stop> {
         let id = self.arg(0);
         let is_id = (1..=ID_LEN).contains(&id.len())
             && id.bytes().all(|b| b.is_ascii_hexdigit())
             && id.bytes().any(|b| b != b'0');
         if !is_id {
-            self.malformed("invalid format: must be a world ID of up to 16 hex digits")?;
-            return Ok(None);
+            let why = format_args!("invalid format: must be a world ID of up to 16 hex digits");
+            return Err(self.malformed(why));
         }
-        Ok(Some(id.to_owned()))
+        Ok(id)
     }
 
-    pub(super) fn orbit(&mut self) -> Outcome {
-        let Some(id) = self.moon_id()? else {
-            return Ok(USAGE);
-        };
-        if !self.ends_at("orbit", 2)? {
-            return Ok(USAGE);
+    pub(super) fn orbit(&mut self, command: &str) -> Outcome {
+        let id = self.moon_id()?;
+        self.must_end_at(command, 2)?;
+        let words = [command, id, self.arg(1)];
+        let [.., seed] = words;
+        // 1.14.1's scripts say 0 when there is no seed.
+        if Address::parse(seed).is_none() && seed.bytes().any(|b| b != b'0') {
+            let why = format_args!("invalid format: the seed must be a 10-digit address");
+            return Err(self.malformed(why));
         }
-        let seed = self.arg(1).to_owned();
-        let mut words = vec!["orbit", &id];
-        if !seed.is_empty() {
-            // 1.14.1's scripts say 0 when there is no seed.
-            if Address::parse(&seed).is_none() && seed.bytes().any(|b| b != b'0') {
-                return self.malformed("invalid format: the seed must be a 10-digit address");
-            }
-            words.push(&seed);
-        }
+        let count = if seed.is_empty() { 2 } else { 3 };
         // The same with JSON, as in 1.14.1.
-        let reply = self.connect()?.ask(&words)?;
-        if !reply.is_ok() {
-            return self.refused(&reply);
-        }
-        writeln!(self.screen.out, "200 orbit OK")?;
-        Ok(DONE)
+        self.ask_ok(false, words.get(..count).unwrap_or_default())?;
+        self.screen.line("200 orbit OK");
+        Ok(())
     }
 
-    pub(super) fn deorbit(&mut self) -> Outcome {
-        let Some(id) = self.moon_id()? else {
-            return Ok(USAGE);
-        };
-        if !self.ends_at("deorbit", 1)? {
-            return Ok(USAGE);
-        }
-        self.change(&["deorbit", &id])
+    pub(super) fn deorbit(&mut self, command: &str) -> Outcome {
+        let id = self.moon_id()?;
+        self.must_end_at(command, 1)?;
+        self.change(&[command, id])
     }
 }
 

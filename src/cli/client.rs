@@ -3,12 +3,10 @@
 //! By the socket of the home, else by TCP with the challenge, else, where a service of before
 //! answers, by HTTP with the token (service 2).
 
-use core::fmt;
-use std::io::{self, BufRead as _, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use subtle::ConstantTimeEq as _;
@@ -33,48 +31,39 @@ pub(super) const REPLY_MAX_BYTES: usize = 16 << 20;
 const BY_TCP: bool = cfg!(feature = "control-tcp");
 
 const STRANGER: Failure = Failure::Protocol("not a control socket that this program knows");
+const CUT: Failure = Failure::Protocol("cut or overlong line");
 
-/// Where a service is to be.
-#[derive(Clone, Debug)]
-pub(super) enum Place {
-    /// Its socket.
-    Socket(PathBuf),
-    /// Its TCP port.
+/// How a service is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// By the socket of its home.
+    Socket,
+    /// By its TCP port.
     Tcp(SocketAddr),
 }
 
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Socket(path) => write!(f, "{} can be contacted", path.display()),
-            Self::Tcp(at) => {
-                let (ip, port) = (at.ip(), at.port());
-                write!(f, "TCP port {port} can be contacted via {ip}")
-            }
-        }
-    }
-}
-
 /// Why there is no reply.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Failure {
     /// No socket in the home, and no sign that the service ever ran there.
     NoService,
     /// The socket is not for us, and neither is the token.
     NotAllowed,
     /// Nobody answers there.
-    Connection(Place, &'static str),
+    Connection(Way, &'static str),
     /// It answers, but not as it should.
     Protocol(&'static str),
 }
 
-impl Failure {
-    fn from_io(place: &Place, error: &io::Error) -> Self {
+impl Way {
+    #[cold]
+    #[inline(never)]
+    fn failed(self, error: &io::Error) -> Failure {
         let reason = match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "timed out",
             _ => "connection failed",
         };
-        Self::Connection(place.clone(), reason)
+        Failure::Connection(self, reason)
     }
 }
 
@@ -100,7 +89,7 @@ impl Reply {
 
     /// What stands behind code and command in the first row.
     pub(super) fn text(&self) -> &str {
-        self.first().splitn(3, ' ').nth(2).unwrap_or_default()
+        text_of(self.first())
     }
 
     /// The fields of the rows behind the header, from the third word on.
@@ -117,24 +106,27 @@ impl Reply {
     }
 }
 
+/// What stands behind code and command in a row.
+pub(super) fn text_of(row: &str) -> &str {
+    row.splitn(3, ' ').nth(2).unwrap_or_default()
+}
+
 /// A connection.
 pub(super) struct Client {
-    place: Place,
+    way: Way,
     link: Link,
+    /// Read, and not yet looked at from `taken` on.
+    input: Vec<u8>,
+    taken: usize,
     greeting: Reply,
 }
 
 enum Link {
-    Control(BufReader<Stream>),
+    /// A socket of any kind: what is done with it is the same for all.
+    Control(UnixStream),
     /// A service that knows only HTTP.
     #[cfg(feature = "http-compat")]
     Http(Old),
-}
-
-/// What the control protocol is spoken over.
-pub(super) enum Stream {
-    Unix(UnixStream),
-    Tcp(TcpStream),
 }
 
 impl Client {
@@ -162,25 +154,31 @@ impl Client {
         }
     }
 
+    fn new(way: Way, link: Link) -> Self {
+        Self {
+            way,
+            link,
+            input: Vec::new(),
+            taken: 0,
+            greeting: Reply { rows: Vec::new() },
+        }
+    }
+
     fn by_socket(target: &Target) -> Result<Self, Failure> {
-        let path = socket_path(&target.home);
-        let stream = UnixStream::connect(&path).map_err(|error| match error.kind() {
+        let stream = UnixStream::connect(socket_path(&target.home));
+        let stream = stream.map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => Failure::NotAllowed,
             io::ErrorKind::NotFound if !target.has_port_file() => Failure::NoService,
-            _ => Failure::from_io(&Place::Socket(path.clone()), &error),
+            _ => Way::Socket.failed(&error),
         })?;
-        let mut client = Self {
-            place: Place::Socket(path),
-            link: Link::Control(BufReader::new(Stream::Unix(stream))),
-            greeting: Reply { rows: Vec::new() },
-        };
+        let mut client = Self::new(Way::Socket, Link::Control(stream));
         client.set_silence(Some(SILENCE_MAX))?;
         let greeting = client.reply()?;
         if greeting.is(Code::Banner) && greeting.first().contains(" zt-ctl/1 ") {
             client.greeting = greeting;
             Ok(client)
         } else if greeting.is(Code::Busy) {
-            Err(Failure::Connection(client.place, "too many connections"))
+            Err(Failure::Connection(client.way, "too many connections"))
         } else {
             Err(STRANGER)
         }
@@ -189,33 +187,29 @@ impl Client {
     fn by_tcp(target: &Target) -> Result<Self, Failure> {
         let at = target.address().ok_or(Failure::NoService)?;
         let token = target.token().ok_or(Failure::NotAllowed)?;
-        let place = Place::Tcp(at);
-        let failed = |error: io::Error| Failure::from_io(&place, &error);
-        let stream = TcpStream::connect_timeout(&at, CONNECT_MAX).map_err(failed)?;
-        // A request is one write, and the next is made only of its answer.
-        stream.set_nodelay(true).map_err(failed)?;
-        stream
-            .set_write_timeout(Some(SILENCE_MAX))
-            .map_err(failed)?;
-        let mut client = Self {
-            place: Place::Tcp(at),
-            link: Link::Control(BufReader::new(Stream::Tcp(stream))),
-            greeting: Reply { rows: Vec::new() },
-        };
+        let way = Way::Tcp(at);
+        let connected = TcpStream::connect_timeout(&at, CONNECT_MAX).and_then(|stream| {
+            // A request is one write, and the next is made only of its answer.
+            stream.set_nodelay(true)?;
+            stream.set_write_timeout(Some(SILENCE_MAX))?;
+            Ok(UnixStream::from(OwnedFd::from(stream)))
+        });
+        let stream = connected.map_err(|error| way.failed(&error))?;
+        let mut client = Self::new(way, Link::Control(stream));
         client.set_silence(Some(CONNECT_MAX))?;
         client.send(false, &["hello", &MAJOR.to_string()])?;
         let nonce = match client.line() {
             Ok(line) if line.starts_with(&Code::Busy.to_string()) => {
-                return Err(Failure::Connection(client.place, "too many connections"));
+                return Err(Failure::Connection(way, "too many connections"));
             }
             Ok(line) => match line.strip_prefix("401 zt-ctl/1 kmac256 ").and_then(unhex) {
                 Some(nonce) => nonce,
                 None if line.is_empty() || line.starts_with("HTTP/") => {
-                    return Self::by_http(target, token, client.place, at);
+                    return Self::by_http(target, token, at);
                 }
                 None => return Err(STRANGER),
             },
-            Err(_) => return Self::by_http(target, token, client.place, at),
+            Err(_) => return Self::by_http(target, token, at),
         };
         client.set_silence(Some(SILENCE_MAX))?;
         client.reply()?;
@@ -230,7 +224,7 @@ impl Client {
         let entropy = |_| Failure::Protocol("no randomness");
         let own: Nonce = entropy::seed().map_err(entropy)?;
         let proof_of = |side| proof(token.text.as_bytes(), side, server, &own);
-        let reply = self.ask(&["auth", &hex(&proof_of(Side::Client)), &hex(&own)])?;
+        let reply = self.ask(false, &["auth", &hex(&proof_of(Side::Client)), &hex(&own)])?;
         if reply.is(Code::SlowDown) {
             return Err(Failure::Protocol("too many tries, wait a second"));
         }
@@ -249,12 +243,7 @@ impl Client {
     /// A service of before. It is sent the token, so it must be who it should be: not just anybody
     /// who listens there, unless the user named the place.
     #[cfg(feature = "http-compat")]
-    fn by_http(
-        target: &Target,
-        token: Token,
-        place: Place,
-        at: SocketAddr,
-    ) -> Result<Self, Failure> {
+    fn by_http(target: &Target, token: Token, at: SocketAddr) -> Result<Self, Failure> {
         let is_named = target.ip.is_some() || target.port.is_some() || target.token.is_some();
         let is_trusted = match tcp::owner_of_listener(at) {
             Some(uid) => uid == 0 || Some(uid) == token.owner,
@@ -263,34 +252,25 @@ impl Client {
         if !is_named && !is_trusted {
             return Err(STRANGER);
         }
-        Ok(Self {
-            place,
-            link: Link::Http(Old {
-                at,
-                token: token.text,
-            }),
-            greeting: Reply { rows: Vec::new() },
-        })
+        let token = token.text;
+        Ok(Self::new(Way::Tcp(at), Link::Http(Old { at, token })))
     }
 
     #[cfg(not(feature = "http-compat"))]
-    fn by_http(_: &Target, _: Token, _: Place, _: SocketAddr) -> Result<Self, Failure> {
+    fn by_http(_: &Target, _: Token, _: SocketAddr) -> Result<Self, Failure> {
         Err(STRANGER)
     }
 
     /// What came so far, the greeting first, and the stream to go on with.
-    pub(super) fn into_parts(self) -> Result<(String, Stream), Failure> {
-        let mut text = String::new();
-        for row in &self.greeting.rows {
-            text.push_str(row);
-            text.push('\n');
-        }
-        text.push_str(END);
-        text.push('\n');
+    pub(super) fn into_parts(self) -> Result<(Vec<u8>, UnixStream), Failure> {
+        let mut greeting = self.greeting.rows;
+        greeting.push(END.to_owned());
+        greeting.push(String::new());
+        let mut came = greeting.join("\n").into_bytes();
         match self.link {
             Link::Control(stream) => {
-                text.push_str(&String::from_utf8_lossy(stream.buffer()));
-                Ok((text, stream.into_inner()))
+                came.extend_from_slice(self.input.get(self.taken..).unwrap_or_default());
+                Ok((came, stream))
             }
             #[cfg(feature = "http-compat")]
             Link::Http(_) => Err(Failure::Protocol("this service knows only HTTP")),
@@ -300,30 +280,18 @@ impl Client {
     /// How long a line may be waited for.
     pub(super) fn set_silence(&mut self, longest: Option<Duration>) -> Result<(), Failure> {
         let set = match &self.link {
-            Link::Control(stream) => match stream.get_ref() {
-                Stream::Unix(stream) => stream.set_read_timeout(longest),
-                Stream::Tcp(stream) => stream.set_read_timeout(longest),
-            },
+            Link::Control(stream) => stream.set_read_timeout(longest),
             #[cfg(feature = "http-compat")]
             Link::Http(_) => Ok(()),
         };
-        set.map_err(|e| self.failure(&e))
+        set.map_err(|e| self.way.failed(&e))
     }
 
-    /// Asks and waits for the whole reply.
-    pub(super) fn ask(&mut self, words: &[&str]) -> Result<Reply, Failure> {
-        self.exchange(false, words)
-    }
-
-    /// Asks for JSON.
-    pub(super) fn ask_json(&mut self, words: &[&str]) -> Result<Reply, Failure> {
-        self.exchange(true, words)
-    }
-
-    fn exchange(&mut self, json: bool, words: &[&str]) -> Result<Reply, Failure> {
+    /// Asks, for JSON or rows, and waits for the whole reply.
+    pub(super) fn ask(&mut self, json: bool, words: &[&str]) -> Result<Reply, Failure> {
         #[cfg(feature = "http-compat")]
         if let Link::Http(old) = &self.link {
-            return old.ask(json, words).map_err(|e| self.failure(&e));
+            return old.ask(json, words).map_err(|e| self.way.failed(&e));
         }
         self.send(json, words)?;
         self.reply()
@@ -331,47 +299,58 @@ impl Client {
 
     /// One line: an event, or a row of a reply. Empty at the end.
     pub(super) fn line(&mut self) -> Result<String, Failure> {
-        let mut line = Vec::new();
-        let read = match &mut self.link {
-            Link::Control(stream) => stream.take(ROW_MAX as u64).read_until(b'\n', &mut line),
+        let stream = match &mut self.link {
+            Link::Control(stream) => stream,
             #[cfg(feature = "http-compat")]
             Link::Http(_) => {
                 Old::pause();
                 return Ok("!".into());
             }
         };
-        if let Err(error) = read {
-            return Err(self.failure(&error));
+        loop {
+            let there = self.input.get(self.taken..).unwrap_or_default();
+            if let Some(len) = there.iter().position(|b| *b == b'\n')
+                && len < ROW_MAX
+            {
+                let line = there.get(..len).unwrap_or_default();
+                let line = String::from_utf8_lossy(line).into_owned();
+                self.taken += len + 1;
+                return Ok(line);
+            }
+            if there.len() >= ROW_MAX {
+                return Err(CUT);
+            }
+            let is_empty = there.is_empty();
+            self.input.drain(..self.taken);
+            self.taken = 0;
+            let mut piece = [0; ROW_MAX];
+            match stream.read(&mut piece) {
+                Ok(0) if is_empty => return Ok(String::new()),
+                Ok(0) => return Err(CUT),
+                Ok(n) => self
+                    .input
+                    .extend_from_slice(piece.get(..n).unwrap_or_default()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(self.way.failed(&e)),
+            }
         }
-        if line.last() == Some(&b'\n') {
-            line.pop();
-        } else if !line.is_empty() {
-            return Err(Failure::Protocol("cut or overlong line"));
-        } else {
-            return Ok(String::new());
-        }
-        Ok(String::from_utf8_lossy(&line).into_owned())
     }
 
     fn send(&mut self, json: bool, words: &[&str]) -> Result<(), Failure> {
-        struct Words<'a>(&'a [&'a str]);
-        impl fmt::Display for Words<'_> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                for (n, word) in self.0.iter().enumerate() {
-                    let blank = if n > 0 { " " } else { "" };
-                    write!(f, "{blank}{}", Field(word))?;
-                }
-                Ok(())
-            }
+        let mut line = String::new();
+        let switch: &[&str] = if json { &["-j"] } else { &[] };
+        for word in switch.iter().chain(words) {
+            let blank = if line.is_empty() { "" } else { " " };
+            line.push_str(blank);
+            line.push_str(&Field(word).to_string());
         }
-        let switch = if json { "-j " } else { "" };
-        let line = format!("{switch}{}\n", Words(words));
+        line.push('\n');
         let sent = match &mut self.link {
-            Link::Control(stream) => stream.get_mut().write_all(line.as_bytes()),
+            Link::Control(stream) => stream.write_all(line.as_bytes()),
             #[cfg(feature = "http-compat")]
             Link::Http(_) => Ok(()),
         };
-        sent.map_err(|e| self.failure(&e))
+        sent.map_err(|e| self.way.failed(&e))
     }
 
     fn reply(&mut self) -> Result<Reply, Failure> {
@@ -381,7 +360,7 @@ impl Client {
             let row = self.line()?;
             match row.as_bytes() {
                 [] => {
-                    return Err(Failure::Connection(self.place.clone(), "connection failed"));
+                    return Err(Failure::Connection(self.way, "connection failed"));
                 }
                 row if row == END.as_bytes() => return Ok(Reply { rows }),
                 // An event between two replies.
@@ -395,57 +374,5 @@ impl Client {
                 }
             }
         }
-    }
-
-    fn failure(&self, error: &io::Error) -> Failure {
-        Failure::from_io(&self.place, error)
-    }
-}
-
-impl Stream {
-    pub(super) fn set_nonblocking(&self) -> io::Result<()> {
-        match self {
-            Self::Unix(stream) => stream.set_nonblocking(true),
-            Self::Tcp(stream) => stream.set_nonblocking(true),
-        }
-    }
-
-    /// Says that nothing more is asked.
-    pub(super) fn end(&self) -> io::Result<()> {
-        match self {
-            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
-            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
-        }
-    }
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Unix(stream) => stream.as_fd(),
-            Self::Tcp(stream) => stream.as_fd(),
-        }
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Unix(stream) => stream.read(buffer),
-            Self::Tcp(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Unix(stream) => stream.write(bytes),
-            Self::Tcp(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -1,28 +1,28 @@
 //! The words of `zerotier-cli`: what each asks, and how its answer is printed (service 2.2).
 
-use std::io::{self, Write as _};
-
-use super::client::{Client, Failure, Reply};
+use super::client::{Client, Failure, Reply, Way, text_of};
 use super::target::Target;
-use super::{DONE, Options, REFUSED, Screen, USAGE, bond, connect, dump, help, path, wait};
-use crate::service::control::line::{Code, unescape};
+use super::{DONE, Help, Options, REFUSED, Screen, USAGE, bond, connect, dump, path, wait};
+use crate::service::control::line::{Code, socket_path, unescape};
 use crate::service::json::Value;
 
 /// One invocation.
-pub(super) struct Run<'a, 'b> {
+pub(super) struct Run<'a> {
     pub(super) program: &'a str,
     pub(super) target: &'a Target,
     pub(super) json: bool,
     pub(super) args: &'a [String],
-    pub(super) screen: &'a mut Screen<'b>,
+    pub(super) screen: &'a mut Screen,
+    client: Option<Client>,
 }
 
-/// Why a command ended without its own output.
+/// Why a command ended before its end.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Stop {
     /// The service cannot be asked.
     Failure(Failure),
-    /// The output cannot be written.
-    Output(io::Error),
+    /// All is said; this is the exit status.
+    Status(u8),
 }
 
 impl From<Failure> for Stop {
@@ -31,18 +31,44 @@ impl From<Failure> for Stop {
     }
 }
 
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
-    }
-}
+pub(super) type Outcome = Result<(), Stop>;
 
-pub(super) type Outcome = Result<u8, Stop>;
+type Command = fn(&mut Run<'_>, &str) -> Outcome;
 
-/// Runs the command in `options`.
-pub(super) fn run(program: &str, options: &Options, screen: &mut Screen<'_>) -> io::Result<u8> {
+const COMMANDS: &[(&str, Command)] = &[
+    ("info", |run, word| run.info(word)),
+    ("status", |run, word| run.info(word)),
+    ("listpeers", |run, word| run.list_peers(word)),
+    ("peers", |run, word| run.peers(word)),
+    ("listnetworks", |run, word| run.list_networks(word)),
+    ("join", |run, word| run.join(word)),
+    ("leave", |run, word| run.leave(word)),
+    ("set", |run, word| run.set(word)),
+    ("get", |run, word| run.get(word)),
+    ("listmoons", |run, word| run.list_moons(word)),
+    ("orbit", |run, word| run.orbit(word)),
+    ("deorbit", |run, word| run.deorbit(word)),
+    ("bond", bond::run),
+    ("listbonds", bond::list),
+    ("connect", connect::run),
+    ("dump", dump::run),
+    ("monitor", |run, word| run.monitor(word)),
+    ("wait", wait::run),
+    ("help", |run, word| run.help(word)),
+    ("metrics", |run, word| run.metrics(word)),
+    ("paths", |run, word| run.pass_through(word)),
+    ("network", |run, word| run.pass_through(word)),
+    ("conf", |run, word| run.pass_through(word)),
+    ("log", |run, word| run.pass_through(word)),
+    ("reload", |run, word| run.pass_through(word)),
+    ("stop", |run, word| run.pass_through(word)),
+];
+
+/// Runs the command in `options`; its exit status.
+pub(super) fn run(program: &str, options: &Options, screen: &mut Screen) -> u8 {
     let Some((command, args)) = options.words.split_first() else {
-        return help(program, screen.err).map(|()| DONE);
+        screen.tell(format_args!("{}", Help(program)));
+        return DONE;
     };
     let mut run = Run {
         program,
@@ -50,297 +76,282 @@ pub(super) fn run(program: &str, options: &Options, screen: &mut Screen<'_>) -> 
         json: options.json,
         args,
         screen,
+        client: None,
     };
-    match run.command(command) {
-        Ok(status) => Ok(status),
-        Err(Stop::Output(error)) => Err(error),
-        Err(Stop::Failure(failure)) => run.explain(&failure),
+    let known = COMMANDS.iter().find(|(name, _)| name == command);
+    let does: Command = match known {
+        Some((_, does)) => *does,
+        None if command.starts_with('/') => path::run,
+        None => |run, word| run.unknown(word),
+    };
+    match does(&mut run, command) {
+        Ok(()) => DONE,
+        Err(Stop::Status(status)) => status,
+        Err(Stop::Failure(failure)) => run.explain(failure),
     }
 }
 
-impl Run<'_, '_> {
-    fn command(&mut self, command: &str) -> Outcome {
-        match command {
-            "info" | "status" => self.info(),
-            "listpeers" => self.list_peers(),
-            "peers" => self.peers(),
-            "listnetworks" => self.list_networks(),
-            "join" => self.join(),
-            "leave" => self.leave(),
-            "set" => self.set(),
-            "get" => self.get(),
-            "listmoons" => self.list_moons(),
-            "orbit" => self.orbit(),
-            "deorbit" => self.deorbit(),
-            "bond" => bond::run(self),
-            "listbonds" => bond::list(self),
-            "connect" => connect::run(self),
-            "dump" => dump::run(self),
-            "monitor" => self.monitor(),
-            "wait" => wait::run(self),
-            "help" => {
-                help(self.program, self.screen.out)?;
-                Ok(DONE)
-            }
-            "metrics" => self.metrics(),
-            "paths" | "network" | "conf" | "log" | "reload" | "stop" => self.pass_through(command),
-            path if path.starts_with('/') => path::run(self, path),
-            _ => {
-                help(self.program, self.screen.err)?;
-                let program = self.program;
-                // Behind the help, where it is seen.
-                writeln!(self.screen.err, "\n{program}: unknown command: {command}")?;
-                Ok(REFUSED)
-            }
-        }
-    }
-
+impl<'a> Run<'a> {
     /// The texts of service 2.1.
-    fn explain(&mut self, failure: &Failure) -> io::Result<u8> {
-        let (program, home) = (self.program, self.target.home.display());
+    fn explain(&mut self, failure: Failure) -> u8 {
+        let (program, home) = (self.program, &self.target.home);
+        let screen = &mut *self.screen;
         match failure {
             Failure::NoService => {
-                writeln!(
-                    self.screen.err,
-                    "{program}: missing port and zerotier-one.port not found in {home}\n\
-                     Is zerotier-one running, and is this its home? -D<path> names another."
-                )?;
-                Ok(USAGE)
+                screen.tell(format_args!(
+                    "{program}: missing port and zerotier-one.port not found in {}\n\
+                     Is zerotier-one running, and is this its home? -D<path> names another.",
+                    home.display()
+                ));
+                USAGE
             }
             Failure::NotAllowed => {
-                writeln!(
-                    self.screen.err,
-                    "{program}: authtoken.secret not found or readable in {home} \
-                     (try again as root)"
-                )?;
-                Ok(USAGE)
+                screen.tell(format_args!(
+                    "{program}: authtoken.secret not found or readable in {} \
+                     (try again as root)",
+                    home.display()
+                ));
+                USAGE
             }
-            Failure::Connection(place, reason) => {
-                writeln!(
-                    self.screen.out,
+            Failure::Connection(way, reason) => {
+                screen.print(format_args!(
                     "Error connecting to the ZeroTier service: {reason}\n\n\
-                     Please check that the service is running and that {place}."
-                )?;
-                Ok(REFUSED)
+                     Please check that the service is running and that "
+                ));
+                match way {
+                    Way::Socket => {
+                        let path = socket_path(home);
+                        screen.print(format_args!("{} can be contacted.\n", path.display()));
+                    }
+                    Way::Tcp(at) => screen.print(format_args!(
+                        "TCP port {} can be contacted via {}.\n",
+                        at.port(),
+                        at.ip()
+                    )),
+                }
+                REFUSED
             }
             Failure::Protocol(why) => {
-                writeln!(
-                    self.screen.out,
-                    "Error talking to the ZeroTier service: {why}"
-                )?;
-                Ok(REFUSED)
+                screen.print(format_args!(
+                    "Error talking to the ZeroTier service: {why}\n"
+                ));
+                REFUSED
             }
         }
     }
 
-    pub(super) fn connect(&self) -> Result<Client, Failure> {
-        Client::connect(self.target)
+    /// The connection, made when it is first asked for.
+    pub(super) fn client(&mut self) -> Result<&mut Client, Failure> {
+        if self.client.is_none() {
+            self.client = Some(Client::connect(self.target)?);
+        }
+        // It was put there just now.
+        self.client.as_mut().ok_or(Failure::NoService)
+    }
+
+    /// The connection, out of our hands.
+    pub(super) fn take_client(&mut self) -> Result<Client, Failure> {
+        self.client()?;
+        self.client.take().ok_or(Failure::NoService)
+    }
+
+    /// Asks; whatever is said.
+    pub(super) fn ask(&mut self, json: bool, words: &[&str]) -> Result<Reply, Stop> {
+        Ok(self.client()?.ask(json, words)?)
+    }
+
+    /// Asks; a refusal is printed, and that was it.
+    pub(super) fn ask_ok(&mut self, json: bool, words: &[&str]) -> Result<Reply, Stop> {
+        let reply = self.ask(json, words)?;
+        if reply.is_ok() {
+            return Ok(reply);
+        }
+        Err(self.refused(&reply))
+    }
+
+    /// Asks, and prints the answer: as JSON if that is wanted, else as `plain` has it.
+    pub(super) fn show(&mut self, words: &[&str], plain: fn(&mut Screen, &Reply)) -> Outcome {
+        let reply = self.ask_ok(self.json, words)?;
+        if self.json {
+            return self.pretty(&reply);
+        }
+        plain(self.screen, &reply);
+        Ok(())
     }
 
     /// Argument number `n`, or nothing.
-    pub(super) fn arg(&self, n: usize) -> &str {
+    pub(super) fn arg(&self, n: usize) -> &'a str {
         self.args.get(n).map_or("", String::as_str)
     }
 
+    /// The command and its arguments.
+    fn words<'w>(&self, command: &'w str) -> Vec<&'w str>
+    where
+        'a: 'w,
+    {
+        let mut words = vec![command];
+        words.extend(self.args.iter().map(String::as_str));
+        words
+    }
+
     /// Prints an error row as it is: `<code> <command> <text>`.
-    pub(super) fn refused(&mut self, reply: &Reply) -> Outcome {
-        writeln!(self.screen.out, "{}", unescape(reply.first()))?;
-        Ok(if reply.is(Code::BadArguments) {
+    pub(super) fn refused(&mut self, reply: &Reply) -> Stop {
+        self.screen.line(&unescape(reply.first()));
+        Stop::Status(if reply.is(Code::BadArguments) {
             USAGE
         } else {
             REFUSED
         })
     }
 
-    /// Says on standard error what is malformed.
-    pub(super) fn malformed(&mut self, text: &str) -> Outcome {
-        writeln!(self.screen.err, "{text}")?;
-        Ok(USAGE)
+    /// Says on standard output that it cannot be.
+    pub(super) fn no(&mut self, text: core::fmt::Arguments<'_>) -> Stop {
+        self.screen.print(format_args!("{text}\n"));
+        Stop::Status(REFUSED)
     }
 
-    /// JSON as it came, without an end of line: what 1.14.1 prints after changes.
-    pub(super) fn raw(&mut self, reply: &Reply) -> Outcome {
-        if !reply.is_ok() {
-            return self.refused(reply);
-        }
-        write!(self.screen.out, "{}", reply.json())?;
-        Ok(DONE)
+    /// Says on standard error what is malformed.
+    pub(super) fn malformed(&mut self, text: core::fmt::Arguments<'_>) -> Stop {
+        self.screen.tell(text);
+        Stop::Status(USAGE)
     }
 
     /// JSON with one blank per level.
     pub(super) fn pretty(&mut self, reply: &Reply) -> Outcome {
-        if !reply.is_ok() {
-            return self.refused(reply);
-        }
         match Value::parse(&reply.json()) {
             Ok(value) => {
-                writeln!(self.screen.out, "{}", value.pretty())?;
-                Ok(DONE)
+                self.screen.line(&value.pretty());
+                Ok(())
             }
             Err(why) => {
                 let command = reply.first().split(' ').nth(1).unwrap_or_default();
-                writeln!(
-                    self.screen.out,
-                    "200 {command} invalid JSON response ({why})"
-                )?;
-                Ok(REFUSED)
+                Err(self.no(format_args!("200 {command} invalid JSON response ({why})")))
             }
         }
     }
 
-    fn info(&mut self) -> Outcome {
-        let mut client = self.connect()?;
-        if self.json {
-            let reply = client.ask_json(&["info"])?;
-            return self.pretty(&reply);
-        }
-        let reply = client.ask(&["info"])?;
-        if !reply.is_ok() {
-            return self.refused(&reply);
-        }
-        writeln!(self.screen.out, "{}", reply.first())?;
-        Ok(DONE)
+    fn unknown(&mut self, command: &str) -> Outcome {
+        let program = self.program;
+        // Behind the help, where it is seen.
+        self.screen.tell(format_args!(
+            "{}\n\n{program}: unknown command: {command}",
+            Help(program)
+        ));
+        Err(Stop::Status(REFUSED))
     }
 
-    pub(super) fn list_peers(&mut self) -> Outcome {
-        let mut client = self.connect()?;
-        if self.json {
-            let reply = client.ask_json(&["listpeers"])?;
-            return self.pretty(&reply);
-        }
-        self.rows(&mut client, &["listpeers"])
+    fn help(&mut self, _: &str) -> Outcome {
+        self.screen.print(format_args!("{}\n", Help(self.program)));
+        Ok(())
     }
 
-    fn peers(&mut self) -> Outcome {
-        let mut client = self.connect()?;
-        if self.json {
-            let reply = client.ask_json(&["peers"])?;
-            return self.pretty(&reply);
-        }
-        let reply = client.ask(&["peers"])?;
-        if !reply.is_ok() {
-            return self.refused(&reply);
-        }
-        let out = &mut self.screen.out;
-        writeln!(out, "200 peers")?;
-        writeln!(
-            out,
-            "<ztaddr>   <ver>  <role> <lat> <link>   <lastTX> <lastRX> <path>"
-        )?;
-        for row in reply.table() {
-            let [
-                address,
-                version,
-                role,
-                latency,
-                link,
-                sent,
-                received,
-                path,
-                ..,
-            ] = row[..]
-            else {
-                continue;
-            };
-            write!(out, "{address} {version:<6} {role:<6} {latency:>5} ")?;
-            if link == "DIRECT" {
-                writeln!(out, "DIRECT   {sent:<8} {received:<8} {path}")?;
-            } else {
-                writeln!(out, "{link}")?;
+    fn info(&mut self, _: &str) -> Outcome {
+        self.show(&["info"], |screen, reply| screen.line(reply.first()))
+    }
+
+    pub(super) fn list_peers(&mut self, _: &str) -> Outcome {
+        self.show(&["listpeers"], rows)
+    }
+
+    fn peers(&mut self, _: &str) -> Outcome {
+        self.show(&["peers"], |screen, reply| {
+            screen.line(
+                "200 peers\n\
+                 <ztaddr>   <ver>  <role> <lat> <link>   <lastTX> <lastRX> <path>",
+            );
+            for row in reply.table() {
+                let [
+                    address,
+                    version,
+                    role,
+                    latency,
+                    link,
+                    sent,
+                    received,
+                    path,
+                    ..,
+                ] = row[..]
+                else {
+                    continue;
+                };
+                screen.print(format_args!(
+                    "{address} {version:<6} {role:<6} {latency:>5} "
+                ));
+                if link == "DIRECT" {
+                    screen.print(format_args!("DIRECT   {sent:<8} {received:<8} {path}\n"));
+                } else {
+                    screen.line(link);
+                }
             }
-        }
-        Ok(DONE)
+        })
     }
 
-    fn list_networks(&mut self) -> Outcome {
-        let mut client = self.connect()?;
-        if self.json {
-            let reply = client.ask_json(&["listnetworks"])?;
-            return self.pretty(&reply);
-        }
-        let reply = client.ask(&["listnetworks"])?;
-        if !reply.is_ok() {
-            return self.refused(&reply);
-        }
-        let out = &mut self.screen.out;
-        writeln!(
-            out,
-            "200 listnetworks <nwid> <name> <mac> <status> <type> <dev> <ZT assigned ips>"
-        )?;
-        for row in reply.table() {
-            let [id, name, mac, status, kind, device, ips, ..] = row[..] else {
-                continue;
-            };
-            let (name, device) = (unescape(name), unescape(device));
-            writeln!(
-                out,
-                "200 listnetworks {id} {name} {mac} {status} {kind} {device} {ips}"
-            )?;
-        }
-        Ok(DONE)
+    fn list_networks(&mut self, _: &str) -> Outcome {
+        self.show(&["listnetworks"], |screen, reply| {
+            screen.line(
+                "200 listnetworks <nwid> <name> <mac> <status> <type> <dev> <ZT assigned ips>",
+            );
+            for row in reply.table() {
+                let [id, name, mac, status, kind, device, ips, ..] = row[..] else {
+                    continue;
+                };
+                let (name, device) = (unescape(name), unescape(device));
+                screen.print(format_args!(
+                    "200 listnetworks {id} {name} {mac} {status} {kind} {device} {ips}\n"
+                ));
+            }
+        })
     }
 
-    fn list_moons(&mut self) -> Outcome {
-        let reply = self.connect()?.ask_json(&["listmoons"])?;
+    fn list_moons(&mut self, _: &str) -> Outcome {
+        let reply = self.ask_ok(true, &["listmoons"])?;
         self.pretty(&reply)
     }
 
-    fn monitor(&mut self) -> Outcome {
+    fn monitor(&mut self, command: &str) -> Outcome {
         if self.args.iter().any(|class| class == "off") {
             let program = self.program;
-            return self.malformed(&format!("{program}: monitor: nothing to switch off"));
+            let why = format_args!("{program}: monitor: nothing to switch off");
+            return Err(self.malformed(why));
         }
-        let mut client = self.connect()?;
-        let mut words = vec!["monitor"];
-        words.extend(self.args.iter().map(String::as_str));
-        let reply = client.ask(&words)?;
-        if !reply.is_ok() {
-            return self.refused(&reply);
-        }
-        client.set_silence(None)?;
-        loop {
-            let line = client.line()?;
+        self.ask_ok(false, &self.words(command))?;
+        self.client()?.set_silence(None)?;
+        while self.screen.flush() {
+            let line = self.client()?.line()?;
             if line.is_empty() {
-                return Ok(DONE);
+                break;
             }
-            writeln!(self.screen.out, "{line}")?;
-            self.screen.out.flush()?;
+            self.screen.line(&line);
         }
+        Ok(())
     }
 
     /// Prometheus text as it is over HTTP.
-    pub(super) fn metrics(&mut self) -> Outcome {
-        let reply = self.connect()?.ask(&["metrics"])?;
-        if !reply.is_ok() {
-            return self.refused(&reply);
-        }
+    pub(super) fn metrics(&mut self, _: &str) -> Outcome {
+        let reply = self.ask_ok(false, &["metrics"])?;
         for row in reply.rows.iter().skip(1) {
             let line = row.split_once(' ').map_or("", |(_, line)| line);
-            writeln!(self.screen.out, "{line}")?;
+            self.screen.line(line);
         }
-        Ok(DONE)
+        Ok(())
     }
 
     /// Commands that 1.14.1 does not have: their rows, or their JSON.
     fn pass_through(&mut self, command: &str) -> Outcome {
-        let mut client = self.connect()?;
-        let mut words = vec![command];
-        words.extend(self.args.iter().map(String::as_str));
-        if self.json {
-            let reply = client.ask_json(&words)?;
-            return self.pretty(&reply);
-        }
-        self.rows(&mut client, &words)
+        self.show(&self.words(command), rows)
     }
+}
 
-    fn rows(&mut self, client: &mut Client, words: &[&str]) -> Outcome {
-        let reply = client.ask(words)?;
-        if !reply.is_ok() {
-            return self.refused(&reply);
-        }
-        for row in &reply.rows {
-            writeln!(self.screen.out, "{}", unescape(row))?;
-        }
-        Ok(DONE)
+/// All rows as they are.
+fn rows(screen: &mut Screen, reply: &Reply) {
+    for row in &reply.rows {
+        screen.line(&unescape(row));
+    }
+}
+
+/// The values of rows.
+pub(super) fn values(screen: &mut Screen, reply: &Reply) {
+    for row in &reply.rows {
+        screen.line(&unescape(text_of(row)));
     }
 }

@@ -3,24 +3,25 @@
 //! For scripts where `nc` knows no Unix sockets, and for people. Both directions are read while
 //! the other waits: a reply that nobody takes must not keep a request from being sent.
 
-use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::io::{self, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::net::UnixStream;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::DONE;
-use super::client::{Failure, Stream};
+use super::client::Failure;
 use super::commands::{Outcome, Run, Stop};
+use super::{REFUSED, Screen};
+use crate::os::file;
 
 const BUFFER_BYTES: usize = 4096;
 
-pub(super) fn run(run: &mut Run<'_, '_>) -> Outcome {
-    let (greeting, mut stream) = run.connect()?.into_parts()?;
-    run.screen.out.write_all(greeting.as_bytes())?;
-    run.screen.out.flush()?;
-    stream.set_nonblocking().map_err(lost)?;
-    relay(&mut stream, &mut io::stdin().lock(), run.screen.out)?;
-    Ok(DONE)
+pub(super) fn run(run: &mut Run<'_>, _: &str) -> Outcome {
+    let (greeting, mut stream) = run.take_client()?.into_parts()?;
+    run.screen.print_now(&greeting);
+    stream.set_nonblocking(true).map_err(lost)?;
+    relay(&mut stream, file::standard(0), run.screen)
 }
 
 fn lost(_: io::Error) -> Stop {
@@ -29,18 +30,14 @@ fn lost(_: io::Error) -> Stop {
 
 /// Until the service closes. The end of the input is passed on, so that the replies to what was
 /// asked are still read.
-fn relay(
-    stream: &mut Stream,
-    input: &mut (impl Read + AsFd),
-    out: &mut dyn Write,
-) -> Result<(), Stop> {
+fn relay(stream: &mut UnixStream, input: BorrowedFd<'_>, screen: &mut Screen) -> Outcome {
     let mut buffer = [0; BUFFER_BYTES];
     let (mut asked, mut sent) = (Vec::with_capacity(BUFFER_BYTES), 0);
     let mut input_ended = false;
     loop {
         let mut wanted = PollFlags::POLLIN;
         wanted.set(PollFlags::POLLOUT, sent < asked.len());
-        let source = PollFd::new(input.as_fd(), PollFlags::POLLIN);
+        let source = PollFd::new(input, PollFlags::POLLIN);
         let mut fds = [PollFd::new(stream.as_fd(), wanted), source];
         // One request at a time in our hands: the rest waits where it is.
         let reads = !input_ended && sent == asked.len();
@@ -56,22 +53,28 @@ fn relay(
             match stream.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(n) => {
-                    out.write_all(buffer.get(..n).unwrap_or_default())?;
-                    out.flush()?;
+                    screen.print_now(buffer.get(..n).unwrap_or_default());
+                    if !screen.flush() {
+                        return Ok(());
+                    }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) => return Err(lost(e)),
             }
         }
         if reads && theirs {
-            let n = input.read(&mut buffer).map_err(Stop::Output)?;
+            let n = match nix::unistd::read(input, &mut buffer) {
+                Ok(n) => n,
+                Err(nix::errno::Errno::EINTR) => continue,
+                Err(_) => return Err(Stop::Status(REFUSED)),
+            };
             asked.clear();
             asked.extend_from_slice(buffer.get(..n).unwrap_or_default());
             sent = 0;
             if n == 0 {
                 input_ended = true;
                 // It may be closed from the other end already.
-                let _ = stream.end();
+                let _ = stream.shutdown(Shutdown::Write);
             }
         }
         while sent < asked.len() {

@@ -3,11 +3,11 @@
 use core::fmt::Write as _;
 use std::env;
 use std::fs;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
-use super::commands::{Outcome, Run};
-use super::{DONE, REFUSED, VERSION};
+use super::commands::{Outcome, Run, Stop};
+use super::{REFUSED, VERSION};
 use crate::base::Mac;
 use crate::os::{file, inventory};
 use crate::service::control::line::unescape;
@@ -21,11 +21,8 @@ const HIDDEN: &str = "(hidden)";
 const SECRET_WORDS: [&str; 5] = ["token", "secret", "password", "vault", "redis"];
 
 /// To a file in the current directory as ever, or where standard output leads.
-pub(super) fn run(run: &mut Run<'_, '_>) -> Outcome {
-    let reply = run.connect()?.ask(&["dump"])?;
-    if !reply.is_ok() {
-        return run.refused(&reply);
-    }
+pub(super) fn run(run: &mut Run<'_>, _: &str) -> Outcome {
+    let reply = run.ask_ok(false, &["dump"])?;
     let mut text = format!(
         "platform: {} {}\nzerotier version: {VERSION}\n\n",
         env::consts::OS,
@@ -39,29 +36,33 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Outcome {
     text.push_str(&local_conf(&run.target.home.join(LOCAL_CONF)));
     text.push_str("\n\ninterfaces:\n");
     text.push_str(&interfaces());
-    if !run.screen.is_terminal {
-        run.screen.out.write_all(text.as_bytes())?;
-        return Ok(DONE);
+    if !file::standard(1).is_terminal() {
+        run.screen.print(format_args!("{text}"));
+        return Ok(());
     }
-    let path = env::current_dir()?.join(FILE_NAME);
-    writeln!(run.screen.out, "Writing dump to: {}", path.display())?;
+    let Ok(path) = env::current_dir() else {
+        return Err(Stop::Status(REFUSED));
+    };
+    let path = path.join(FILE_NAME);
+    let shown = path.display();
+    run.screen.print(format_args!("Writing dump to: {shown}\n"));
     // Root writes this, perhaps where anybody may: a link that lies there is not followed.
     if let Err(error) = file::write_cache(&path, text.as_bytes(), FILE_MODE) {
-        writeln!(
-            run.screen.err,
-            "{}: cannot write {}: {error}",
-            run.program,
-            path.display()
-        )?;
-        return Ok(REFUSED);
+        let program = run.program;
+        run.screen
+            .tell(format_args!("{program}: cannot write {shown}: {error}"));
+        return Err(Stop::Status(REFUSED));
     }
-    Ok(DONE)
+    Ok(())
 }
 
 fn local_conf(path: &Path) -> String {
     match fs::read_to_string(path) {
         Ok(text) => match Value::parse(&text) {
-            Ok(value) => without_secrets(value).pretty(),
+            Ok(mut value) => {
+                hide_secrets(&mut value);
+                value.pretty()
+            }
             Err(why) => format!("invalid JSON ({why})"),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => "None Present".into(),
@@ -92,24 +93,20 @@ fn interfaces() -> String {
     text
 }
 
-fn without_secrets(value: Value) -> Value {
+fn hide_secrets(value: &mut Value) {
     match value {
-        Value::Object(members) => Value::Object(
-            members
-                .into_iter()
-                .map(|(key, value)| {
-                    let lower = key.to_ascii_lowercase();
-                    let value = if SECRET_WORDS.iter().any(|w| lower.contains(w)) {
-                        Value::string(HIDDEN)
-                    } else {
-                        without_secrets(value)
-                    };
-                    (key, value)
-                })
-                .collect(),
-        ),
-        Value::Array(elements) => Value::Array(elements.into_iter().map(without_secrets).collect()),
-        other => other,
+        Value::Object(members) => {
+            for (key, value) in members {
+                let lower = key.to_ascii_lowercase();
+                if SECRET_WORDS.iter().any(|w| lower.contains(w)) {
+                    *value = Value::string(HIDDEN);
+                } else {
+                    hide_secrets(value);
+                }
+            }
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(hide_secrets),
+        _ => {}
     }
 }
 
@@ -121,8 +118,10 @@ mod tests {
     fn secrets_are_hidden_at_any_depth() {
         let text =
             r#"{"settings":{"vault":{"vaultToken":"a"},"list":[{"myPassword":1}],"port":1}}"#;
+        let mut value = Value::parse(text).unwrap();
+        hide_secrets(&mut value);
         assert_eq!(
-            without_secrets(Value::parse(text).unwrap()).to_string(),
+            value.to_string(),
             r#"{"settings":{"vault":"(hidden)","list":[{"myPassword":"(hidden)"}],"port":1}}"#
         );
     }

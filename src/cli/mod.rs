@@ -6,11 +6,12 @@
 //! network, property that cannot be set), and 2 for a moon's id that is none.
 #![forbid(unsafe_code)]
 
+use core::fmt;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
+pub use self::screen::Screen;
 use self::target::Target;
 use crate::service::control::line::DEFAULT_HOME;
 
@@ -24,6 +25,7 @@ mod dump;
 mod http;
 pub mod idtool;
 mod path;
+mod screen;
 mod target;
 mod wait;
 
@@ -33,16 +35,6 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const DONE: u8 = 0;
 const REFUSED: u8 = 1;
 const USAGE: u8 = 2;
-
-/// What the tools write to. A reader that went away is an error like any other.
-pub struct Screen<'a> {
-    /// Standard output.
-    pub out: &'a mut dyn Write,
-    /// Standard error.
-    pub err: &'a mut dyn Write,
-    /// Standard output is a terminal.
-    pub is_terminal: bool,
-}
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,22 +59,29 @@ struct Options {
 }
 
 /// Runs `zerotier-cli` with the arguments behind its name; gives its exit status.
-pub fn run(program: &str, arguments: &[OsString], screen: &mut Screen<'_>) -> u8 {
+pub fn run(program: &str, arguments: &[OsString], screen: &mut Screen) -> u8 {
     let home = env::var_os("ZEROTIER_HOME");
-    let outcome = match parse(arguments, home) {
-        Asked::Help => help(program, screen.out).map(|()| DONE),
-        Asked::BadSwitch(why, status) => help(program, screen.out)
-            .and_then(|()| screen.out.flush())
-            .and_then(|()| writeln!(screen.err, "{program}: {why}"))
-            .map(|()| status),
-        Asked::BareVersion => writeln!(screen.out, "{VERSION}").map(|()| DONE),
-        Asked::Version => writeln!(screen.out, "zerotier-cli {VERSION}").map(|()| DONE),
+    let status = match parse(arguments, home) {
+        Asked::Help => {
+            screen.print(format_args!("{}\n", Help(program)));
+            DONE
+        }
+        Asked::BadSwitch(why, status) => {
+            screen.print(format_args!("{}\n", Help(program)));
+            screen.tell(format_args!("{program}: {why}"));
+            status
+        }
+        Asked::BareVersion => {
+            screen.line(VERSION);
+            DONE
+        }
+        Asked::Version => {
+            screen.line(concat!("zerotier-cli ", env!("CARGO_PKG_VERSION")));
+            DONE
+        }
         Asked::Run(options) => commands::run(program, &options, screen),
     };
-    // Nobody is left to be told.
-    outcome
-        .and_then(|status| screen.out.flush().map(|()| status))
-        .unwrap_or(REFUSED)
+    screen.end(status)
 }
 
 /// Reads the arguments. Switches may stand anywhere, their values are glued to them.
@@ -142,10 +141,15 @@ fn set(target: &mut Target, switch: u8, value: &[u8]) -> Option<()> {
     Some(())
 }
 
-fn help(program: &str, out: &mut dyn Write) -> io::Result<()> {
-    write!(
-        out,
-        "zerotier-cli {VERSION}
+/// The help, without its last end of line.
+struct Help<'a>(&'a str);
+
+impl fmt::Display for Help<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let program = self.0;
+        write!(
+            f,
+            "zerotier-cli {VERSION}
 ZeroTier for routers and small boards
 Licence: Mozilla Public License 2.0
 Usage: {program} [-switches] <command/path> [<args>]
@@ -194,9 +198,9 @@ Available settings:
   the JSON output of \"zerotier-cli -j listnetworks\". Additionally,
   (ip, ip4, ip6, ip6plane, and ip6prefix can be used). For instance:
   {program} get <network ID> ip6plane will return the 6PLANE address
-  assigned to this node.
-"
-    )
+  assigned to this node."
+        )
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 //! Over the socket, from what its commands say as JSON. What only HTTP has is not found here.
 
 use super::commands::{Outcome, Run};
-use super::{DONE, REFUSED};
 use crate::service::json::Value;
 
 /// Fields of `/status` that `/health` shows, in its order.
@@ -17,53 +16,48 @@ const HEALTH: [&str; 7] = [
     "versionRev",
 ];
 
-pub(super) fn run(run: &mut Run<'_, '_>, path: &str) -> Outcome {
+pub(super) fn run(run: &mut Run<'_>, path: &str) -> Outcome {
     let mut parts = path.trim_start_matches('/').split('/');
     let (kind, id) = (parts.next().unwrap_or_default(), parts.next());
-    let (words, key): (&[&str], _) = match (kind, id) {
-        ("status" | "health", None) => (&["info"], ""),
-        ("network", None) => (&["listnetworks"], ""),
-        ("network", Some(_)) => (&["listnetworks"], "nwid"),
-        ("peer", None) => (&["listpeers"], ""),
-        ("peer", Some(_)) => (&["listpeers"], "address"),
-        ("moon", None) => (&["listmoons"], ""),
-        ("moon", Some(_)) => (&["listmoons"], "id"),
-        ("config", None) => (&["conf"], ""),
-        ("metrics", None) => return run.metrics(),
+    let (command, key) = match (kind, id) {
+        ("status" | "health", None) => ("info", ""),
+        ("network", None) => ("listnetworks", ""),
+        ("network", Some(_)) => ("listnetworks", "nwid"),
+        ("peer", None) => ("listpeers", ""),
+        ("peer", Some(_)) => ("listpeers", "address"),
+        ("moon", None) => ("listmoons", ""),
+        ("moon", Some(_)) => ("listmoons", "id"),
+        ("config", None) => ("conf", ""),
+        ("metrics", None) => return run.metrics(path),
         _ => {
-            run.connect()?;
-            writeln!(run.screen.out, "404 {path} ")?;
-            return Ok(REFUSED);
+            run.client()?;
+            return Err(run.no(format_args!("404 {path} ")));
         }
     };
-    let reply = run.connect()?.ask_json(words)?;
-    if !reply.is_ok() {
-        return run.refused(&reply);
+    let json = run.ask_ok(true, &[command])?.json();
+    if id.is_none() && kind != "health" {
+        run.screen.print(format_args!("{json}"));
+        return Ok(());
     }
+    let all = Value::parse(&json).unwrap_or(Value::Null);
     let Some(id) = id else {
-        if kind != "health" {
-            return run.raw(&reply);
+        let members = HEALTH.iter().filter_map(|key| Some((*key, all.get(key)?)));
+        let mut health = Value::Object(Vec::new());
+        for (key, value) in members {
+            health.set(key, value.clone());
         }
-        let status = Value::parse(&reply.json()).unwrap_or(Value::Null);
-        let members = HEALTH
-            .into_iter()
-            .filter_map(|key| Some((key.to_owned(), status.get(key)?.clone())));
-        write!(run.screen.out, "{}", Value::Object(members.collect()))?;
-        return Ok(DONE);
+        run.screen.print(format_args!("{health}"));
+        return Ok(());
     };
-    let list = Value::parse(&reply.json()).unwrap_or(Value::Null);
     let wanted = |value: &&Value| {
         let text = value.get(key).and_then(Value::as_str).unwrap_or_default();
         // Moons are asked for by 10 digits and shown with 16.
         text == id || kind == "moon" && id.len() == 10 && text.strip_prefix("000000") == Some(id)
     };
-    match list.as_array().and_then(|list| list.iter().find(wanted)) {
-        Some(value) => write!(run.screen.out, "{value}")?,
-        None if kind == "network" => {
-            writeln!(run.screen.out, "404 {path} {{}}")?;
-            return Ok(REFUSED);
-        }
-        None => write!(run.screen.out, "{{}}")?,
+    match all.as_array().unwrap_or_default().iter().find(wanted) {
+        Some(value) => run.screen.print(format_args!("{value}")),
+        None if kind == "network" => return Err(run.no(format_args!("404 {path} {{}}"))),
+        None => run.screen.print(format_args!("{{}}")),
     }
-    Ok(DONE)
+    Ok(())
 }

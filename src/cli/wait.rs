@@ -3,9 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
+use super::REFUSED;
+use super::changes::NO_NETWORK_ID;
 use super::client::{Client, Failure};
-use super::commands::{Outcome, Run};
-use super::{DONE, REFUSED, USAGE};
+use super::commands::{Outcome, Run, Stop};
 use crate::base::{Mono, NetworkId};
 use crate::os::clock;
 
@@ -13,59 +14,49 @@ const DEFAULT_SECONDS: u64 = 60;
 /// Between two tries to reach a service that is still starting.
 const RETRY_MS: u64 = 250;
 
-pub(super) fn run(run: &mut Run<'_, '_>) -> Outcome {
-    let id = run.arg(0).to_owned();
-    if NetworkId::parse(&id).is_none() {
-        writeln!(
-            run.screen.err,
-            "invalid format: must be a 16-digit (network) ID"
-        )?;
-        return Ok(USAGE);
+pub(super) fn run(run: &mut Run<'_>, _: &str) -> Outcome {
+    let id = run.arg(0);
+    if NetworkId::parse(id).is_none() {
+        return Err(run.malformed(format_args!("{NO_NETWORK_ID}")));
     }
     let seconds = match run.arg(1) {
-        "" => DEFAULT_SECONDS,
-        text => match text.parse() {
-            Ok(seconds) => seconds,
-            Err(_) => {
-                writeln!(
-                    run.screen.err,
-                    "invalid format: must be a number of seconds"
-                )?;
-                return Ok(USAGE);
-            }
-        },
+        "" => Ok(DEFAULT_SECONDS),
+        text => text.parse(),
+    };
+    let Ok(seconds) = seconds else {
+        let why = format_args!("invalid format: must be a number of seconds");
+        return Err(run.malformed(why));
     };
     let until = clock::mono().after(seconds.saturating_mul(1000));
-    let mut client = connect(run, until)?;
-    client.ask(&["monitor", "network"])?;
+    connect(run, until)?;
+    run.ask(false, &["monitor", "network"])?;
     loop {
-        let reply = client.ask(&["get", &id, "status"])?;
+        let reply = run.ask(false, &["get", id, "status"])?;
         if !reply.is_ok() {
-            return run.no_such(&reply);
+            return Err(run.no_such(&reply));
         }
         if reply.text() == "OK" {
-            return Ok(DONE);
+            return Ok(());
         }
         // Any event will do: the status is asked for, so a lost one does no harm.
-        if !next_event(&mut client, until)? {
+        if !next_event(run.client()?, until)? {
             let (program, status) = (run.program, reply.text());
-            writeln!(
-                run.screen.err,
+            run.screen.tell(format_args!(
                 "{program}: {id} is {status} after {seconds} seconds"
-            )?;
-            return Ok(REFUSED);
+            ));
+            return Err(Stop::Status(REFUSED));
         }
     }
 }
 
-fn connect(run: &Run<'_, '_>, until: Mono) -> Result<Client, Failure> {
+fn connect(run: &mut Run<'_>, until: Mono) -> Result<(), Failure> {
     loop {
-        match run.connect() {
+        match run.client() {
             Err(Failure::NoService | Failure::Connection(..)) if left(until) > RETRY_MS => {
                 // Nothing else is to be done in this process.
                 thread::sleep(Duration::from_millis(RETRY_MS));
             }
-            outcome => return outcome,
+            outcome => return outcome.map(drop),
         }
     }
 }

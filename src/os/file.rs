@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
@@ -481,6 +481,25 @@ pub fn write_stderr_now(line: &[u8]) -> bool {
     // SAFETY: one pollfd that lives for the call.
     let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
     ready == 1 && poll.revents & libc::POLLOUT != 0 && stderr.write_all(line).is_ok()
+}
+
+/// Standard input, output or error by number.
+pub fn standard(number: RawFd) -> BorrowedFd<'static> {
+    debug_assert!((0..=2).contains(&number), "a standard descriptor");
+    // SAFETY: they are open from the start of the process to its end, and led elsewhere at most.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+/// Writes all of it, by as few calls as there may be.
+pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Error> {
+    while !bytes.is_empty() {
+        match nix::unistd::write(fd, bytes) {
+            Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(Error::of("write", errno)),
+        }
+    }
+    Ok(())
 }
 
 /// Standard input, output and error lead nowhere from now on.

@@ -1,8 +1,11 @@
 //! Files the tool reads, and those it writes: whole or not at all.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::Path;
+
+use zeroize::Zeroizing;
 
 use crate::os::{self, file};
 
@@ -38,6 +41,12 @@ pub(super) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), String> {
 /// Makes a file for all to read. An existing one stays as it is.
 pub(super) fn write_public(path: &Path, bytes: &[u8]) -> Result<(), String> {
     file::create_atomic(path, bytes, PUBLIC_MODE).map_err(|e| explain(path, e))
+}
+
+/// The text of a file, if that is what it holds.
+pub(super) fn read_text(file: &OsStr) -> Option<Zeroizing<String>> {
+    let bytes = read_bounded(Path::new(file)).ok()?;
+    String::from_utf8(bytes).ok().map(Zeroizing::new)
 }
 
 pub(super) fn read_bounded(file: &Path) -> Result<Vec<u8>, String> {

@@ -4,8 +4,6 @@
 //! replaced.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io::{self, Write};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -22,6 +20,9 @@ mod files;
 mod show;
 #[cfg(feature = "worlds")]
 mod worlds;
+#[cfg(not(feature = "worlds"))]
+#[path = "no_worlds.rs"]
+mod worlds;
 
 /// Why a command ended without success.
 enum Stop {
@@ -31,14 +32,6 @@ enum Stop {
     Usage(&'static str, u8),
     /// A text for standard error.
     Text(String),
-    /// The output cannot be written.
-    Output(io::Error),
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
-    }
 }
 
 impl From<String> for Stop {
@@ -49,64 +42,71 @@ impl From<String> for Stop {
 
 type Outcome = Result<(), Stop>;
 
+type Command = fn(&[OsString], &mut Screen) -> Outcome;
+
+const COMMANDS: &[(&str, Command)] = &[
+    ("generate", generate_identity),
+    ("validate", validate_identity),
+    ("getpublic", get_public),
+    ("sign", sign_file),
+    ("verify", verify_file),
+    ("mkcom", make_certificate),
+    ("initmoon", worlds::init_moon),
+    ("genmoon", worlds::generate_moon),
+    ("genplanet", worlds::generate_planet),
+    ("show", show::run),
+    ("-v", |_, screen| {
+        screen.line(VERSION);
+        Ok(())
+    }),
+    ("--version", |_, screen| {
+        screen.line(concat!("zerotier-idtool ", env!("CARGO_PKG_VERSION")));
+        Ok(())
+    }),
+    ("-h", |_, _| Err(Stop::Help(DONE))),
+    ("--help", |_, _| Err(Stop::Help(DONE))),
+    ("help", |_, _| Err(Stop::Help(DONE))),
+];
+
 /// Runs `zerotier-idtool` with the arguments behind its name; gives its exit status.
-pub fn run(program: &str, arguments: &[OsString], screen: &mut Screen<'_>) -> u8 {
-    let outcome = command(arguments, screen)
-        .map(|()| DONE)
-        .or_else(|stop| match stop {
-            Stop::Help(status) => help(program, screen.out).map(|()| status),
-            Stop::Usage(why, status) => {
-                let what = arguments.first().cloned().unwrap_or_default();
-                let what = what.display();
-                help(program, screen.out)
-                    .and_then(|()| screen.out.flush())
-                    .and_then(|()| writeln!(screen.err, "{program}: {what}: {why}"))
-                    .map(|()| status)
-            }
-            Stop::Text(text) => writeln!(screen.err, "{text}").map(|()| REFUSED),
-            Stop::Output(error) => Err(error),
-        });
-    // Nobody is left to be told.
-    outcome
-        .and_then(|status| screen.out.flush().map(|()| status))
-        .unwrap_or(REFUSED)
+pub fn run(program: &str, arguments: &[OsString], screen: &mut Screen) -> u8 {
+    let status = match command(arguments, screen) {
+        Ok(()) => DONE,
+        Err(Stop::Help(status)) => {
+            help(program, screen);
+            status
+        }
+        Err(Stop::Usage(why, status)) => {
+            help(program, screen);
+            let what = arguments
+                .first()
+                .map_or(OsStr::new(""), OsString::as_os_str);
+            screen.tell(format_args!("{program}: {}: {why}", what.display()));
+            status
+        }
+        Err(Stop::Text(text)) => {
+            screen.tell(format_args!("{text}"));
+            REFUSED
+        }
+    };
+    screen.end(status)
 }
 
-fn command(arguments: &[OsString], screen: &mut Screen<'_>) -> Outcome {
+fn command(arguments: &[OsString], screen: &mut Screen) -> Outcome {
     let Some((command, args)) = arguments.split_first() else {
         return Err(Stop::Help(REFUSED));
     };
-    match command.to_str() {
-        Some("generate") => generate_identity(args, screen),
-        Some("validate") => validate_identity(args, screen),
-        Some("getpublic") => get_public(args, screen),
-        Some("sign") => sign_file(args, screen),
-        Some("verify") => verify_file(args, screen),
-        Some("mkcom") => make_certificate(args, screen),
-        #[cfg(feature = "worlds")]
-        Some("initmoon") => worlds::init_moon(args, screen),
-        #[cfg(feature = "worlds")]
-        Some("genmoon") => worlds::generate_moon(args, screen),
-        #[cfg(feature = "worlds")]
-        Some("genplanet") => worlds::generate_planet(args, screen),
-        #[cfg(not(feature = "worlds"))]
-        Some("initmoon" | "genmoon" | "genplanet") => Err(Stop::Text(
-            "this build makes no planets and moons: use zerotier-idtool of another".into(),
-        )),
-        Some("show") => show::run(args, screen),
-        Some("-v") => Ok(writeln!(screen.out, "{VERSION}")?),
-        Some("--version") => Ok(writeln!(screen.out, "zerotier-idtool {VERSION}")?),
-        Some("-h" | "--help" | "help") => Err(Stop::Help(DONE)),
-        _ => Err(Stop::Usage("unknown command", REFUSED)),
+    match COMMANDS.iter().find(|(name, _)| command == name) {
+        Some((_, does)) => does(args, screen),
+        None => Err(Stop::Usage("unknown command", REFUSED)),
     }
 }
 
 /// Why a command did nothing.
 const MISSING: &str = "arguments missing, see above";
 
-fn help(program: &str, out: &mut dyn Write) -> io::Result<()> {
-    write!(
-        out,
+fn help(program: &str, screen: &mut Screen) {
+    screen.print(format_args!(
         "zerotier-idtool {VERSION}
 ZeroTier for routers and small boards
 Licence: Mozilla Public License 2.0
@@ -124,7 +124,7 @@ Commands:
   show <planet/moon/peer/identity file>
   mkcom <identity.secret> [<id,value,maxDelta> ...] (hexadecimal integers)
 "
-    )
+    ));
 }
 
 /// Argument number `n`; the help without it.
@@ -134,8 +134,6 @@ fn required(args: &[OsString], n: usize) -> Result<&OsStr, Stop> {
         .ok_or(Stop::Usage(MISSING, REFUSED))
 }
 
-/// Longest file with an identity or a signature in it.
-const TEXT_FILE_MAX_BYTES: u64 = 64 * 1024;
 /// An argument is an identity itself when it is longer than this and has its first colon here.
 const LITERAL_MIN_LEN: usize = 33;
 const LITERAL_COLON_AT: usize = 10;
@@ -148,11 +146,7 @@ fn identity_text(arg: &OsStr) -> Option<Zeroizing<String>> {
     {
         return Some(Zeroizing::new(text.to_owned()));
     }
-    let path = Path::new(arg);
-    if fs::metadata(path).ok()?.len() > TEXT_FILE_MAX_BYTES {
-        return None;
-    }
-    fs::read_to_string(path).ok().map(Zeroizing::new)
+    files::read_text(arg)
 }
 
 /// An identity with its secret, if there is one.
@@ -163,12 +157,15 @@ fn read_identity(arg: &OsStr) -> Option<(Identity, Option<SecretIdentity>)> {
 }
 
 fn identity_of(arg: &OsStr) -> Result<(Identity, Option<SecretIdentity>), Stop> {
-    read_identity(arg).ok_or_else(|| {
-        let arg = arg.display();
-        Stop::Text(format!(
-            "Identity argument invalid or file unreadable: {arg}"
-        ))
-    })
+    read_identity(arg)
+        .ok_or_else(|| told("Identity argument invalid or file unreadable: ", arg, ""))
+}
+
+/// A text with an argument in it.
+#[cold]
+#[inline(never)]
+fn told(before: &str, arg: &OsStr, behind: &str) -> Stop {
+    Stop::Text(format!("{before}{}{behind}", arg.display()))
 }
 
 fn random() -> Result<Rng, Stop> {
@@ -176,14 +173,12 @@ fn random() -> Result<Rng, Stop> {
     Ok(Rng::new(seed))
 }
 
-fn generate_identity(args: &[OsString], screen: &mut Screen<'_>) -> Outcome {
+fn generate_identity(args: &[OsString], screen: &mut Screen) -> Outcome {
     let (secret_file, public_file) = (args.first().map(Path::new), args.get(1).map(Path::new));
     let vanity = match args.get(2) {
         Some(text) => Some(Vanity::parse(text).ok_or_else(|| {
-            format!(
-                "vanity must be 1 to 10 hex digits and no reserved address: {}",
-                text.display()
-            )
+            let why = "vanity must be 1 to 10 hex digits and no reserved address: ";
+            told(why, text, "")
         })?),
         None => None,
     };
@@ -197,30 +192,33 @@ fn generate_identity(args: &[OsString], screen: &mut Screen<'_>) -> Outcome {
         let Some(vanity) = &vanity else { break made };
         let address = made.identity.address;
         if vanity.fits(address) {
-            writeln!(screen.err, "vanity address: found {address} !")?;
+            screen.tell(format_args!("vanity address: found {address} !"));
             break made;
         }
-        writeln!(
-            screen.err,
+        screen.tell(format_args!(
             "vanity address: tried {address} looking for first {} bits of {:010x}",
             vanity.bits, vanity.value
-        )?;
+        ));
+        if !screen.flush() {
+            return Ok(());
+        }
     };
     let mut text = Zeroizing::new(String::with_capacity(SECRET_TEXT_LEN));
     // Writing to a String cannot fail.
     let _ = identity.write_string(&mut *text);
     let Some(secret_file) = secret_file else {
-        return Ok(screen.out.write_all(text.as_bytes())?);
+        screen.print_now(text.as_bytes());
+        return Ok(());
     };
     files::write_secret(secret_file, text.as_bytes())?;
-    writeln!(screen.out, "{} written", secret_file.display())?;
+    screen.print(format_args!("{} written\n", secret_file.display()));
     if let Some(public_file) = public_file {
         let public = identity.identity.to_string();
         files::write_public(public_file, public.as_bytes()).map_err(|why| {
             let secret = secret_file.display();
             format!("{why}\n{secret} is good: getpublic prints the rest")
         })?;
-        writeln!(screen.out, "{} written", public_file.display())?;
+        screen.print(format_args!("{} written\n", public_file.display()));
     }
     Ok(())
 }
@@ -257,58 +255,55 @@ impl Vanity {
     }
 }
 
-fn validate_identity(args: &[OsString], screen: &mut Screen<'_>) -> Outcome {
+fn validate_identity(args: &[OsString], screen: &mut Screen) -> Outcome {
     let arg = required(args, 0)?;
     let (identity, secret) = identity_of(arg)?;
     // differs from 1.14.1: a secret that does not belong to its public key is no good either.
     if !validate(&identity) || secret.is_some_and(|s| !secret_fits(&s)) {
-        return Err(format!("{} FAILED validation.", arg.display()).into());
+        return Err(told("", arg, " FAILED validation."));
     }
-    Ok(writeln!(
-        screen.out,
-        "{} is a valid identity",
-        arg.display()
-    )?)
+    screen.print(format_args!("{} is a valid identity\n", arg.display()));
+    Ok(())
 }
 
-fn get_public(args: &[OsString], screen: &mut Screen<'_>) -> Outcome {
+fn get_public(args: &[OsString], screen: &mut Screen) -> Outcome {
     let (identity, _) = identity_of(required(args, 0)?)?;
-    Ok(write!(screen.out, "{identity}")?)
+    screen.print(format_args!("{identity}"));
+    Ok(())
 }
 
 fn secret_of(arg: &OsStr) -> Result<SecretIdentity, Stop> {
     let (_, secret) = identity_of(arg)?;
     secret.ok_or_else(|| {
-        let arg = arg.display();
-        Stop::Text(format!(
-            "{arg} does not contain a private key (must use private to sign)"
-        ))
+        let why = " does not contain a private key (must use private to sign)";
+        told("", arg, why)
     })
 }
 
 fn read_file(arg: &OsStr) -> Result<Vec<u8>, Stop> {
-    fs::read(arg).map_err(|_| Stop::Text(format!("{} is not readable", arg.display())))
+    std::fs::read(arg).map_err(|_| told("", arg, " is not readable"))
 }
 
-fn sign_file(args: &[OsString], screen: &mut Screen<'_>) -> Outcome {
+fn sign_file(args: &[OsString], screen: &mut Screen) -> Outcome {
     let (identity, file) = (required(args, 0)?, required(args, 1)?);
     let secret = secret_of(identity)?;
     let signature = sign::sign(secret.secret(), &[&read_file(file)?]);
-    Ok(write!(screen.out, "{}", Hex(&signature))?)
+    screen.print(format_args!("{}", Hex(&signature)));
+    Ok(())
 }
 
-fn verify_file(args: &[OsString], screen: &mut Screen<'_>) -> Outcome {
+fn verify_file(args: &[OsString], screen: &mut Screen) -> Outcome {
     let (identity, file) = (required(args, 0)?, required(args, 1)?);
     let signature = required(args, 2)?;
     let (identity, _) = identity_of(identity)?;
     let message = read_file(file)?;
     let good = read_signature(signature)
         .is_some_and(|s| sign::verify(&identity.public, &[&message], &s).is_ok());
-    let file = file.display();
     if !good {
-        return Err(format!("{file} signature check FAILED").into());
+        return Err(told("", file, " signature check FAILED"));
     }
-    Ok(writeln!(screen.out, "{file} signature valid")?)
+    screen.print(format_args!("{} signature valid\n", file.display()));
+    Ok(())
 }
 
 /// A signature in hex, or in a file.
@@ -319,46 +314,41 @@ fn read_signature(arg: &OsStr) -> Option<[u8; sign::SIGNATURE_LEN]> {
             .ok()
             .map(|()| signature)
     };
-    arg.to_str().and_then(parse).or_else(|| {
-        let path = Path::new(arg);
-        let fits = fs::metadata(path).ok()?.len() <= TEXT_FILE_MAX_BYTES;
-        let text = fits.then(|| fs::read_to_string(path).ok())??;
-        parse(&text)
-    })
+    let literal = arg.to_str().and_then(parse);
+    literal.or_else(|| parse(&files::read_text(arg)?))
 }
 
 /// A certificate of membership as text (network 3.1).
-fn make_certificate(args: &[OsString], screen: &mut Screen<'_>) -> Outcome {
+fn make_certificate(args: &[OsString], screen: &mut Screen) -> Outcome {
     let arg = required(args, 0)?;
-    let secret = read_identity(arg)
-        .and_then(|(_, secret)| secret)
-        .ok_or_else(|| {
-            format!(
-                "Identity argument invalid, does not include private key, or file unreadable: {}",
-                arg.display()
-            )
-        })?;
+    let secret = read_identity(arg).and_then(|(_, secret)| secret);
+    let secret = secret.ok_or_else(|| {
+        let why = "Identity argument invalid, does not include private key, or file unreadable: ";
+        told(why, arg, "")
+    })?;
     // Ids ascend, and of equal ones the last counts.
-    let mut fields = std::collections::BTreeMap::new();
+    let mut fields: Vec<[u64; 3]> = Vec::new();
     for arg in args.iter().skip(1) {
-        let [id, value, max_delta] = qualifier(arg)
-            .ok_or_else(|| format!("{} is not id,value,maxDelta in hex", arg.display()))?;
-        fields.insert(id, [value, max_delta]);
+        let field =
+            qualifier(arg).ok_or_else(|| told("", arg, " is not id,value,maxDelta in hex"))?;
+        let at = fields.iter().take_while(|f| f[0] < field[0]).count();
+        match fields.get_mut(at).filter(|f| f[0] == field[0]) {
+            Some(same) => *same = field,
+            None => fields.insert(at, field),
+        }
     }
     let mut message = Vec::with_capacity(fields.len() * 24);
-    for (id, [value, max_delta]) in fields {
-        for number in [id, value, max_delta] {
-            message.extend_from_slice(&number.to_be_bytes());
-        }
+    for number in fields.as_flattened() {
+        message.extend_from_slice(&number.to_be_bytes());
     }
     let signature = sign::sign(secret.secret(), &[&message]);
     let issuer = secret.identity.address;
-    Ok(write!(
-        screen.out,
+    screen.print(format_args!(
         "1:{}:{issuer}:{}",
         Hex(&message),
         Hex(&signature)
-    )?)
+    ));
+    Ok(())
 }
 
 fn qualifier(arg: &OsStr) -> Option<[u64; 3]> {

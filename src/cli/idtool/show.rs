@@ -1,7 +1,6 @@
 //! `show`: what a planet, a moon, a stored peer or an identity says, without secrets.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -16,20 +15,19 @@ use crate::wire::inet::Slash;
 use crate::wire::peer_record::Record;
 use crate::wire::world::{SIGNED_MAX_LEN, World, WorldKind};
 
-pub(super) fn run(args: &[OsString], screen: &mut Screen<'_>) -> Outcome {
+pub(super) fn run(args: &[OsString], screen: &mut Screen) -> Outcome {
     let file = Path::new(required(args, 0)?);
     let bytes = Zeroizing::new(read_bounded(file)?);
-    let out = &mut *screen.out;
     let why = match World::parse(&bytes) {
-        Ok((found, used)) => return world(&found, bytes.len().saturating_sub(used), out),
+        Ok((found, used)) => return world(&found, bytes.len().saturating_sub(used), screen),
         Err(why) => why,
     };
     if let Ok(record) = Record::parse(&bytes) {
-        return peer(&record, out);
+        return peer(&record, screen);
     }
     let text = core::str::from_utf8(&bytes).unwrap_or_default();
     if let Ok(found) = Identity::parse(text) {
-        return identity(&found, SecretIdentity::parse(text).ok(), out);
+        return identity(&found, SecretIdentity::parse(text).ok(), screen);
     }
     let file = file.display();
     let text = format!(
@@ -42,7 +40,7 @@ fn yes_no(yes: bool) -> &'static str {
     if yes { "yes" } else { "no" }
 }
 
-fn world(world: &World<'_>, others: usize, out: &mut dyn Write) -> Outcome {
+fn world(world: &World<'_>, others: usize, screen: &mut Screen) -> Outcome {
     let kind = match world.kind {
         WorldKind::Planet => "planet",
         WorldKind::Moon => "moon",
@@ -51,44 +49,46 @@ fn world(world: &World<'_>, others: usize, out: &mut dyn Write) -> Outcome {
     let len = world.signed_message(&mut message).unwrap_or_default();
     let message = message.get(..len).unwrap_or_default();
     let good = sign::verify(&world.update_key, &[message], &world.signature).is_ok();
-    writeln!(out, "{kind} {:016x}", world.id)?;
-    writeln!(out, "timestamp {}", world.timestamp)?;
-    writeln!(out, "updates must be signed by {}", Hex(&world.update_key))?;
+    screen.print(format_args!("{kind} {:016x}\n", world.id));
+    screen.print(format_args!("timestamp {}\n", world.timestamp));
+    screen.print(format_args!(
+        "updates must be signed by {}\n",
+        Hex(&world.update_key)
+    ));
     // The first revision is signed by the one before it, if there was one.
-    writeln!(out, "signed by the same key: {}", yes_no(good))?;
+    screen.print(format_args!("signed by the same key: {}\n", yes_no(good)));
     for root in world.roots() {
-        writeln!(out, "root {}", root.identity)?;
+        screen.print(format_args!("root {}\n", root.identity));
         for at in root.endpoints() {
-            writeln!(out, " endpoint {}", Slash(at))?;
+            screen.print(format_args!(" endpoint {}\n", Slash(at)));
         }
     }
     if others > 0 {
-        writeln!(out, "followed by {others} other bytes")?;
+        screen.print(format_args!("followed by {others} other bytes\n"));
     }
     Ok(())
 }
 
-fn peer(record: &Record, out: &mut dyn Write) -> Outcome {
-    writeln!(out, "peer {}", record.identity.address)?;
-    writeln!(out, "identity {}", record.identity)?;
+fn peer(record: &Record, screen: &mut Screen) -> Outcome {
+    screen.print(format_args!("peer {}\n", record.identity.address));
+    screen.print(format_args!("identity {}\n", record.identity));
     match record.version {
-        Some(v) => writeln!(
-            out,
-            "version {}.{}.{} protocol {}",
+        Some(v) => screen.print(format_args!(
+            "version {}.{}.{} protocol {}\n",
             v.major, v.minor, v.revision, v.protocol
-        )?,
-        None => writeln!(out, "version unknown")?,
+        )),
+        None => screen.line("version unknown"),
     }
     for at in &record.addresses {
-        writeln!(out, "address {}", Slash(*at))?;
+        screen.print(format_args!("address {}\n", Slash(*at)));
     }
     Ok(())
 }
 
-fn identity(identity: &Identity, secret: Option<SecretIdentity>, out: &mut dyn Write) -> Outcome {
-    writeln!(out, "identity {identity}")?;
-    writeln!(out, "private key: {}", yes_no(secret.is_some()))?;
+fn identity(identity: &Identity, secret: Option<SecretIdentity>, screen: &mut Screen) -> Outcome {
+    screen.print(format_args!("identity {identity}\n"));
+    screen.print(format_args!("private key: {}\n", yes_no(secret.is_some())));
     let valid = validate(identity) && secret.is_none_or(|secret| secret_fits(&secret));
-    writeln!(out, "valid: {}", yes_no(valid))?;
+    screen.print(format_args!("valid: {}\n", yes_no(valid)));
     Ok(())
 }

@@ -159,7 +159,7 @@ fn read_id(file: &Path, json: &Value) -> Result<u64, String> {
 }
 
 /// `initmoon`: what `genmoon` wants, with a new key, to be filled in by hand.
-pub(super) fn init_moon(args: &[OsString], screen: &mut Screen<'_>) -> Outcome {
+pub(super) fn init_moon(args: &[OsString], screen: &mut Screen) -> Outcome {
     let Some(arg) = args.first() else {
         return Err(Stop::Usage(MISSING, DONE));
     };
@@ -176,12 +176,13 @@ pub(super) fn init_moon(args: &[OsString], screen: &mut Screen<'_>) -> Outcome {
     ];
     members.extend(SigningKey::new()?.members());
     members.push(("worldType".into(), Value::string("moon")));
-    let text = Zeroizing::new(Value::Object(members).pretty());
-    Ok(writeln!(screen.out, "{}", *text)?)
+    let text = Zeroizing::new(Value::Object(members).pretty() + "\n");
+    screen.print_now(text.as_bytes());
+    Ok(())
 }
 
 /// `genmoon`: signs what the file says, into the current directory.
-pub(super) fn generate_moon(args: &[OsString], screen: &mut Screen<'_>) -> Outcome {
+pub(super) fn generate_moon(args: &[OsString], screen: &mut Screen) -> Outcome {
     let Some(file) = args.first().map(Path::new) else {
         return Err(Stop::Usage(MISSING, DONE));
     };
@@ -212,10 +213,10 @@ pub(super) fn generate_moon(args: &[OsString], screen: &mut Screen<'_>) -> Outco
     };
     files::replace_public(path, &draft.sign(&SigningKey::read(file, &json)?)?)?;
     let timestamp = draft.timestamp;
-    Ok(writeln!(
-        screen.out,
-        "wrote {name} (signed world with timestamp {timestamp})"
-    )?)
+    screen.print(format_args!(
+        "wrote {name} (signed world with timestamp {timestamp})\n"
+    ));
+    Ok(())
 }
 
 fn read_root(file: &Path, root: &Value) -> Result<(Identity, Vec<SocketAddr>), String> {
@@ -268,7 +269,7 @@ fn check_roots(roots: &[(Identity, Vec<SocketAddr>)]) -> Result<(), String> {
 }
 
 /// `genplanet`: private roots in one step; run again, it makes an update that nodes accept.
-pub(super) fn generate_planet(args: &[OsString], screen: &mut Screen<'_>) -> Outcome {
+pub(super) fn generate_planet(args: &[OsString], screen: &mut Screen) -> Outcome {
     let (mut roots, mut out, mut key_file) = (Vec::new(), None, None);
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
@@ -303,12 +304,12 @@ pub(super) fn generate_planet(args: &[OsString], screen: &mut Screen<'_>) -> Out
         roots,
     };
     files::replace_public(&out, &draft.sign(&key)?)?;
-    Ok(writeln!(
-        screen.out,
-        "wrote {} (signed world {id:016x} with timestamp {})",
+    screen.print(format_args!(
+        "wrote {} (signed world {id:016x} with timestamp {})\n",
         out.display(),
         draft.timestamp
-    )?)
+    ));
+    Ok(())
 }
 
 /// `identity@ip/port,ip/port`
@@ -323,7 +324,7 @@ fn planet_root(arg: &OsString) -> Result<(Identity, Vec<SocketAddr>), Stop> {
 }
 
 /// Id and key of a planet: from the file, or new and kept there.
-fn planet_key(file: &Path, screen: &mut Screen<'_>) -> Result<(u64, SigningKey), Stop> {
+fn planet_key(file: &Path, screen: &mut Screen) -> Result<(u64, SigningKey), Stop> {
     if fs::symlink_metadata(file).is_ok() {
         let json = read_json(file)?;
         return Ok((read_id(file, &json)?, SigningKey::read(file, &json)?));
@@ -345,10 +346,9 @@ fn planet_key(file: &Path, screen: &mut Screen<'_>) -> Result<(u64, SigningKey),
     members.push(("worldType".into(), Value::string("planet")));
     let text = Zeroizing::new(Value::Object(members).pretty() + "\n");
     files::write_secret(file, text.as_bytes())?;
-    writeln!(
-        screen.out,
-        "wrote {} (keep it: it signs updates)",
+    screen.print(format_args!(
+        "wrote {} (keep it: it signs updates)\n",
         file.display()
-    )?;
+    ));
     Ok((id, key))
 }
