@@ -174,7 +174,8 @@ impl Client {
         let mut client = Self::new(Way::Socket, Link::Control(stream));
         client.set_silence(Some(SILENCE_MAX))?;
         let greeting = client.reply()?;
-        if greeting.is(Code::Banner) && greeting.first().contains(" zt-ctl/1 ") {
+        let protocol = greeting.first().split(' ').nth(1);
+        if greeting.is(Code::Banner) && protocol == Some("zt-ctl/1") {
             client.greeting = greeting;
             Ok(client)
         } else if greeting.is(Code::Busy) {

@@ -97,8 +97,11 @@ fn hide_secrets(value: &mut Value) {
     match value {
         Value::Object(members) => {
             for (key, value) in members {
-                let lower = key.to_ascii_lowercase();
-                if SECRET_WORDS.iter().any(|w| lower.contains(w)) {
+                let holds = |word: &&str| {
+                    let mut parts = key.as_bytes().windows(word.len());
+                    parts.any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+                };
+                if SECRET_WORDS.iter().any(holds) {
                     *value = Value::string(HIDDEN);
                 } else {
                     hide_secrets(value);

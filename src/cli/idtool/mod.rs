@@ -14,6 +14,7 @@ use crate::crypto::identity::{generate, secret_fits, validate};
 use crate::crypto::rng::Rng;
 use crate::crypto::sign;
 use crate::os::entropy;
+use crate::service::control::line::Hex;
 use crate::wire::identity::{Identity, SecretIdentity, parse_hex};
 
 mod files;
@@ -360,13 +361,4 @@ fn qualifier(arg: &OsStr) -> Option<[u64; 3]> {
         *number = u64::from_str_radix(word, 16).ok().filter(|_| hex)?;
     }
     words.next().is_none().then_some(numbers)
-}
-
-/// Bytes in hex.
-struct Hex<'a>(&'a [u8]);
-
-impl core::fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
-    }
 }

@@ -6,10 +6,11 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::files::read_bounded;
-use super::{Hex, Outcome, required};
+use super::{Outcome, required};
 use crate::cli::Screen;
 use crate::crypto::identity::{secret_fits, validate};
 use crate::crypto::sign;
+use crate::service::control::line::Hex;
 use crate::wire::identity::{Identity, SecretIdentity};
 use crate::wire::inet::Slash;
 use crate::wire::peer_record::Record;

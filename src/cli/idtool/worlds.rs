@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::files::read_bounded;
-use super::{Hex, MISSING, Outcome, Stop, files, random, read_identity};
+use super::{MISSING, Outcome, Stop, files, random, read_identity};
 use crate::cli::{DONE, Screen};
 use crate::crypto::identity::{public_of, validate};
 use crate::crypto::sign;
 use crate::os::clock;
+use crate::service::control::line::Hex;
 use crate::service::json::Value;
 use crate::wire::cursor::Writer;
 use crate::wire::identity::{Identity, parse_hex};

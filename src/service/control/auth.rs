@@ -55,7 +55,7 @@ pub fn proof(token: &[u8], side: Side, server: &Nonce, client: &Nonce) -> [u8; k
 
 /// Lower-case hex of 32 bytes.
 pub fn hex(bytes: &[u8; 32]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    line::Hex(bytes).to_string()
 }
 
 /// 32 bytes from 64 hex digits.

@@ -1,76 +1,103 @@
 //! Bounded output: rows go in whole, bytes come out as the socket takes them.
 
 use core::fmt::{self, Write as _};
-use std::collections::VecDeque;
 use std::io::{self, Write};
 
 use super::line::ROW_MAX;
 
-/// Bytes on their way out. `bytes.len()` ≤ `cap`; memory is taken once.
+/// Bytes on their way out: those from `taken` on. They are at most `cap`; memory is taken once.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    bytes: VecDeque<u8>,
+    bytes: Vec<u8>,
+    taken: usize,
     cap: usize,
 }
 
 impl Buffer {
     pub(super) fn new(cap: usize) -> Self {
         Self {
-            bytes: VecDeque::with_capacity(cap),
+            bytes: Vec::with_capacity(cap),
+            taken: 0,
             cap,
         }
     }
 
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.taken..).unwrap_or_default()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.rest().is_empty()
     }
 
     pub(super) fn free(&self) -> usize {
-        self.cap - self.bytes.len()
+        self.cap - self.rest().len()
     }
 
     /// One row and its end. What is over [`ROW_MAX`] is cut; the caller has seen to it that
     /// so much is free. An end of line inside becomes a blank.
     pub(super) fn row(&mut self, text: fmt::Arguments<'_>) {
-        let left = self.free().min(ROW_MAX).saturating_sub(1);
-        let mut row = Row { out: self, left };
         // A row never fails; it is cut.
-        let _ = row.write_fmt(text);
-        self.bytes.push_back(b'\n');
+        self.write_row(self.free().min(ROW_MAX).saturating_sub(1), text);
+        self.bytes.push(b'\n');
     }
 
     /// One row, or nothing at all when it does not fit.
     pub(super) fn try_row(&mut self, text: fmt::Arguments<'_>) -> bool {
-        let before = self.bytes.len();
         let left = self.free().min(ROW_MAX);
-        let mut row = Row { out: self, left };
-        let _ = row.write_fmt(text);
+        let before = self.rest().len();
         // At least one byte must be left, for the end.
-        let fits = row.left > 0;
+        let fits = self.write_row(left, text) > 0;
         if fits {
-            self.bytes.push_back(b'\n');
+            self.bytes.push(b'\n');
         } else {
-            self.bytes.truncate(before);
+            self.bytes.truncate(self.taken + before);
         }
         fits
     }
 
+    /// So many bytes of a row at most; how many are left.
+    fn write_row(&mut self, left: usize, text: fmt::Arguments<'_>) -> usize {
+        self.make_room(left);
+        let mut row = Row { out: self, left };
+        let _ = row.write_fmt(text);
+        row.left
+    }
+
+    /// Room for so much and an end of line, if it is free at all.
+    fn make_room(&mut self, count: usize) {
+        if self.bytes.len() + count >= self.cap {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+    }
+
     /// Moves whole lines from `other` while they fit.
     pub(super) fn take_lines(&mut self, other: &mut Self) {
-        while let Some(end) = other.bytes.iter().position(|b| *b == b'\n') {
+        while let Some(end) = other.rest().iter().position(|b| *b == b'\n') {
             if end >= self.free() {
                 return;
             }
-            self.bytes.extend(other.bytes.drain(..=end));
+            self.make_room(end + 1);
+            self.bytes
+                .extend_from_slice(other.rest().get(..=end).unwrap_or_default());
+            other.took(end + 1);
         }
     }
 
     /// One write of what is at the front; how much the stream took.
     pub(super) fn write_to(&mut self, stream: &mut impl Write) -> io::Result<usize> {
-        let (front, _) = self.bytes.as_slices();
-        let taken = stream.write(front)?.min(front.len());
-        self.bytes.drain(..taken);
+        let taken = stream.write(self.rest())?;
+        self.took(taken);
         Ok(taken)
+    }
+
+    fn took(&mut self, count: usize) {
+        self.taken = (self.taken + count).min(self.bytes.len());
+        if self.is_empty() {
+            self.bytes.clear();
+            self.taken = 0;
+        }
     }
 }
 
@@ -91,11 +118,14 @@ impl fmt::Write for Row<'_> {
         } else {
             self.left -= end;
         }
-        let text = text.get(..end).unwrap_or_default();
-        self.out.bytes.extend(
-            text.bytes()
-                .map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { b }),
-        );
+        let before = self.out.bytes.len();
+        let text = text.as_bytes().get(..end).unwrap_or_default();
+        self.out.bytes.extend_from_slice(text);
+        for byte in self.out.bytes.iter_mut().skip(before) {
+            if matches!(byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
+        }
         Ok(())
     }
 }

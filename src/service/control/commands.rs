@@ -51,7 +51,7 @@ pub(super) struct Spec {
 impl Spec {
     /// Most arguments, as the text of `help` has them.
     fn args_max(&self) -> usize {
-        if self.args.contains("...") {
+        if self.args.as_bytes().windows(3).any(|w| w == b"...") {
             line::ARGS_MAX
         } else {
             self.args.split(' ').filter(|word| !word.is_empty()).count()
@@ -166,8 +166,10 @@ fn find(request: &Request<'_>, caller: &Caller, host: &dyn Host) -> Result<&'sta
     }
     // Who says more than is understood means something else.
     if request.args().len() > spec.args_max() {
-        let text = format!("too many arguments, must be {}", spec.args);
-        let text = text.trim_end_matches(", must be ").to_owned();
+        let text = match spec.args {
+            "" => "too many arguments".to_owned(),
+            args => format!("too many arguments, must be {args}"),
+        };
         return Err(Refusal::new(Code::BadArguments, text));
     }
     // Before anything is changed: who asked for JSON could not read the answer.

@@ -236,6 +236,16 @@ pub(super) fn hex_pair(digits: &[u8]) -> Option<u8> {
     u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
+/// Bytes in hex.
+#[derive(Clone, Copy, Debug)]
+pub struct Hex<'a>(pub &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
 /// A field of a row: empty is `-`; blanks, percents and controls are escaped.
 #[derive(Clone, Copy, Debug)]
 pub struct Field<'a>(pub &'a str);

@@ -100,41 +100,13 @@ impl List {
     pub(super) fn next(&mut self, host: &dyn Host, out: &mut Buffer) -> bool {
         match self {
             Self::Status { part, n } => status(host, part, n, out),
-            Self::BriefPeers { cursor } => {
-                let Some((next, peer)) = host.next_peer(*cursor) else {
-                    return false;
-                };
-                *cursor = next;
-                list_peers_row(&peer, out);
-                true
-            }
-            Self::Peers { cursor } => {
-                let Some((next, peer)) = host.next_peer(*cursor) else {
-                    return false;
-                };
-                *cursor = next;
-                peers_row(&peer, out);
-                true
-            }
+            Self::BriefPeers { cursor } => next_peer(host, cursor, list_peers_row, out).is_some(),
+            Self::Peers { cursor } => next_peer(host, cursor, peers_row, out).is_some(),
             Self::Paths { peer, n } => paths(host, *peer, n, out),
-            Self::BriefNetworks { cursor } => {
-                let Some((next, network)) = host.next_network(*cursor) else {
-                    return false;
-                };
-                *cursor = next;
-                list_networks_row(host, &network, out);
-                true
-            }
+            Self::BriefNetworks { cursor } => next_network(host, cursor, out).is_some(),
             Self::Network { id, part, n } => network(host, *id, part, n, out),
             Self::Ips { id, family, n } => ips(host, *id, *family, n, out),
-            Self::Moons { n } => {
-                let Some(moon) = host.moon(*n) else {
-                    return false;
-                };
-                *n += 1;
-                moon_row(&moon, out);
-                true
-            }
+            Self::Moons { n } => next_moon(host, n, out),
             Self::Help { n } => {
                 let Some(spec) = COMMANDS.get(*n) else {
                     return false;
@@ -188,32 +160,26 @@ impl Dump {
                     }
                     Section::Peers { cursor: 0 }
                 }
-                Section::Peers { cursor } => match host.next_peer(*cursor) {
-                    Some((next, peer)) => {
-                        *cursor = next;
-                        self.paths = Some((peer.address, 0));
-                        peers_row(&peer, out);
+                Section::Peers { cursor } => match next_peer(host, cursor, peers_row, out) {
+                    Some(address) => {
+                        self.paths = Some((address, 0));
                         return true;
                     }
                     None => Section::Networks { cursor: 0 },
                 },
-                Section::Networks { cursor } => match host.next_network(*cursor) {
-                    Some((next, row)) => {
-                        *cursor = next;
-                        self.network = Some((row.id, 0, 0));
-                        list_networks_row(host, &row, out);
+                Section::Networks { cursor } => match next_network(host, cursor, out) {
+                    Some(id) => {
+                        self.network = Some((id, 0, 0));
                         return true;
                     }
                     None => Section::Moons { n: 0 },
                 },
-                Section::Moons { n } => match host.moon(*n) {
-                    Some(moon) => {
-                        *n += 1;
-                        moon_row(&moon, out);
+                Section::Moons { n } => {
+                    if next_moon(host, n, out) {
                         return true;
                     }
-                    None => Section::Lines { n: 0 },
-                },
+                    Section::Lines { n: 0 }
+                }
                 Section::Lines { n } => {
                     let mut line = String::new();
                     if !host.dump_line(*n, &mut line) {
@@ -228,90 +194,90 @@ impl Dump {
     }
 }
 
-const STATUS_SCALARS: &[&str] = &[
-    "identity",
-    "uptime",
-    "clock",
-    "clock-ok",
-    "port",
-    "planet",
-    "rss",
-    "rx",
-    "tx",
-    "offline",
-    "collision",
-];
+/// Writes the row of the next peer; its address.
+#[inline(never)]
+fn next_peer(
+    host: &dyn Host,
+    cursor: &mut usize,
+    row: fn(&PeerRow<'_>, &mut Buffer),
+    out: &mut Buffer,
+) -> Option<Address> {
+    let (next, peer) = host.next_peer(*cursor)?;
+    *cursor = next;
+    row(&peer, out);
+    Some(peer.address)
+}
+
+/// Writes the row of the next network; its id.
+#[inline(never)]
+fn next_network(host: &dyn Host, cursor: &mut usize, out: &mut Buffer) -> Option<NetworkId> {
+    let (next, network) = host.next_network(*cursor)?;
+    *cursor = next;
+    list_networks_row(host, &network, out);
+    Some(network.id)
+}
+
+/// Writes the row of the next moon, if there is one.
+#[inline(never)]
+fn next_moon(host: &dyn Host, n: &mut usize, out: &mut Buffer) -> bool {
+    let moon = host.moon(*n);
+    if let Some(moon) = &moon {
+        *n += 1;
+        moon_row(moon, out);
+    }
+    moon.is_some()
+}
+
+/// Row number `n` of what `status` says in one row each. `false`: there are not so many.
+fn status_scalar(info: &InfoRow<'_>, n: usize, out: &mut Buffer) -> bool {
+    let two = |(a, b): (u64, u64)| format!("{a} {b}");
+    let planet = format!("{:016x} {}", info.planet_id, info.planet_timestamp);
+    let rows: [(&str, &dyn fmt::Display); STATUS_SCALARS] = [
+        ("identity", info.identity),
+        ("uptime", &info.uptime_ms),
+        ("clock", &info.clock.as_ms()),
+        ("clock-ok", &yes_no(info.clock_ok)),
+        ("port", &info.port),
+        ("planet", &planet),
+        ("rss", &Or(info.rss_bytes, "-")),
+        ("rx", &two(info.received)),
+        ("tx", &two(info.sent)),
+        ("offline", &Field(info.offline_reason.unwrap_or_default())),
+        ("collision", &yes_no(info.collision)),
+    ];
+    let Some((key, value)) = rows.get(n) else {
+        return false;
+    };
+    out.row(format_args!("200 status {key} {value}"));
+    true
+}
+
+const STATUS_SCALARS: usize = 11;
 
 fn status(host: &dyn Host, part: &mut usize, n: &mut usize, out: &mut Buffer) -> bool {
-    if let Some(key) = STATUS_SCALARS.get(*part) {
+    if *part < STATUS_SCALARS {
         *part += 1;
-        let value = StatusValue(key, host.info());
-        out.row(format_args!("200 status {key} {value}"));
-        return true;
+        return status_scalar(&host.info(), *part - 1, out);
     }
     loop {
         let i = *n;
         *n += 1;
-        match *part - STATUS_SCALARS.len() {
-            0 => {
-                if let Some(at) = host.bound(i) {
-                    out.row(format_args!("200 status bound {}", Slash(at)));
-                    return true;
-                }
-            }
-            1 => {
-                if let Some(at) = host.surface(i) {
-                    out.row(format_args!("200 status surface {}", Slash(at)));
-                    return true;
-                }
-            }
-            2 => {
-                if let Some((reason, count)) = host.drops(i) {
-                    out.row(format_args!("200 status drops {reason} {count}"));
-                    return true;
-                }
-            }
-            3 => {
-                if let Some((name, figure)) = host.figure(i) {
-                    out.row(format_args!("200 status {name} {figure}"));
-                    return true;
-                }
-            }
-            4 => {
-                if let Some((name, text)) = host.note(i) {
-                    out.row(format_args!("200 status {name} {}", Field(&text)));
-                    return true;
-                }
-            }
+        let row = match *part - STATUS_SCALARS {
+            0 => host.bound(i).map(|at| format!("bound {}", Slash(at))),
+            1 => host.surface(i).map(|at| format!("surface {}", Slash(at))),
+            2 => (host.drops(i)).map(|(reason, count)| format!("drops {reason} {count}")),
+            3 => host
+                .figure(i)
+                .map(|(name, figure)| format!("{name} {figure}")),
+            4 => (host.note(i)).map(|(name, text)| format!("{name} {}", Field(&text))),
             _ => return false,
+        };
+        if let Some(row) = row {
+            out.row(format_args!("200 status {row}"));
+            return true;
         }
         *part += 1;
         *n = 0;
-    }
-}
-
-struct StatusValue<'a>(&'static str, InfoRow<'a>);
-
-impl fmt::Display for StatusValue<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(key, info) = self;
-        match *key {
-            "identity" => write!(f, "{}", info.identity),
-            "uptime" => write!(f, "{}", info.uptime_ms),
-            "clock" => write!(f, "{}", info.clock.as_ms()),
-            "clock-ok" => f.write_str(yes_no(info.clock_ok)),
-            "port" => write!(f, "{}", info.port),
-            "planet" => write!(f, "{:016x} {}", info.planet_id, info.planet_timestamp),
-            "rss" => match info.rss_bytes {
-                Some(bytes) => write!(f, "{bytes}"),
-                None => f.write_char('-'),
-            },
-            "rx" => write!(f, "{} {}", info.received.0, info.received.1),
-            "tx" => write!(f, "{} {}", info.sent.0, info.sent.1),
-            "offline" => write!(f, "{}", Field(info.offline_reason.unwrap_or_default())),
-            "collision" => f.write_str(yes_no(info.collision)),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -332,7 +298,7 @@ impl<T: fmt::Display> fmt::Display for Or<T> {
 }
 
 /// What 1.14.1 prints for "never" and "unknown".
-const NEVER: &str = "-1";
+pub(super) const NEVER: &str = "-1";
 
 struct Version(Option<(u8, u8, u16)>);
 

@@ -4,11 +4,12 @@
 //! network with many groups, about 45 bytes each: under 64 KiB.
 
 use core::fmt::{self, Write as _};
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use super::buffer::Buffer;
 use super::host::{Host, MoonRow, NetworkRow, PathRow, PeerRow};
-use super::line::ROW_MAX;
+use super::line::{Hex, ROW_MAX};
+use super::lists::{NEVER, Or};
 use super::lists_network::{prefixes, word};
 use crate::base::{Address, NetworkId, UnixMs};
 use crate::service::json::{Quoted, Value};
@@ -42,8 +43,8 @@ enum What {
 #[derive(Clone, Copy, Debug)]
 enum Next {
     Begin,
-    /// Element at this cursor, and whether it is the first.
-    Element(usize, bool),
+    /// Element at this cursor, which is not the first.
+    Element(usize),
     Nothing,
 }
 
@@ -152,83 +153,66 @@ impl JsonList {
     }
 
     fn write_next(&mut self, host: &dyn Host) {
-        self.text.clear();
-        self.sent = 0;
-        // Writing to a String cannot fail.
-        let _ = self.write_down(host);
-    }
-
-    fn write_down(&mut self, host: &dyn Host) -> fmt::Result {
         let text = &mut self.text;
-        match (self.next, self.what) {
-            (Next::Nothing, _) => Ok(()),
-            (_, What::Status(depth)) => {
-                self.next = Next::Nothing;
-                write!(text, "{}", Status(host, depth))
-            }
-            (_, What::Config) => {
-                self.next = Next::Nothing;
-                write!(text, "{}", OrEmpty(host.local_conf().map(Value::sorted)))
-            }
-            (_, What::Done) => {
-                self.next = Next::Nothing;
-                text.write_str("{\"result\":true}")
-            }
-            #[cfg(feature = "http-compat")]
-            (_, What::Health) => {
-                self.next = Next::Nothing;
-                write!(text, "{}", Health(host))
-            }
-            (_, What::Peer(address)) => {
-                self.next = Next::Nothing;
-                let peer = host.peer(address).map(|row| Peer(host, row));
-                write!(text, "{}", OrEmpty(peer))
-            }
-            (_, What::Moon(id)) => {
-                self.next = Next::Nothing;
-                let mut moons = (0..).map_while(|n| host.moon(n));
-                let moon = moons.find(|moon| moon.id == id).map(Moon);
-                write!(text, "{}", OrEmpty(moon))
-            }
-            (_, What::Network(id, depth)) => {
-                self.next = Next::Nothing;
-                let network = host.network(id).map(|row| Network(host, row, depth));
-                write!(text, "{}", OrEmpty(network))
-            }
-            (Next::Begin, _) => {
-                self.next = Next::Element(0, true);
-                text.write_char('[')
-            }
-            (Next::Element(cursor, first), _) => {
-                if !first {
-                    text.push(',');
-                }
-                let next = match self.what {
-                    What::Peers => host.next_peer(cursor).map(|(next, row)| {
-                        let written = write!(text, "{}", Peer(host, row));
-                        written.map(|()| next)
-                    }),
-                    What::Networks => host.next_network(cursor).map(|(next, row)| {
-                        let written = write!(text, "{}", Network(host, row, Depth::AsReference));
-                        written.map(|()| next)
-                    }),
-                    What::Moons => host.moon(cursor).map(|row| {
-                        let written = write!(text, "{}", Moon(row));
-                        written.map(|()| cursor + 1)
-                    }),
-                    _ => None,
-                };
-                self.next = match next.transpose()? {
-                    Some(next) => Next::Element(next, false),
-                    None => {
-                        text.clear();
-                        text.push(']');
-                        Next::Nothing
-                    }
-                };
-                Ok(())
-            }
+        text.clear();
+        self.sent = 0;
+        let (cursor, is_first) = match self.next {
+            Next::Nothing => return,
+            Next::Begin => (0, true),
+            Next::Element(cursor) => (cursor, false),
+        };
+        let is_list = matches!(self.what, What::Peers | What::Networks | What::Moons);
+        if is_list {
+            text.push(if is_first { '[' } else { ',' });
         }
+        let written = match self.what {
+            What::Status(depth) => Some(write_status(text, host, depth)),
+            What::Config => host.local_conf().map(|tree| {
+                let _ = write!(text, "{}", tree.sorted());
+            }),
+            What::Done => Some(text.push_str("{\"result\":true}")),
+            #[cfg(feature = "http-compat")]
+            What::Health => Some(write_health(text, host)),
+            What::Peer(address) => host.peer(address).map(|row| write_peer(text, host, &row)),
+            What::Moon(id) => {
+                let mut moons = (0..).map_while(|n| host.moon(n));
+                let moon = moons.find(|moon| moon.id == id);
+                moon.map(|moon| write_moon(text, &moon))
+            }
+            What::Network(id, depth) => host
+                .network(id)
+                .map(|row| write_network(text, host, &row, depth)),
+            What::Peers | What::Networks | What::Moons => None,
+        };
+        if !is_list {
+            if written.is_none() {
+                text.push_str("{}");
+            }
+            self.next = Next::Nothing;
+            return;
+        }
+        let next = match self.what {
+            What::Peers => host.next_peer(cursor).map(|(next, row)| {
+                write_peer(text, host, &row);
+                next
+            }),
+            What::Networks => host.next_network(cursor).map(|(next, row)| {
+                write_network(text, host, &row, Depth::AsReference);
+                next
+            }),
+            _ => host.moon(cursor).map(|row| {
+                write_moon(text, &row);
+                cursor + 1
+            }),
+        };
+        self.next = match next {
+            Some(next) => Next::Element(next),
+            None => {
+                text.truncate(usize::from(is_first));
+                text.push(']');
+                Next::Nothing
+            }
+        };
     }
 }
 
@@ -258,174 +242,205 @@ fn first_line(text: &str, max: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// `[a,b,…]`, each in quotes.
-fn write_strings<T: fmt::Display>(
-    f: &mut fmt::Formatter<'_>,
-    items: impl Iterator<Item = T>,
-) -> fmt::Result {
-    f.write_char('[')?;
-    for (n, item) in items.enumerate() {
-        write!(f, "{}\"{item}\"", comma(n))?;
-    }
-    f.write_char(']')
+/// An object, written member by member.
+struct Object<'a> {
+    out: &'a mut String,
+    is_empty: bool,
 }
 
-fn comma(n: usize) -> &'static str {
-    if n > 0 { "," } else { "" }
-}
-
-/// An object, or one without members.
-struct OrEmpty<T>(Option<T>);
-
-impl<T: fmt::Display> fmt::Display for OrEmpty<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(object) => object.fmt(f),
-            None => f.write_str("{}"),
+impl<'a> Object<'a> {
+    fn begin(out: &'a mut String) -> Self {
+        out.push('{');
+        Self {
+            out,
+            is_empty: true,
         }
     }
-}
 
-struct Version;
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (major, minor, revision) = crate::VERSION;
-        write!(
-            f,
-            "\"version\":\"{major}.{minor}.{revision}\",\"versionBuild\":0,\
-             \"versionMajor\":{major},\"versionMinor\":{minor},\"versionRev\":{revision}"
-        )
+    fn end(self) {
+        self.out.push('}');
     }
-}
 
-#[cfg(feature = "http-compat")]
-struct Health<'a>(&'a dyn Host);
-
-#[cfg(feature = "http-compat")]
-impl fmt::Display for Health<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let info = self.0.info();
-        let (clock, online) = (info.clock.as_ms(), info.online);
-        write!(f, "{{\"clock\":{clock},\"online\":{online},{Version}}}")
+    /// Writing to a String cannot fail.
+    fn write(&mut self, text: fmt::Arguments<'_>) {
+        let _ = self.out.write_fmt(text);
     }
-}
 
-struct Status<'a>(&'a dyn Host, Depth);
+    #[inline(never)]
+    fn key(&mut self, key: &str) -> &mut String {
+        let comma = if self.is_empty { "" } else { "," };
+        self.is_empty = false;
+        self.write(format_args!("{comma}\"{key}\":"));
+        self.out
+    }
 
-impl Status<'_> {
-    /// What is in force, and of `local.conf` either nothing or all.
-    fn config(&self) -> Value {
-        let Self(host, depth) = self;
-        let info = host.info();
-        let strings = |at: &dyn Fn(usize) -> Option<SocketAddr>| {
-            let all = (0..).map_while(at);
-            Value::Array(all.map(|at| Value::string(Slash(at))).collect())
-        };
-        let file = match depth {
-            #[cfg(feature = "http-compat")]
-            Depth::WithFile => host.local_conf().cloned(),
-            _ => None,
-        };
-        let mut config = file.unwrap_or(Value::Object(Vec::new()));
-        if let Some(settings) = config.object_in("settings") {
-            for (key, value) in [
-                // Not built, whatever the file says.
-                ("allowTcpFallbackRelay", Value::Bool(false)),
-                ("forceTcpRelay", Value::Bool(false)),
-                ("portMappingEnabled", Value::Bool(false)),
-                ("softwareUpdate", Value::string("disable")),
-                ("softwareUpdateChannel", Value::string("release")),
-                ("homeDir", Value::string(info.home)),
-                ("listeningOn", strings(&|n| host.bound(n))),
-                ("primaryPort", Value::number(info.port)),
-                ("surfaceAddresses", strings(&|n| host.surface(n))),
-            ] {
-                settings.set(key, value);
-            }
-            for key in ["secondaryPort", "tertiaryPort"] {
-                let in_force = host.conf_value(key);
-                let in_force = in_force.and_then(|text| Value::parse(&text).ok());
-                let in_force = in_force.filter(|value| *value != Value::Null);
-                settings.set(key, in_force.unwrap_or_else(|| Value::number(0)));
-            }
+    /// A number, a boolean, or JSON as it is.
+    #[inline(never)]
+    fn plain(&mut self, key: &str, value: &dyn fmt::Display) {
+        self.key(key);
+        self.write(format_args!("{value}"));
+    }
+
+    /// A string that needs no escapes.
+    #[inline(never)]
+    fn word(&mut self, key: &str, value: &dyn fmt::Display) {
+        self.plain(key, &format_args!("\"{value}\""));
+    }
+
+    fn text(&mut self, key: &str, text: &str) {
+        self.plain(key, &Quoted(text));
+    }
+
+    fn flag(&mut self, key: &str, on: bool) {
+        self.plain(key, &on);
+    }
+
+    fn number(&mut self, key: &str, number: u64) {
+        self.plain(key, &number);
+    }
+
+    /// A list; `item` writes the next of it, or says that there is none.
+    #[inline(never)]
+    fn list(&mut self, key: &str, item: &mut dyn FnMut(&mut String) -> Option<()>) {
+        let out = self.key(key);
+        out.push('[');
+        let begin = out.len();
+        while item(out).is_some() {
+            out.push(',');
         }
-        config.sorted()
-    }
-}
-
-impl fmt::Display for Status<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let info = self.0.info();
-        write!(
-            f,
-            "{{\"address\":\"{}\",\"clock\":{},\"config\":{},\"online\":{},\
-             \"planetWorldId\":{},\"planetWorldTimestamp\":{},\
-             \"publicIdentity\":\"{}\",\"tcpFallbackActive\":false,{Version}}}",
-            info.identity.address,
-            info.clock.as_ms(),
-            self.config(),
-            info.online,
-            info.planet_id,
-            info.planet_timestamp,
-            info.identity,
-        )
-    }
-}
-
-struct Peer<'a>(&'a dyn Host, PeerRow<'a>);
-
-impl fmt::Display for Peer<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(host, peer) = self;
-        let clock = host.info().clock;
-        write!(
-            f,
-            "{{\"address\":\"{}\",\"isBonded\":false,\"latency\":{},\"paths\":[",
-            peer.address,
-            peer.latency_ms.map_or(-1, i64::from),
-        )?;
-        let mut n = 0;
-        while let Some(path) = host.path(peer.address, n) {
-            write!(f, "{}{}", comma(n), Path(path, clock))?;
-            n += 1;
+        if out.len() > begin {
+            out.pop();
         }
-        let (major, minor, revision) = peer.version.map_or((-1, -1, -1), |(a, b, c)| {
-            (i32::from(a), i32::from(b), i32::from(c))
+        out.push(']');
+    }
+
+    /// A list of strings that need no escapes.
+    #[inline(never)]
+    fn words(&mut self, key: &str, next: &mut dyn FnMut() -> Option<String>) {
+        self.list(key, &mut |out| {
+            let _ = write!(out, "\"{}\"", next()?);
+            Some(())
         });
-        write!(
-            f,
-            "],\"role\":\"{}\",\"tunneled\":false,\"version\":\"{major}.{minor}.{revision}\",\
-             \"versionMajor\":{major},\"versionMinor\":{minor},\"versionRev\":{revision}}}",
-            peer.role,
-        )
+    }
+
+    fn version(&mut self) {
+        let (major, minor, revision) = crate::VERSION;
+        self.word("version", &format_args!("{major}.{minor}.{revision}"));
+        self.number("versionBuild", 0);
+        self.number("versionMajor", major.into());
+        self.number("versionMinor", minor.into());
+        self.number("versionRev", revision.into());
     }
 }
 
-struct Path<'a>(PathRow<'a>, UnixMs);
-
-impl fmt::Display for Path<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(path, clock) = self;
-        let time = |age: Option<u64>| age.map_or(0, |age| clock.as_ms().saturating_sub(age));
-        write!(
-            f,
-            "{{\"active\":{},\"address\":\"{}\",\"expired\":{},\"lastReceive\":{},\
-             \"lastSend\":{},\"localPort\":{},\"localSocket\":{},\"preferred\":{},\"trustedPathId\":0}}",
-            // The one is the other's opposite there.
-            !path.expired,
-            Slash(path.remote),
-            path.expired,
-            time(path.received_ms),
-            time(path.sent_ms),
-            path.local.map_or(0, |at| at.port()),
-            path.socket,
-            path.preferred,
-        )
-    }
+#[cfg(feature = "http-compat")]
+fn write_health(out: &mut String, host: &dyn Host) {
+    let info = host.info();
+    let mut object = Object::begin(out);
+    object.number("clock", info.clock.as_ms());
+    object.flag("online", info.online);
+    object.version();
+    object.end();
 }
 
-struct Network<'a>(&'a dyn Host, NetworkRow<'a>, Depth);
+/// What is in force, and of `local.conf` either nothing or all.
+fn config(host: &dyn Host, depth: Depth) -> Value {
+    let info = host.info();
+    let strings = |at: &dyn Fn(usize) -> Option<SocketAddr>| {
+        let all = (0..).map_while(at);
+        Value::Array(all.map(|at| Value::string(Slash(at))).collect())
+    };
+    let file = match depth {
+        #[cfg(feature = "http-compat")]
+        Depth::WithFile => host.local_conf().cloned(),
+        _ => None,
+    };
+    let mut config = file.unwrap_or(Value::Object(Vec::new()));
+    if let Some(settings) = config.object_in("settings") {
+        let mut set = |key, value| settings.set(key, value);
+        // Not built, whatever the file says.
+        for key in [
+            "allowTcpFallbackRelay",
+            "forceTcpRelay",
+            "portMappingEnabled",
+        ] {
+            set(key, Value::Bool(false));
+        }
+        for (key, text) in [
+            ("softwareUpdate", "disable"),
+            ("softwareUpdateChannel", "release"),
+            ("homeDir", info.home),
+        ] {
+            set(key, Value::string(text));
+        }
+        set("listeningOn", strings(&|n| host.bound(n)));
+        set("primaryPort", Value::number(info.port));
+        set("surfaceAddresses", strings(&|n| host.surface(n)));
+        for key in ["secondaryPort", "tertiaryPort"] {
+            let in_force = host.conf_value(key);
+            let in_force = in_force.and_then(|text| Value::parse(&text).ok());
+            let in_force = in_force.filter(|value| !value.is_null());
+            set(key, in_force.unwrap_or_else(|| Value::number(0)));
+        }
+    }
+    config.sorted()
+}
+
+fn write_status(out: &mut String, host: &dyn Host, depth: Depth) {
+    let info = host.info();
+    let mut object = Object::begin(out);
+    object.word("address", &info.identity.address);
+    object.number("clock", info.clock.as_ms());
+    object.plain("config", &config(host, depth));
+    object.flag("online", info.online);
+    object.number("planetWorldId", info.planet_id);
+    object.number("planetWorldTimestamp", info.planet_timestamp);
+    object.word("publicIdentity", info.identity);
+    object.flag("tcpFallbackActive", false);
+    object.version();
+    object.end();
+}
+
+fn write_peer(out: &mut String, host: &dyn Host, peer: &PeerRow<'_>) {
+    let clock = host.info().clock;
+    let mut object = Object::begin(out);
+    object.word("address", &peer.address);
+    object.flag("isBonded", false);
+    object.plain("latency", &Or(peer.latency_ms, NEVER));
+    let mut n = 0;
+    object.list("paths", &mut |out| {
+        let path = host.path(peer.address, n)?;
+        n += 1;
+        write_path(out, &path, clock);
+        Some(())
+    });
+    object.word("role", &peer.role);
+    object.flag("tunneled", false);
+    let [major, minor, revision] = peer.version.map_or([-1, -1, -1], |(a, b, c)| {
+        [i32::from(a), i32::from(b), i32::from(c)]
+    });
+    object.word("version", &format_args!("{major}.{minor}.{revision}"));
+    object.plain("versionMajor", &major);
+    object.plain("versionMinor", &minor);
+    object.plain("versionRev", &revision);
+    object.end();
+}
+
+fn write_path(out: &mut String, path: &PathRow<'_>, clock: UnixMs) {
+    let time = |age: Option<u64>| age.map_or(0, |age| clock.as_ms().saturating_sub(age));
+    let mut object = Object::begin(out);
+    // The one is the other's opposite there.
+    object.flag("active", !path.expired);
+    object.word("address", &Slash(path.remote));
+    object.flag("expired", path.expired);
+    object.number("lastReceive", time(path.received_ms));
+    object.number("lastSend", time(path.sent_ms));
+    object.number("localPort", path.local.map_or(0, |at| at.port().into()));
+    object.number("localSocket", path.socket.into());
+    object.flag("preferred", path.preferred);
+    object.number("trustedPathId", 0);
+    object.end();
+}
 
 /// What of a network, or of the daemon itself, is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -442,147 +457,119 @@ enum Depth {
 /// Settings with prefix lists; 1.14.1 has only the boolean (service 3.4).
 const WITH_PREFIXES: [&str; 3] = ["allowDefault", "allowGlobal", "allowManaged"];
 
-impl Network<'_> {
-    fn write_settings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(host, row, _) = self;
-        write!(f, "\"allowDNS\":{}", row.allow_dns)?;
-        let on = [row.allow_default, row.allow_global, row.allow_managed];
-        for (key, on) in WITH_PREFIXES.into_iter().zip(on) {
-            write!(f, ",\"{key}\":{on}")?;
-            let list = prefixes(*host, row.id, key).unwrap_or_default();
-            if !list.is_empty() {
-                write!(f, ",\"{key}Prefixes\":")?;
-                write_strings(f, list.split(','))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn write_routes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(host, row, depth) = self;
+fn write_network(out: &mut String, host: &dyn Host, row: &NetworkRow<'_>, depth: Depth) {
+    let id = row.id;
+    let states = depth == Depth::States;
+    let mut object = Object::begin(out);
+    if states {
         let mut n = 0;
-        while let Some(route) = host.route(row.id, n) {
-            write!(f, "{}{{\"flags\":{}", comma(n), route.flags)?;
-            if *depth == Depth::States {
-                write!(f, ",\"installed\":{}", Quoted(word(route.installed)))?;
-            }
-            write!(
-                f,
-                ",\"metric\":{},\"target\":\"{}\",\"via\":{}}}",
-                route.metric,
-                route.target,
-                Via(route.via),
-            )?;
+        object.list("addresses", &mut |out| {
+            let net = host.address(id, n)?;
+            let mut address = Object::begin(out);
+            address.word("address", &net);
+            address.text("installed", word(host.address_installed(id, n)));
+            address.end();
             n += 1;
-        }
-        Ok(())
+            Some(())
+        });
     }
-}
-
-impl fmt::Display for Network<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(host, row, depth) = self;
-        let id = row.id;
-        f.write_char('{')?;
-        if *depth == Depth::States {
-            f.write_str("\"addresses\":[")?;
-            for (n, net) in (0..).map_while(|n| host.address(id, n)).enumerate() {
-                let installed = Quoted(word(host.address_installed(id, n)));
-                write!(
-                    f,
-                    "{}{{\"address\":\"{net}\",\"installed\":{installed}}}",
-                    comma(n)
-                )?;
-            }
-            f.write_str("],")?;
-        }
-        self.write_settings(f)?;
-        f.write_str(",\"assignedAddresses\":")?;
-        write_strings(f, (0..).map_while(|n| host.address(id, n)))?;
-        write!(
-            f,
-            ",\"bridge\":{},\"broadcastEnabled\":{},\"dhcp\":false,\
-             \"dns\":{{\"domain\":{},\"servers\":",
-            row.bridge,
-            row.broadcast,
-            Quoted(row.dns_domain),
-        )?;
-        write_strings(f, (0..).map_while(|n| host.dns_server(id, n)))?;
-        if *depth == Depth::States {
-            write!(f, ",\"state\":{}", Quoted(row.dns_state))?;
-        }
-        write!(
-            f,
-            "}},\"id\":\"{id}\",\"mac\":\"{}\",\"mtu\":{},\"multicastSubscriptions\":[",
-            row.mac, row.mtu,
-        )?;
-        for (n, (mac, adi)) in (0..).map_while(|n| host.group(id, n)).enumerate() {
-            write!(f, "{}{{\"adi\":{adi},\"mac\":\"{mac}\"}}", comma(n))?;
-        }
-        write!(
-            f,
-            "],\"name\":{},\"netconfRevision\":{},\"nwid\":\"{id}\",\"portDeviceName\":{},\
-             \"portError\":{},\"routes\":[",
-            Quoted(row.name),
-            row.revision,
-            Quoted(row.device),
-            row.port_error,
-        )?;
-        self.write_routes(f)?;
-        write!(
-            f,
-            "],\"status\":\"{}\",\"type\":\"{}\"}}",
-            row.status, row.kind
-        )
-    }
-}
-
-struct Via(Option<IpAddr>);
-
-impl fmt::Display for Via {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(ip) => write!(f, "\"{ip}\""),
-            None => f.write_str("null"),
+    object.flag("allowDNS", row.allow_dns);
+    let on = [row.allow_default, row.allow_global, row.allow_managed];
+    for (key, on) in WITH_PREFIXES.iter().zip(on) {
+        object.flag(key, on);
+        let list = prefixes(host, id, key).unwrap_or_default();
+        if !list.is_empty() {
+            let mut list = list.split(',');
+            let key = format!("{key}Prefixes");
+            object.words(&key, &mut || list.next().map(ToOwned::to_owned));
         }
     }
-}
-
-struct Moon<'a>(MoonRow<'a>);
-
-impl fmt::Display for Moon<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(moon) = self;
-        let Some(world) = &moon.world else {
-            return write!(
-                f,
-                "{{\"id\":\"{:016x}\",\"roots\":[],\"signature\":null,\"timestamp\":0,\
-                 \"updatesMustBeSignedBy\":null,\"waiting\":true}}",
-                moon.id
-            );
-        };
-        write!(f, "{{\"id\":\"{:016x}\",\"roots\":[", world.id)?;
-        for (n, root) in world.roots().enumerate() {
-            write!(
-                f,
-                "{}{{\"identity\":\"{}\",\"stableEndpoints\":",
-                comma(n),
-                root.identity
-            )?;
-            write_strings(f, root.endpoints().map(Slash))?;
-            f.write_char('}')?;
-        }
-        f.write_str("],\"signature\":\"")?;
-        write_hex(f, &world.signature)?;
-        write!(f, "\",\"timestamp\":{},", world.timestamp)?;
-        f.write_str("\"updatesMustBeSignedBy\":\"")?;
-        write_hex(f, &world.update_key)?;
-        f.write_str("\",\"waiting\":false}")
+    let mut n = 0..;
+    object.words("assignedAddresses", &mut || {
+        Some(host.address(id, n.next()?)?.to_string())
+    });
+    object.flag("bridge", row.bridge);
+    object.flag("broadcastEnabled", row.broadcast);
+    object.flag("dhcp", false);
+    let mut dns = Object::begin(object.key("dns"));
+    dns.text("domain", row.dns_domain);
+    let mut n = 0..;
+    dns.words("servers", &mut || {
+        Some(host.dns_server(id, n.next()?)?.to_string())
+    });
+    if states {
+        dns.text("state", row.dns_state);
     }
+    dns.end();
+    object.word("id", &id);
+    object.word("mac", &row.mac);
+    object.number("mtu", row.mtu.into());
+    let mut n = 0..;
+    object.list("multicastSubscriptions", &mut |out| {
+        let (mac, adi) = host.group(id, n.next()?)?;
+        let mut group = Object::begin(out);
+        group.number("adi", adi.into());
+        group.word("mac", &mac);
+        group.end();
+        Some(())
+    });
+    object.text("name", row.name);
+    object.number("netconfRevision", row.revision);
+    object.word("nwid", &id);
+    object.text("portDeviceName", row.device);
+    object.plain("portError", &row.port_error);
+    let mut n = 0..;
+    object.list("routes", &mut |out| {
+        let read = host.route(id, n.next()?)?;
+        let mut route = Object::begin(out);
+        route.number("flags", read.flags.into());
+        if states {
+            route.text("installed", word(read.installed));
+        }
+        route.number("metric", read.metric.into());
+        route.word("target", &read.target);
+        match read.via {
+            Some(via) => route.word("via", &via),
+            None => route.plain("via", &"null"),
+        }
+        route.end();
+        Some(())
+    });
+    object.word("status", &row.status);
+    object.word("type", &row.kind);
+    object.end();
 }
 
-fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    bytes.iter().try_for_each(|b| write!(f, "{b:02x}"))
+fn write_moon(out: &mut String, moon: &MoonRow<'_>) {
+    let mut object = Object::begin(out);
+    object.word("id", &format_args!("{:016x}", moon.id));
+    let world = moon.world.as_ref();
+    let mut roots = world.into_iter().flat_map(|world| world.roots());
+    object.list("roots", &mut |out| {
+        let root = roots.next()?;
+        let mut object = Object::begin(out);
+        object.word("identity", &root.identity);
+        let mut endpoints = root.endpoints();
+        object.words("stableEndpoints", &mut || {
+            Some(Slash(endpoints.next()?).to_string())
+        });
+        object.end();
+        Some(())
+    });
+    match world {
+        Some(world) => {
+            object.word("signature", &Hex(&world.signature));
+            object.number("timestamp", world.timestamp);
+            object.word("updatesMustBeSignedBy", &Hex(&world.update_key));
+        }
+        None => {
+            object.plain("signature", &"null");
+            object.number("timestamp", 0);
+            object.plain("updatesMustBeSignedBy", &"null");
+        }
+    }
+    object.flag("waiting", world.is_none());
+    object.end();
 }
 
 #[cfg(test)]

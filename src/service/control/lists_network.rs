@@ -1,6 +1,6 @@
 //! Rows about networks: `listnetworks`, `network`, `get` (service 2.2, 4.4).
 
-use core::fmt::{self, Write as _};
+use core::fmt;
 use core::net::IpAddr;
 
 use super::buffer::Buffer;
@@ -18,74 +18,49 @@ pub(super) enum Family {
 }
 
 pub(super) fn list_networks_row(host: &dyn Host, network: &NetworkRow<'_>, out: &mut Buffer) {
-    struct Ips<'a>(&'a dyn Host, NetworkId);
-    impl fmt::Display for Ips<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            let mut n = 0;
-            while let Some(net) = self.0.address(self.1, n) {
-                if n > 0 {
-                    f.write_char(',')?;
-                }
-                write!(f, "{net}")?;
-                n += 1;
-            }
-            if n == 0 { f.write_char('-') } else { Ok(()) }
-        }
-    }
+    let ips = joined(&|n| host.address(network.id, n).map(|net| net.to_string()));
     out.row(format_args!(
-        "200 listnetworks {} {} {} {} {} {} {}",
+        "200 listnetworks {} {} {} {} {} {} {ips}",
         network.id,
         Field(network.name),
         network.mac,
         network.status,
         network.kind,
         Field(network.device),
-        Ips(host, network.id),
     ));
 }
 
-/// Scalars of a network that `network` shows and `get` gives, in the order of service 4.4.
-const NETWORK_SCALARS: &[&str] = &[
-    "id",
-    "nwid",
-    "mac",
-    "name",
-    "status",
-    "type",
-    "mtu",
-    "dhcp",
-    "bridge",
-    "broadcastEnabled",
-    "portError",
-    "netconfRevision",
-    "portDeviceName",
-    "allowManaged",
-    "allowGlobal",
-    "allowDefault",
-    "allowDNS",
-];
+const SCALARS: usize = 17;
 
-fn write_scalar(out: &mut String, network: &NetworkRow<'_>, key: &str) -> Option<fmt::Result> {
+/// The scalar of a network that `picks` chooses by number and key, and its key: those that
+/// `network` shows and `get` gives, in the order of service 4.4.
+fn scalar(
+    network: &NetworkRow<'_>,
+    picks: &dyn Fn(usize, &str) -> bool,
+) -> Option<(&'static str, String)> {
     let flag = u8::from;
-    Some(match key {
-        "id" | "nwid" => write!(out, "{}", network.id),
-        "mac" => write!(out, "{}", network.mac),
-        "name" => write!(out, "{}", network.name),
-        "status" => write!(out, "{}", network.status),
-        "type" => write!(out, "{}", network.kind),
-        "mtu" => write!(out, "{}", network.mtu),
-        "dhcp" => write!(out, "0"),
-        "bridge" => write!(out, "{}", flag(network.bridge)),
-        "broadcastEnabled" => write!(out, "{}", flag(network.broadcast)),
-        "portError" => write!(out, "{}", network.port_error),
-        "netconfRevision" => write!(out, "{}", network.revision),
-        "portDeviceName" => write!(out, "{}", network.device),
-        "allowManaged" => write!(out, "{}", flag(network.allow_managed)),
-        "allowGlobal" => write!(out, "{}", flag(network.allow_global)),
-        "allowDefault" => write!(out, "{}", flag(network.allow_default)),
-        "allowDNS" => write!(out, "{}", flag(network.allow_dns)),
-        _ => return None,
-    })
+    let all: [(&'static str, &dyn fmt::Display); SCALARS] = [
+        ("id", &network.id),
+        ("nwid", &network.id),
+        ("mac", &network.mac),
+        ("name", &network.name),
+        ("status", &network.status),
+        ("type", &network.kind),
+        ("mtu", &network.mtu),
+        ("dhcp", &0),
+        ("bridge", &flag(network.bridge)),
+        ("broadcastEnabled", &flag(network.broadcast)),
+        ("portError", &network.port_error),
+        ("netconfRevision", &network.revision),
+        ("portDeviceName", &network.device),
+        ("allowManaged", &flag(network.allow_managed)),
+        ("allowGlobal", &flag(network.allow_global)),
+        ("allowDefault", &flag(network.allow_default)),
+        ("allowDNS", &flag(network.allow_dns)),
+    ];
+    let mut all = all.iter().enumerate();
+    let (_, (key, value)) = all.find(|(n, (key, _))| picks(*n, key))?;
+    Some((*key, value.to_string()))
 }
 
 /// Suffix that turns the key of a setting into the key of its prefix list.
@@ -107,8 +82,7 @@ const SIXPLANE_PREFIX_LEN: usize = 24;
 /// What `get` answers, but for addresses. `None`: no such property.
 pub(super) fn property(host: &dyn Host, id: NetworkId, key: &str) -> Option<String> {
     let network = host.network(id)?;
-    let mut value = String::new();
-    if write_scalar(&mut value, &network, key).is_some() {
+    if let Some((_, value)) = scalar(&network, &|_, known| known == key) {
         return Some(value);
     }
     match key {
@@ -119,8 +93,7 @@ pub(super) fn property(host: &dyn Host, id: NetworkId, key: &str) -> Option<Stri
                 IpAddr::V6(ip) if ip.octets().starts_with(&[0xfc]) => Some(ip),
                 _ => None,
             });
-            let Some(ip) = ip else { return Some(value) };
-            let _ = write!(value, "{ip}");
+            let mut value = ip.map_or_else(String::new, |ip| ip.to_string());
             if key == "ip6prefix" {
                 value.truncate(SIXPLANE_PREFIX_LEN);
             }
@@ -144,56 +117,40 @@ pub(super) fn network(
     let Some(network) = host.network(id) else {
         return false;
     };
-    if let Some(key) = NETWORK_SCALARS.get(*part) {
+    if let Some((key, value)) = scalar(&network, &|n, _| n == *part) {
         *part += 1;
-        let mut value = String::new();
-        let _ = write_scalar(&mut value, &network, key);
         out.row(format_args!("200 network {key} {}", Field(&value)));
         return true;
     }
     loop {
         let i = *n;
         *n += 1;
-        match *part - NETWORK_SCALARS.len() {
-            0 => {
-                if let Some(key) = host.setting_keys().get(i) {
-                    let value = host.setting(id, key).unwrap_or_default();
-                    out.row(format_args!("200 network setting {key} {}", Field(&value)));
-                    return true;
-                }
-            }
-            1 => {
-                if let Some(net) = host.address(id, i) {
-                    let installed = word(host.address_installed(id, i));
-                    out.row(format_args!("200 network ip {net} {}", Field(installed)));
-                    return true;
-                }
-            }
-            2 => {
-                if let Some(route) = host.route(id, i) {
-                    out.row(format_args!(
-                        "200 network route {} {} {} {} {}",
-                        route.target,
-                        Or(route.via, "-"),
-                        route.flags,
-                        route.metric,
-                        Field(word(route.installed)),
-                    ));
-                    return true;
-                }
-            }
-            3 if i == 0 => {
-                dns_row(host, &network, out);
-                return true;
-            }
-            4 => {
-                if let Some((mac, adi)) = host.group(id, i) {
-                    out.row(format_args!("200 network mcast {mac} {adi:08x}"));
-                    return true;
-                }
-            }
-            3 => {}
+        let row = match *part - SCALARS {
+            0 => host.setting_keys().get(i).map(|key| {
+                let value = host.setting(id, key).unwrap_or_default();
+                format!("setting {key} {}", Field(&value))
+            }),
+            1 => host.address(id, i).map(|net| {
+                let installed = word(host.address_installed(id, i));
+                format!("ip {net} {}", Field(installed))
+            }),
+            2 => host.route(id, i).map(|route| {
+                format!(
+                    "route {} {} {} {} {}",
+                    route.target,
+                    Or(route.via, "-"),
+                    route.flags,
+                    route.metric,
+                    Field(word(route.installed)),
+                )
+            }),
+            3 => (i == 0).then(|| dns_row(host, &network)),
+            4 => (host.group(id, i)).map(|(mac, adi)| format!("mcast {mac} {adi:08x}")),
             _ => return false,
+        };
+        if let Some(row) = row {
+            out.row(format_args!("200 network {row}"));
+            return true;
         }
         *part += 1;
         *n = 0;
@@ -208,25 +165,28 @@ pub(super) fn word(installed: Installed<'_>) -> &str {
     }
 }
 
-fn dns_row(host: &dyn Host, network: &NetworkRow<'_>, out: &mut Buffer) {
-    struct Servers<'a>(&'a dyn Host, NetworkId);
-    impl fmt::Display for Servers<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            let mut n = 0;
-            while let Some(ip) = self.0.dns_server(self.1, n) {
-                let comma = if n > 0 { "," } else { "" };
-                write!(f, "{comma}{ip}")?;
-                n += 1;
-            }
-            if n == 0 { f.write_char('-') } else { Ok(()) }
-        }
-    }
-    out.row(format_args!(
-        "200 network dns {} {} {}",
+fn dns_row(host: &dyn Host, network: &NetworkRow<'_>) -> String {
+    let servers = joined(&|n| host.dns_server(network.id, n).map(|ip| ip.to_string()));
+    format!(
+        "dns {} {servers} {}",
         Field(network.dns_domain),
-        Servers(host, network.id),
         Field(network.dns_state),
-    ));
+    )
+}
+
+/// With commas between them; `-` if there is none.
+fn joined(number: &dyn Fn(usize) -> Option<String>) -> String {
+    let mut all = String::new();
+    for text in (0..).map_while(number) {
+        if !all.is_empty() {
+            all.push(',');
+        }
+        all.push_str(&text);
+    }
+    if all.is_empty() {
+        all.push('-');
+    }
+    all
 }
 
 pub(super) fn ips(
