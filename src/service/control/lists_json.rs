@@ -165,27 +165,37 @@ impl JsonList {
         if is_list {
             text.push(if is_first { '[' } else { ',' });
         }
-        let written = match self.what {
-            What::Status(depth) => Some(write_status(text, host, depth)),
-            What::Config => host.local_conf().map(|tree| {
-                let _ = write!(text, "{}", tree.sorted());
-            }),
-            What::Done => Some(text.push_str("{\"result\":true}")),
+        match self.what {
+            What::Status(depth) => write_status(text, host, depth),
+            What::Config => {
+                if let Some(tree) = host.local_conf() {
+                    // Writing to a String cannot fail.
+                    let _ = write!(text, "{}", tree.sorted());
+                }
+            }
+            What::Done => text.push_str("{\"result\":true}"),
             #[cfg(feature = "http-compat")]
-            What::Health => Some(write_health(text, host)),
-            What::Peer(address) => host.peer(address).map(|row| write_peer(text, host, &row)),
+            What::Health => write_health(text, host),
+            What::Peer(address) => {
+                if let Some(row) = host.peer(address) {
+                    write_peer(text, host, &row);
+                }
+            }
             What::Moon(id) => {
                 let mut moons = (0..).map_while(|n| host.moon(n));
-                let moon = moons.find(|moon| moon.id == id);
-                moon.map(|moon| write_moon(text, &moon))
+                if let Some(moon) = moons.find(|moon| moon.id == id) {
+                    write_moon(text, &moon);
+                }
             }
-            What::Network(id, depth) => host
-                .network(id)
-                .map(|row| write_network(text, host, &row, depth)),
-            What::Peers | What::Networks | What::Moons => None,
-        };
+            What::Network(id, depth) => {
+                if let Some(row) = host.network(id) {
+                    write_network(text, host, &row, depth);
+                }
+            }
+            What::Peers | What::Networks | What::Moons => {}
+        }
         if !is_list {
-            if written.is_none() {
+            if text.is_empty() {
                 text.push_str("{}");
             }
             self.next = Next::Nothing;
