@@ -22,6 +22,16 @@ impl Mono {
         Self(self.0.saturating_add(ms))
     }
 
+    /// The earlier of two points, of which either may be never.
+    #[must_use]
+    pub fn first(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, None) => one,
+            (None, other) => other,
+        }
+    }
+
     /// Milliseconds from `earlier` to this point; 0 if `earlier` is later.
     pub const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)

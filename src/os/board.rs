@@ -11,7 +11,7 @@ use super::{Error, check};
 
 /// Mounts a file system that the kernel makes up, such as `proc`.
 pub fn mount(kind: &str, at: &Path) -> Result<(), Error> {
-    std::fs::create_dir_all(at).map_err(|error| Error::from_io("mkdir", &error))?;
+    std::fs::create_dir_all(at).map_err(|error| Error::from_io("mkdir", error))?;
     let text = |bytes: &[u8]| {
         std::ffi::CString::new(bytes).map_err(|_| Error {
             op: "mount",
@@ -35,7 +35,7 @@ pub fn mount(kind: &str, at: &Path) -> Result<(), Error> {
 
 /// Loads a kernel module from its file; it may be there already.
 pub fn load_module(path: &Path) -> Result<(), Error> {
-    let file = File::open(path).map_err(|error| Error::from_io("open", &error))?;
+    let file = File::open(path).map_err(|error| Error::from_io("open", error))?;
     // SAFETY: the descriptor and the empty text live for the call.
     let result =
         unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), c"".as_ptr(), 0) };

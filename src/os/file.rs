@@ -5,13 +5,18 @@
 //! where they are used.
 
 use std::ffi::OsString;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 
 use super::{Error, check};
 
@@ -19,20 +24,79 @@ use super::{Error, check};
 /// a pipe, a socket or a device `EINVAL`, without waiting for its other end.
 pub fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, Error> {
     let failed = |errno| Error { op: "read", errno };
-    let file = regular(open_to_read(path)?).map_err(|error| failed(error.errno))?;
-    let meta = file
-        .metadata()
-        .map_err(|error| Error::from_io("stat", &error))?;
-    let limit = u64::try_from(max).unwrap_or(u64::MAX);
-    let mut bytes = Vec::with_capacity(usize::try_from(meta.len().min(limit)).unwrap_or(0));
+    let (file, meta) = regular(open_to_read(path)?).map_err(|error| failed(error.errno))?;
     // One byte more than allowed tells a longer file; its length may be a lie (procfs says 0).
-    file.take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(|error| Error::from_io("read", &error))?;
-    if bytes.len() > max {
-        return Err(failed(libc::EFBIG));
+    let limit = max.saturating_add(1);
+    let len = usize::try_from(meta.len()).unwrap_or(limit);
+    let mut bytes = vec![0; len.saturating_add(1).min(limit)];
+    let mut end = 0;
+    loop {
+        // A secret of an honest length is never moved, so no copy of it stays behind.
+        if end == bytes.len() {
+            if end == limit {
+                return Err(failed(libc::EFBIG));
+            }
+            bytes.resize(end.saturating_add(PIECE_BYTES).min(limit), 0);
+        }
+        match nix::unistd::read(&file, bytes.get_mut(end..).unwrap_or_default()) {
+            Ok(0) => break,
+            Ok(len) => end = end.saturating_add(len),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::of("read", errno)),
+        }
     }
+    bytes.truncate(end);
     Ok(bytes)
+}
+
+/// By how much more is read of a file that says nothing of its length.
+const PIECE_BYTES: usize = 4096;
+
+/// What the system tells in a file of its own, if it does.
+pub fn system_text(path: &str) -> Option<String> {
+    /// Longer than any of them.
+    const MAX_BYTES: usize = 1 << 20;
+    let bytes = read_bounded(Path::new(path), MAX_BYTES).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// Names of what is in a directory, sorted; those that are no text with a mark in it.
+pub fn names_in(dir: &Path) -> Result<Vec<String>, Error> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut dir = Dir::open(dir, flags, Mode::empty()).map_err(|e| Error::of("opendir", e))?;
+    let mut names: Vec<String> = Vec::new();
+    for entry in dir.iter() {
+        // What was read up to here is as good as it gets.
+        let Ok(entry) = entry else { break };
+        let name = String::from_utf8_lossy(entry.file_name().to_bytes()).into_owned();
+        let at = names.partition_point(|before| *before < name);
+        if !matches!(name.as_str(), "." | "..") {
+            names.insert(at, name);
+        }
+    }
+    Ok(names)
+}
+
+/// Where a link leads, and the link there, up to what is none. What lies on the way is for the
+/// system to follow.
+pub fn follow(path: &Path) -> Result<PathBuf, Error> {
+    const LINKS_MAX: usize = 40;
+    let failed = |errno| Error {
+        op: "readlink",
+        errno,
+    };
+    let mut at = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        match std::fs::read_link(&at) {
+            Ok(to) => {
+                at.pop();
+                at.push(to);
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(at),
+            Err(error) => return Err(Error::from_io("readlink", error)),
+        }
+    }
+    Err(failed(libc::ELOOP))
 }
 
 fn open_to_read(path: &Path) -> Result<File, Error> {
@@ -41,7 +105,7 @@ fn open_to_read(path: &Path) -> Result<File, Error> {
         // A pipe nobody writes to would stop us at open.
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path)
-        .map_err(|error| Error::from_io("open", &error))
+        .map_err(|error| Error::from_io("open", error))
 }
 
 /// Replaces a file: at any moment, also across a power cut, there is the old one or the whole
@@ -124,14 +188,14 @@ pub fn remove_cache(path: &Path) -> Result<bool, Error> {
 
 fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     fault("rename")?;
-    std::fs::rename(from, to).map_err(|error| Error::from_io("rename", &error))?;
+    std::fs::rename(from, to).map_err(|error| Error::from_io("rename", error))?;
     note(|| Step::Rename(from.to_owned(), to.to_owned()));
     Ok(())
 }
 
 fn link(from: &Path, to: &Path) -> Result<(), Error> {
     fault("link")?;
-    std::fs::hard_link(from, to).map_err(|error| Error::from_io("link", &error))?;
+    std::fs::hard_link(from, to).map_err(|error| Error::from_io("link", error))?;
     note(|| Step::Link(from.to_owned(), to.to_owned()));
     Ok(())
 }
@@ -145,7 +209,7 @@ fn unlink(path: &Path) -> Result<bool, Error> {
             Ok(true)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::from_io("unlink", &error)),
+        Err(error) => Err(Error::from_io("unlink", error)),
     }
 }
 
@@ -170,7 +234,7 @@ pub fn make_directories(path: &Path, mode: u32) -> Result<(), Error> {
         }
         // Somebody was quicker.
         Err(_) if path.is_dir() => Ok(()),
-        Err(error) => Err(Error::from_io("mkdir", &error)),
+        Err(error) => Err(Error::from_io("mkdir", error)),
     }
 }
 
@@ -185,9 +249,9 @@ pub fn may_write(dir: &Path) -> Result<(), Error> {
 /// may have failed on the way.
 pub fn sync(path: &Path) -> Result<(), Error> {
     fault("fsync")?;
-    let file = open_to_read(path).and_then(regular)?;
+    let (file, _) = open_to_read(path).and_then(regular)?;
     file.sync_all()
-        .map_err(|error| Error::from_io("fsync", &error))?;
+        .map_err(|error| Error::from_io("fsync", error))?;
     note(|| Step::Sync(path.to_owned()));
     sync_directory_of(path)
 }
@@ -201,7 +265,7 @@ pub fn sync_directory_of(path: &Path) -> Result<(), Error> {
     match synced {
         // File systems that cannot sync a directory say so; the file itself is there.
         Err(error) if error.raw_os_error() != Some(libc::EINVAL) => {
-            Err(Error::from_io("fsync", &error))
+            Err(Error::from_io("fsync", error))
         }
         _ => {
             note(|| Step::SyncDirectory(parent.to_owned()));
@@ -231,16 +295,16 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> Result<(), Err
         .create_new(true)
         .mode(mode)
         .open(path)
-        .map_err(|error| Error::from_io("open", &error))?;
+        .map_err(|error| Error::from_io("open", error))?;
     note(|| Step::Create(path.to_owned()));
     file.set_permissions(Permissions::from_mode(mode))
-        .map_err(|error| Error::from_io("chmod", &error))?;
+        .map_err(|error| Error::from_io("chmod", error))?;
     file.write_all(bytes)
-        .map_err(|error| Error::from_io("write", &error))?;
+        .map_err(|error| Error::from_io("write", error))?;
     note(|| Step::Write(path.to_owned(), bytes.to_vec()));
     if sync {
         file.sync_all()
-            .map_err(|error| Error::from_io("fsync", &error))?;
+            .map_err(|error| Error::from_io("fsync", error))?;
         note(|| Step::Sync(path.to_owned()));
     }
     Ok(())
@@ -253,21 +317,17 @@ pub fn close_to_others(path: &Path) -> Result<(), Error> {
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW)
         .open(path);
-    let file = match opened {
+    let (file, meta) = match opened {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::from_io("open", &error)),
+        Err(error) => return Err(Error::from_io("open", error)),
         Ok(file) => regular(file)?,
     };
-    let mode = file
-        .metadata()
-        .map_err(|error| Error::from_io("stat", &error))?
-        .permissions()
-        .mode();
+    let mode = meta.permissions().mode();
     if mode & 0o077 == 0 {
         return Ok(());
     }
     file.set_permissions(Permissions::from_mode(mode & 0o700))
-        .map_err(|error| Error::from_io("chmod", &error))
+        .map_err(|error| Error::from_io("chmod", error))
 }
 
 /// No link, or one that root or this user has laid.
@@ -279,13 +339,13 @@ pub fn is_link_of_ours(path: &Path) -> bool {
     !meta.is_symlink() || meta.uid() == 0 || meta.uid() == me
 }
 
-/// `EISDIR`: a directory; `EINVAL`: a pipe, a socket or a device.
-fn regular(file: File) -> Result<File, Error> {
+/// With what the system says of it. `EISDIR`: a directory; `EINVAL`: a pipe, a socket or a device.
+fn regular(file: File) -> Result<(File, Metadata), Error> {
     let meta = file
         .metadata()
-        .map_err(|error| Error::from_io("stat", &error))?;
+        .map_err(|error| Error::from_io("stat", error))?;
     let errno = match meta.file_type() {
-        kind if kind.is_file() => return Ok(file),
+        kind if kind.is_file() => return Ok((file, meta)),
         kind if kind.is_dir() => libc::EISDIR,
         _ => libc::EINVAL,
     };
@@ -323,7 +383,7 @@ impl PidFile {
         lock: impl Fn(&File) -> Result<(), TryLockError>,
     ) -> Result<Claim, Error> {
         /// Longer than any number.
-        const NUMBER_MAX: u64 = 32;
+        const NUMBER_MAX: usize = 32;
         /// Whoever ends just now takes the file with it; nobody starts and ends that often.
         const TRIES: usize = 16;
         for _ in 0..TRIES {
@@ -350,9 +410,10 @@ impl PidFile {
             };
             match locked {
                 Err(TryLockError::WouldBlock) => {
-                    let mut text = Vec::new();
-                    let _ = held.take(NUMBER_MAX).read_to_end(&mut text);
-                    return Ok(Claim::Theirs(String::from_utf8_lossy(&text).into_owned()));
+                    let mut text = [0; NUMBER_MAX];
+                    let len = nix::unistd::read(&held, &mut text).unwrap_or(0);
+                    let text = String::from_utf8_lossy(text.get(..len).unwrap_or_default());
+                    return Ok(Claim::Theirs(text.into_owned()));
                 }
                 // Some file systems have no locks.
                 Err(TryLockError::Error(_)) | Ok(()) => {}
@@ -378,11 +439,12 @@ impl PidFile {
     /// Writes our number into it.
     pub fn write(&mut self) -> Result<(), Error> {
         let opened = open_own(&self.path, OpenOptions::new().write(true));
-        let written = opened.and_then(|mut ours| {
-            let written = ours.set_len(0);
-            written
-                .and_then(|()| write!(ours, "{}", std::process::id()))
-                .map_err(|error| Error::from_io("write", &error))
+        let written = opened.and_then(|ours| {
+            let number = std::process::id().to_string();
+            nix::unistd::ftruncate(&ours, 0)
+                .and_then(|()| nix::unistd::write(&ours, number.as_bytes()))
+                .map(drop)
+                .map_err(|errno| Error::of("write", errno))
         });
         self.trouble = written.err();
         written
@@ -394,8 +456,9 @@ fn open_own(path: &Path, how: &mut OpenOptions) -> Result<File, Error> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW;
     let opened = how.custom_flags(flags).open(path);
     opened
-        .map_err(|error| Error::from_io("open", &error))
+        .map_err(|error| Error::from_io("open", error))
         .and_then(regular)
+        .map(|(file, _)| file)
 }
 
 /// The file has this name, still.
@@ -508,7 +571,7 @@ pub fn detach_standard() -> Result<(), Error> {
         .read(true)
         .write(true)
         .open("/dev/null")
-        .map_err(|error| Error::from_io("open /dev/null", &error))?;
+        .map_err(|error| Error::from_io("open /dev/null", error))?;
     for fd in 0..=2 {
         // SAFETY: both are descriptors of this process.
         check("dup2", unsafe { libc::dup2(null.as_raw_fd(), fd) })?;
@@ -534,7 +597,7 @@ pub(super) fn close_all_but(kept: RawFd) {
 
 /// Memory of this process that is in RAM.
 pub fn resident_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let text = system_text("/proc/self/statm")?;
     let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
     pages.checked_mul(page_bytes()?)
 }

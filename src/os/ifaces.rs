@@ -65,7 +65,7 @@ pub fn has_strict_reverse_path(device: &str) -> bool {
     // The stricter word of the two is not what counts: 2 (loose) wins over 1.
     let of = |name: &str| {
         let path = format!("/proc/sys/net/ipv4/conf/{name}/rp_filter");
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let text = super::file::system_text(&path).unwrap_or_default();
         text.trim().parse::<u8>().unwrap_or(0)
     };
     of("all").max(of(device)) == 1
@@ -97,9 +97,10 @@ pub struct Route {
 }
 
 impl Route {
-    /// A table has one route of ours with this.
-    pub const fn key(&self) -> (u32, IpAddr, u8, u32) {
-        (self.table, self.target, self.bits, self.metric)
+    /// A table has one route of ours with this target and metric.
+    pub fn has_key_of(&self, other: &Self) -> bool {
+        let same = (self.table, self.bits, self.metric) == (other.table, other.bits, other.metric);
+        same && self.target == other.target
     }
 }
 

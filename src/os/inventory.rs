@@ -2,9 +2,6 @@
 
 use core::net::IpAddr;
 
-use nix::ifaddrs::getifaddrs;
-use nix::net::if_::InterfaceFlags;
-
 use super::Error;
 
 /// An interface.
@@ -23,8 +20,32 @@ pub struct Interface {
 }
 
 /// All but loopback, in the order of the system.
+#[cfg(target_os = "linux")]
 pub fn interfaces() -> Result<Vec<Interface>, Error> {
-    let rows = getifaddrs().map_err(|errno| Error::of("getifaddrs", errno))?;
+    let mut control = super::netlink::Control::open()?;
+    let links = control.links()?;
+    let addresses = control.addresses()?;
+    let mut all = Vec::new();
+    for link in links {
+        let own = addresses.iter().filter(|a| a.index == link.index);
+        if !link.loopback {
+            all.push(Interface {
+                name: link.name,
+                up: link.up,
+                mac: link.mac,
+                mtu: link.mtu,
+                ips: own.map(|a| a.ip).collect(),
+            });
+        }
+    }
+    Ok(all)
+}
+
+/// All but loopback, in the order of the system.
+#[cfg(not(target_os = "linux"))]
+pub fn interfaces() -> Result<Vec<Interface>, Error> {
+    use nix::net::if_::InterfaceFlags;
+    let rows = nix::ifaddrs::getifaddrs().map_err(|errno| Error::of("getifaddrs", errno))?;
     let mut all: Vec<Interface> = Vec::new();
     for row in rows {
         if row.flags.contains(InterfaceFlags::IFF_LOOPBACK) {
@@ -34,7 +55,7 @@ pub fn interfaces() -> Result<Vec<Interface>, Error> {
         let n = all.iter().position(|one| one.name == name);
         let n = n.unwrap_or_else(|| {
             all.push(Interface {
-                mtu: mtu(&name),
+                mtu: None,
                 name,
                 up: row.flags.contains(InterfaceFlags::IFF_UP),
                 mac: None,
@@ -54,15 +75,4 @@ pub fn interfaces() -> Result<Vec<Interface>, Error> {
         }
     }
     Ok(all)
-}
-
-#[cfg(target_os = "linux")]
-fn mtu(name: &str) -> Option<u32> {
-    let text = std::fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok()?;
-    text.trim().parse().ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn mtu(_name: &str) -> Option<u32> {
-    None
 }

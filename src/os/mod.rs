@@ -91,11 +91,16 @@ pub struct Error {
 impl Error {
     /// The call `op` failed just now.
     pub fn last(op: &'static str) -> Self {
-        Self::from_io(op, &io::Error::last_os_error())
+        Self {
+            op,
+            errno: nix::errno::Errno::last_raw(),
+        }
     }
 
     /// From an error of the standard library.
-    pub fn from_io(op: &'static str, error: &io::Error) -> Self {
+    #[cold]
+    #[inline(never)]
+    pub fn from_io(op: &'static str, error: io::Error) -> Self {
         Self {
             op,
             errno: error.raw_os_error().unwrap_or(libc::EIO),

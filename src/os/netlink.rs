@@ -39,6 +39,8 @@ const IFA_ADDRESS: u16 = libc::IFA_ADDRESS;
 const IFA_LOCAL: u16 = libc::IFA_LOCAL;
 const IFA_BROADCAST: u16 = libc::IFA_BROADCAST;
 const IFA_FLAGS: u16 = 8;
+const IFLA_ADDRESS: u16 = libc::IFLA_ADDRESS;
+const IFLA_MTU: u16 = libc::IFLA_MTU;
 const IFLA_IFNAME: u16 = libc::IFLA_IFNAME;
 const IFLA_LINKINFO: u16 = libc::IFLA_LINKINFO;
 const IFLA_INFO_KIND: u16 = 1;
@@ -148,10 +150,10 @@ impl Control {
         })
     }
 
-    /// All addresses of all interfaces.
-    pub fn addresses(&mut self) -> Result<Vec<Address>, Error> {
+    /// All interfaces, but for what [`Self::addresses`] tells.
+    pub(super) fn links(&mut self) -> Result<Vec<Link>, Error> {
         let mut links: Vec<Link> = Vec::new();
-        self.dump("netlink links", RTM_GETLINK, &[0; 16], |message| {
+        self.dump("netlink links", RTM_GETLINK, &[0; 16], &mut |message| {
             if message.kind != RTM_NEWLINK {
                 return;
             }
@@ -168,14 +170,23 @@ impl Control {
                 index,
                 up: has(libc::IFF_UP),
                 running: has(libc::IFF_RUNNING),
+                loopback: has(libc::IFF_LOOPBACK),
+                mac: (message.attribute(16, IFLA_ADDRESS)).and_then(|mac| mac.try_into().ok()),
+                mtu: message.attribute(16, IFLA_MTU).and_then(u32_of),
                 tap: message
                     .attribute(16, IFLA_LINKINFO)
                     .is_some_and(|info| is_tap(info).unwrap_or_else(|| has_tap_flag(&name))),
                 name,
             });
         })?;
+        Ok(links)
+    }
+
+    /// All addresses of all interfaces.
+    pub fn addresses(&mut self) -> Result<Vec<Address>, Error> {
+        let links = self.links()?;
         let mut addresses = Vec::new();
-        self.dump("netlink addresses", RTM_GETADDR, &[0; 8], |message| {
+        self.dump("netlink addresses", RTM_GETADDR, &[0; 8], &mut |message| {
             if message.kind != RTM_NEWADDR {
                 return;
             }
@@ -192,8 +203,8 @@ impl Control {
             let Some(ip) = ip.and_then(ip_of) else { return };
             let flags = message
                 .attribute(8, IFA_FLAGS)
-                .and_then(|f| f.first_chunk().copied())
-                .map_or(u32::from(flags), u32::from_ne_bytes);
+                .and_then(u32_of)
+                .unwrap_or(u32::from(flags));
             let Some(link) = links.iter().find(|link| link.index == index) else {
                 return;
             };
@@ -225,14 +236,11 @@ impl Control {
             body[1] = if probe.is_ipv6() { 128 } else { 32 };
             let mut request = Request::new(RTM_GETROUTE, libc::NLM_F_REQUEST, &body);
             request.attribute(RTA_DST, bytes);
-            let asked = self.exchange("netlink route", request, |message| {
+            let asked = self.exchange("netlink route", request, &mut |message| {
                 if message.kind != RTM_NEWROUTE {
                     return;
                 }
-                let index = message
-                    .attribute(12, RTA_OIF)
-                    .and_then(|n| n.first_chunk().copied())
-                    .map(u32::from_ne_bytes);
+                let index = message.attribute(12, RTA_OIF).and_then(u32_of);
                 if let Some(index) = index {
                     routes.push(DefaultRoute {
                         index,
@@ -271,7 +279,7 @@ impl Control {
         request.attribute(RTA_DST, &octets_of(probe));
         request.attribute(RTA_OIF, &index.to_ne_bytes());
         let mut route = None;
-        let asked = self.exchange("netlink route", request, |message| {
+        let asked = self.exchange("netlink route", request, &mut |message| {
             if message.kind == RTM_NEWROUTE {
                 route = Some(DefaultRoute {
                     index,
@@ -322,7 +330,7 @@ impl Control {
             let hosts = u32::MAX.checked_shr(u32::from(bits)).unwrap_or(0);
             request.attribute(IFA_BROADCAST, &(u32::from(ip) | hosts).to_be_bytes());
         }
-        match self.exchange("add address", request, |_| {}) {
+        match self.exchange("add address", request, &mut |_| {}) {
             Err(Error {
                 errno: libc::EEXIST,
                 ..
@@ -335,7 +343,7 @@ impl Control {
     pub fn remove_address(&mut self, index: u32, ip: IpAddr, bits: u8) -> Result<(), Error> {
         let flags = libc::NLM_F_REQUEST | libc::NLM_F_ACK;
         let request = address_request(RTM_DELADDR, flags, index, &ip, bits);
-        match self.exchange("remove address", request, |_| {}) {
+        match self.exchange("remove address", request, &mut |_| {}) {
             Err(Error {
                 errno: libc::EADDRNOTAVAIL | libc::ENODEV,
                 ..
@@ -354,7 +362,7 @@ impl Control {
         body[12..].copy_from_slice(&up);
         let flags = libc::NLM_F_REQUEST | libc::NLM_F_ACK;
         let request = Request::new(RTM_NEWLINK, flags, &body);
-        self.exchange("bring up", request, |_| {})
+        self.exchange("bring up", request, &mut |_| {})
     }
 
     fn dump(
@@ -362,7 +370,7 @@ impl Control {
         op: &'static str,
         kind: u16,
         body: &[u8],
-        take: impl FnMut(&Message<'_>),
+        take: &mut dyn FnMut(&Message<'_>),
     ) -> Result<(), Error> {
         let request = Request::new(kind, libc::NLM_F_REQUEST | libc::NLM_F_DUMP, body);
         self.exchange(op, request, take)
@@ -373,7 +381,7 @@ impl Control {
         &mut self,
         op: &'static str,
         mut request: Request,
-        mut take: impl FnMut(&Message<'_>),
+        take: &mut dyn FnMut(&Message<'_>),
     ) -> Result<(), Error> {
         let failed = |errno: nix::Error| Error {
             op,
@@ -451,11 +459,14 @@ fn join_group(fd: &OwnedFd, group: libc::c_int) -> Result<(), Error> {
     .map(drop)
 }
 
-/// What is remembered of an interface while its addresses are read.
-struct Link {
-    index: u32,
-    name: String,
-    up: bool,
+/// An interface.
+pub(super) struct Link {
+    pub(super) index: u32,
+    pub(super) name: String,
+    pub(super) up: bool,
+    pub(super) loopback: bool,
+    pub(super) mac: Option<[u8; 6]>,
+    pub(super) mtu: Option<u32>,
     running: bool,
     tap: bool,
 }
@@ -475,7 +486,7 @@ fn is_tap(info: &[u8]) -> Option<bool> {
 /// The same as older kernels say it.
 fn has_tap_flag(name: &str) -> bool {
     let path = format!("/sys/class/net/{name}/tun_flags");
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let text = super::file::system_text(&path).unwrap_or_default();
     let flags = text.trim().strip_prefix("0x").unwrap_or_default();
     let flags = i32::from_str_radix(flags, 16).unwrap_or(0);
     flags & libc::IFF_TAP != 0
@@ -512,6 +523,10 @@ fn octets_of(ip: &IpAddr) -> Vec<u8> {
         IpAddr::V4(ip) => ip.octets().to_vec(),
         IpAddr::V6(ip) => ip.octets().to_vec(),
     }
+}
+
+fn u32_of(bytes: &[u8]) -> Option<u32> {
+    bytes.first_chunk().copied().map(u32::from_ne_bytes)
 }
 
 fn ip_of(bytes: &[u8]) -> Option<IpAddr> {
@@ -562,11 +577,7 @@ struct Message<'a> {
 
 impl<'a> Message<'a> {
     fn u32_at(&self, at: usize) -> Option<u32> {
-        self.body
-            .get(at..)?
-            .first_chunk()
-            .copied()
-            .map(u32::from_ne_bytes)
+        self.body.get(at..).and_then(u32_of)
     }
 
     /// The first attribute of a kind; `at`: length of the fixed part.

@@ -26,12 +26,6 @@ pub const WHO_MAY: &str = if cfg!(target_os = "linux") {
     "root (uid 0)"
 };
 
-/// The number of a group by its name.
-pub fn group_id(name: &str) -> Option<u32> {
-    let group = nix::unistd::Group::from_name(name).ok().flatten();
-    group.map(|group| group.gid.as_raw())
-}
-
 /// One side of a fork.
 #[derive(Debug)]
 pub enum Side {
@@ -56,7 +50,7 @@ impl Ready {
 /// Forks; the parent waits until the child works, so that its exit status tells the truth.
 pub fn to_background() -> Result<Side, Error> {
     let (mut ours, theirs) =
-        UnixStream::pair().map_err(|error| Error::from_io("socketpair", &error))?;
+        UnixStream::pair().map_err(|error| Error::from_io("socketpair", error))?;
     // SAFETY: the process has one thread, so the child may do anything.
     let child = check("fork", unsafe { libc::fork() })?;
     if child > 0 {
@@ -95,27 +89,17 @@ pub struct User {
     pub gid: u32,
 }
 
-impl User {
-    /// Looks a user up. `None`: there is none of that name.
-    pub fn named(name: &str) -> Result<Option<Self>, Error> {
-        let found = nix::unistd::User::from_name(name).map_err(|e| Error::of("getpwnam", e))?;
-        Ok(found.map(|user| Self {
-            uid: user.uid.as_raw(),
-            gid: user.gid.as_raw(),
-        }))
-    }
-}
+/// Who there is, as the C library says: it may ask others than the files of this machine.
+#[cfg(not(target_env = "musl"))]
+mod library;
+#[cfg(not(target_env = "musl"))]
+pub use library::{group_id, groups_of};
 
-/// The groups that a user of this name is in.
-#[cfg(target_os = "linux")]
-pub fn groups_of(name: &str, user: User) -> Vec<u32> {
-    let name = std::ffi::CString::new(name).unwrap_or_default();
-    let groups = nix::unistd::getgrouplist(&name, nix::unistd::Gid::from_raw(user.gid));
-    // A list that cannot be read gives nobody anything.
-    let groups = groups.unwrap_or_default().into_iter();
-    let groups = groups.map(nix::unistd::Gid::as_raw);
-    groups.filter(|gid| *gid != user.gid).collect()
-}
+/// The same by the files alone, which is where musl looks, too.
+#[cfg(any(target_env = "musl", test))]
+mod files;
+#[cfg(target_env = "musl")]
+pub use files::{group_id, groups_of};
 
 /// Rights of Linux.
 #[cfg(target_os = "linux")]

@@ -23,7 +23,7 @@ impl Program {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|error| Error::from_io("spawn", &error))?;
+            .map_err(|error| Error::from_io("spawn", error))?;
         if let Some(mut stdin) = child.stdin.take() {
             let _ = stdin.write_all(input.as_bytes());
         }
@@ -33,7 +33,7 @@ impl Program {
     /// How it ended; `None`: it runs.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>, Error> {
         let ended = self.0.try_wait();
-        ended.map_err(|error| Error::from_io("waitpid", &error))
+        ended.map_err(|error| Error::from_io("waitpid", error))
     }
 
     /// Ends it at once.

@@ -63,7 +63,7 @@ pub struct Signals {
 impl Signals {
     /// Catches signals from now on. Once per process.
     pub fn catch() -> Result<Self, Error> {
-        let failed = |error: std::io::Error| Error::from_io("socketpair", &error);
+        let failed = |error: std::io::Error| Error::from_io("socketpair", error);
         let (stream, sender) = UnixStream::pair().map_err(failed)?;
         stream.set_nonblocking(true).map_err(failed)?;
         sender.set_nonblocking(true).map_err(failed)?;

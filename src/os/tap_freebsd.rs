@@ -57,7 +57,7 @@ impl Tap {
             .write(true)
             .custom_flags(libc::O_NONBLOCK)
             .open("/dev/tap")
-            .map_err(|error| Error::from_io("open /dev/tap", &error))?;
+            .map_err(|error| Error::from_io("open /dev/tap", error))?;
         let mut tap = Self {
             device: Device {
                 name: bsd::name_given(&file, TAPGIFNAME)?,

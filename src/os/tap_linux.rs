@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use super::{Error, check, frame};
+use super::{Error, check, file, frame};
 use crate::base::Mac;
 
 const DEVICES: [&str; 2] = ["/dev/net/tun", "/dev/tun"];
@@ -113,8 +113,10 @@ impl Tap {
 
     /// Groups that the system listens to on this device.
     pub fn multicast_groups(&self, groups: &mut Vec<Mac>) -> Result<(), Error> {
-        let text = std::fs::read_to_string("/proc/net/dev_mcast")
-            .map_err(|error| Error::from_io("read /proc/net/dev_mcast", &error))?;
+        let text = file::system_text("/proc/net/dev_mcast").ok_or(Error {
+            op: "read /proc/net/dev_mcast",
+            errno: libc::ENODATA,
+        })?;
         groups.extend(groups_in(&text, self.index));
         Ok(())
     }
@@ -166,7 +168,7 @@ fn open_device() -> Result<File, Error> {
             .open(path);
         match opened {
             Ok(file) => return Ok(file),
-            Err(error) if n == 0 => failed = Error::from_io("open /dev/net/tun", &error),
+            Err(error) if n == 0 => failed = Error::from_io("open /dev/net/tun", error),
             Err(_) => {}
         }
     }

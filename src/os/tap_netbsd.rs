@@ -40,7 +40,7 @@ impl Tap {
             .read(true)
             .write(true)
             .open("/dev/tap")
-            .map_err(|error| Error::from_io("open /dev/tap", &error))?;
+            .map_err(|error| Error::from_io("open /dev/tap", error))?;
         // The clone has another descriptor than the one that was opened, without its flags.
         fcntl(&file, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|e| Error::of("fcntl", e))?;
         let mut on: libc::c_int = 1;

@@ -101,7 +101,7 @@ fn first_free() -> Result<(File, String), Error> {
             Ok(file) => return Ok((file, format!("tap{n}"))),
             // Nodes are made one after the other, so behind a missing one there are no more.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => break,
-            Err(error) => failed = Error::from_io("open /dev/tap", &error),
+            Err(error) => failed = Error::from_io("open /dev/tap", error),
         }
     }
     Err(failed)

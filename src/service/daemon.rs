@@ -10,16 +10,17 @@ use super::control::Lag;
 use super::dns::{Far, Places, Resolver};
 use super::keep::Kept;
 use super::log::{Cause, Gate};
+use super::networks::Port;
 use super::overlay::News;
 use super::ready::Ready;
 use super::route_set::RuleSet;
 use super::settings::Prefix;
-use super::state::Home;
+use super::state::{Home, warn};
 use super::underlay::{Ports, Watchdog};
 use super::wires::Wires;
 use crate::base::{Address, Limits, Mono, NetworkId, Now};
 use crate::crypto::rng::Rng;
-use crate::node::{Event, LinkChange, Node};
+use crate::node::{Event, LinkChange, MoonView, Node};
 use crate::os::netlink::{self, DefaultRoute};
 use crate::os::udp::RecvBatch;
 use crate::wire::frames::{ETHERNET_LEN, HEADROOM, MTU_MAX};
@@ -141,11 +142,7 @@ impl Daemon {
 
     /// The earliest of all deadlines.
     pub(super) fn next_deadline(&self) -> Option<Mono> {
-        let ports = self
-            .wires
-            .ports()
-            .filter_map(|(_, port)| port.next_deadline());
-        [
+        let own = [
             self.node.poll_timeout(),
             self.wires.links.next_deadline(),
             self.look,
@@ -153,11 +150,9 @@ impl Daemon {
             self.conf.next_deadline(),
             self.keep_deadline(),
             self.home.next_deadline(),
-        ]
-        .into_iter()
-        .flatten()
-        .chain(ports)
-        .min()
+        ];
+        let ports = self.wires.ports.iter().flatten().map(Port::next_deadline);
+        own.into_iter().chain(ports).fold(None, Mono::first)
     }
 
     /// Does what is due.
@@ -182,7 +177,7 @@ impl Daemon {
         if due(self.keep_deadline()) {
             self.store_due(false);
         }
-        for slot in (0u16..).take(self.wires.ports.len()) {
+        for slot in 0..self.wires.slots() {
             let Some(port) = self.wires.port_mut(slot) else {
                 continue;
             };
@@ -226,7 +221,11 @@ impl Daemon {
                     self.consider_keeping(id);
                 }
                 Event::Planet => self.home.store_planet(self.node.planet().bytes()),
-                Event::Moon(id) => self.store_moon(id),
+                Event::Moon(id) => {
+                    if let Some(moon) = self.node.moons().find(|moon| moon.id == id) {
+                        store_moon(&mut self.home, &moon);
+                    }
+                }
                 Event::Lost => self.read_everything_again(),
                 Event::PeerUp(_)
                 | Event::PeerDown(_)
@@ -242,20 +241,20 @@ impl Daemon {
 
     fn read_everything_again(&mut self) {
         self.online = self.node.is_online();
-        let ids: Vec<NetworkId> = self.wires.ports().map(|(_, port)| port.id).collect();
-        for id in ids {
-            self.apply_network(id);
+        for slot in 0..self.wires.slots() {
+            if let Some(id) = self.wires.id_at(slot) {
+                self.apply_network(id);
+            }
         }
         self.home.store_planet(self.node.planet().bytes());
-        let moons: Vec<u64> = self.node.moons().map(|m| m.id).collect();
-        for id in moons {
-            self.store_moon(id);
+        for moon in self.node.moons() {
+            store_moon(&mut self.home, &moon);
         }
     }
 
     /// Orbits a moon: by its stored definition, else by asking `seed` for it.
     pub(super) fn start_moon(&mut self, id: u64, seed: Option<Address>) -> Result<(), Refused> {
-        let stored = self.home.stored_moon(id, |text| log::warn!("{text}"));
+        let stored = self.home.stored_moon(id, &mut warn);
         match seed {
             Some(seed) if stored.is_none() => self.home.store_seed(id, seed),
             // Its definition was written when nobody was there to see it.
@@ -276,14 +275,6 @@ impl Daemon {
             self.home.forget_moon(id);
         }
         known
-    }
-
-    fn store_moon(&mut self, id: u64) {
-        let world = self.node.moons().find(|m| m.id == id).and_then(|m| m.world);
-        if let Some(world) = world {
-            // The reason of a failure is reported with the home's other trouble.
-            let _ = self.home.store_moon(id, world.bytes());
-        }
     }
 
     /// Says once why the home cannot be written, and that it can again.
@@ -307,16 +298,18 @@ impl Daemon {
         self.read_conf();
         self.system_changed();
         self.read_devicemap();
-        let ids: Vec<NetworkId> = self.wires.ports().map(|(_, port)| port.id).collect();
-        for id in ids {
-            let settings = self.home.settings(id, |text| log::warn!("{text}"));
+        for slot in 0..self.wires.slots() {
+            let Some(id) = self.wires.id_at(slot) else {
+                continue;
+            };
+            let settings = self.home.settings(id, &mut warn);
             self.change_settings(id, settings);
         }
         log::info!("settings read again");
     }
 
     fn read_devicemap(&mut self) {
-        self.devicemap = self.home.devicemap(|text| log::warn!("{text}"));
+        self.devicemap = self.home.devicemap(&mut warn);
     }
 
     /// Sends what the node left in the batch, and tells it of what was too long.
@@ -327,6 +320,13 @@ impl Daemon {
                 .handle_link(self.now, LinkChange::TooBig { to }, &mut self.wires);
         }
         self.wires.flush();
+    }
+}
+
+fn store_moon(home: &mut Home, moon: &MoonView<'_>) {
+    if let Some(world) = moon.world {
+        // The reason of a failure is reported with the home's other trouble.
+        let _ = home.store_moon(moon.id, world.bytes());
     }
 }
 

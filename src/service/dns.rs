@@ -104,10 +104,10 @@ impl State {
 }
 
 /// What a network pushes.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub(crate) struct Pushed {
-    pub(crate) domain: String,
-    pub(crate) servers: Vec<IpAddr>,
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Pushed<'a> {
+    pub(crate) domain: &'a str,
+    pub(crate) servers: &'a [IpAddr],
 }
 
 /// What is worth telling: every part has been looked at.
@@ -121,10 +121,24 @@ struct Wish {
 #[derive(Debug)]
 struct Entry {
     id: NetworkId,
-    pushed: Pushed,
+    domain: String,
+    servers: Vec<IpAddr>,
     wish: Option<Wish>,
     state: State,
     failed: Option<Mono>,
+}
+
+impl Entry {
+    const fn new(id: NetworkId) -> Self {
+        Self {
+            id,
+            domain: String::new(),
+            servers: Vec::new(),
+            wish: None,
+            state: State::Nothing,
+            failed: None,
+        }
+    }
 }
 
 /// The machine's resolvers.
@@ -169,51 +183,49 @@ impl<H: Hands> Resolver<H> {
         id: NetworkId,
         device: &str,
         allowed: bool,
-        pushed: Pushed,
+        pushed: Pushed<'_>,
     ) -> bool {
         // At boot a resolver may come after us.
         if self.entries.iter().all(|e| e.wish.is_none()) && !pushed.servers.is_empty() {
             self.places = (self.find)();
         }
-        let (wish, state) = match judge(device, allowed, &pushed) {
+        let (wish, state) = match judge(device, allowed, pushed) {
             Ok(wish) => (Some(wish), State::Told(self.hook())),
             Err(state) => (None, state),
         };
         let held = self.entries.iter().position(|e| e.id == id);
-        let Some(entry) = held.and_then(|n| self.entries.get_mut(n)) else {
-            if state == State::Nothing {
-                return false;
-            }
-            self.entries.push(Entry {
-                id,
-                pushed,
-                wish: wish.clone(),
-                state,
-                failed: None,
-            });
-            if let Some(wish) = wish {
-                self.order(now, id, Verb::Tell, &wish);
-            }
-            return true;
+        if held.is_none() && state == State::Nothing {
+            return false;
+        }
+        let at = held.unwrap_or_else(|| {
+            self.entries.push(Entry::new(id));
+            self.entries.len().saturating_sub(1)
+        });
+        let Some(entry) = self.entries.get_mut(at) else {
+            return false;
         };
         let old = entry.wish.take();
-        let changed =
-            old != wish || entry.pushed != pushed || wish.is_none() && entry.state != state;
+        let is_same = old == wish;
+        let changed = !is_same
+            || entry.domain != pushed.domain
+            || entry.servers != pushed.servers
+            || wish.is_none() && entry.state != state;
         entry.wish.clone_from(&wish);
-        entry.pushed = pushed;
+        pushed.domain.clone_into(&mut entry.domain);
+        pushed.servers.clone_into(&mut entry.servers);
         let again = entry.failed.is_some_and(|at| at.after(RETRY_MS) <= now);
         let again = again && self.hands.are_there();
-        if old == wish && wish.is_some() && !again {
+        if is_same && wish.is_some() && !again {
             return changed;
         }
         entry.state = state;
         entry.failed = None;
-        if let Some(old) = &old
-            && (wish.is_none() || wish.as_ref().is_some_and(|w| w.device != old.device))
+        if let Some(old) = old
+            && wish.as_ref().is_none_or(|w| w.device != old.device)
         {
             self.order(now, id, Verb::Revert, old);
         }
-        if let Some(wish) = &wish {
+        if let Some(wish) = wish {
             self.order(now, id, Verb::Tell, wish);
         } else if state == State::Nothing {
             self.entries.retain(|e| e.id != id);
@@ -262,16 +274,17 @@ impl<H: Hands> Resolver<H> {
         }
     }
 
-    fn order(&mut self, now: Mono, id: NetworkId, verb: Verb, wish: &Wish) {
+    fn order(&mut self, now: Mono, id: NetworkId, verb: Verb, wish: Wish) {
         // For those who listen to events there is nothing to do.
         if verb == Verb::Tell && self.hook() == Hook::Event {
             return;
         }
+        let hook = self.hook();
         let order = Order {
             id,
             verb,
-            hook: self.hook(),
-            wish: wish.clone(),
+            hook,
+            wish,
         };
         self.hands.take(now, order);
         self.listen(now);
@@ -292,7 +305,7 @@ impl<H: Hands> Resolver<H> {
     }
 }
 
-fn judge(device: &str, allowed: bool, pushed: &Pushed) -> Result<Wish, State> {
+fn judge(device: &str, allowed: bool, pushed: Pushed<'_>) -> Result<Wish, State> {
     if pushed.domain.is_empty() && pushed.servers.is_empty() {
         return Err(State::Nothing);
     }
@@ -300,7 +313,7 @@ fn judge(device: &str, allowed: bool, pushed: &Pushed) -> Result<Wish, State> {
         return Err(State::NotAllowed);
     }
     // Without a domain every name of the machine would be asked for there.
-    let domain = host_name(&pushed.domain).ok_or(State::BadDomain)?;
+    let domain = host_name(pushed.domain).ok_or(State::BadDomain)?;
     let servers: Vec<IpAddr> = pushed.servers.iter().copied().filter(is_server).collect();
     if servers.is_empty() {
         return Err(State::BadServers);

@@ -6,11 +6,10 @@
 //! list until it would block; while packets are left over, clients wait.
 
 use std::io::ErrorKind;
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll};
+use mio::{Events, Poll};
 
 use super::Fatal;
 use super::control::{Access, Class, Server};
@@ -50,25 +49,22 @@ pub(super) struct EventLoop {
 /// Most turns that clients wait while there are packets: an eighth of the time is theirs.
 const WAITS_MAX: u8 = 7;
 
-/// Waits for a descriptor to become readable.
-pub(super) fn watch(poll: &Poll, fd: RawFd, source: Source) -> Result<(), Fatal> {
-    poll.registry()
-        .register(&mut SourceFd(&fd), source.token(), Interest::READABLE)
-        .map_err(|error| Fatal::new(format!("cannot wait for {source:?}: {error}")))
-}
-
 impl EventLoop {
     /// Watches its own sources.
     pub(super) fn start(&mut self) -> Result<(), Fatal> {
-        watch(&self.poll, self.signals.as_raw_fd(), Source::Signals)?;
-        watch(&self.poll, self.monitor.as_raw_fd(), Source::Netlink)?;
-        if let Some(fd) = self.daemon.resolver.hands().fd() {
-            watch(&self.poll, fd, Source::Names)?;
+        let sources = [
+            (Source::Signals, Some(self.signals.as_raw_fd())),
+            (Source::Netlink, Some(self.monitor.as_raw_fd())),
+            (Source::Names, self.daemon.resolver.hands().fd()),
+            (Source::Files, self.files.as_ref().map(Watch::as_raw_fd)),
+        ];
+        for (source, fd) in sources {
+            if let Some(fd) = fd {
+                let watched = source.watch(self.poll.registry(), fd);
+                watched.map_err(|error| Fatal::new(format!("cannot wait for events: {error}")))?;
+            }
         }
-        match &self.files {
-            Some(files) => watch(&self.poll, files.as_raw_fd(), Source::Files),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Turns until somebody asks for a stop.
@@ -250,7 +246,6 @@ impl EventLoop {
         if more || !self.daemon.ready.is_empty() {
             return Some(self.daemon.now.mono);
         }
-        let next = [self.daemon.next_deadline(), self.server.next_deadline()];
-        next.into_iter().flatten().min()
+        Mono::first(self.daemon.next_deadline(), self.server.next_deadline())
     }
 }

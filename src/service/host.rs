@@ -12,6 +12,7 @@ use super::json::Value;
 use super::log;
 use super::overlay::managed;
 use super::settings::{self, NetworkSettings, Prefix};
+use super::state::ignore;
 use crate::base::{Address, Mac, NetworkId};
 use crate::node::network::{IpNet, NetworkView};
 use crate::node::{DropReason, PathView, PeerView, Role};
@@ -377,7 +378,7 @@ impl Host for Daemon {
         let held = self.wires.port(id).map(|port| port.settings.clone());
         let mut wanted = held
             .clone()
-            .unwrap_or_else(|| self.home.settings(id, |_| {}));
+            .unwrap_or_else(|| self.home.settings(id, &mut ignore));
         for (key, value) in changes {
             set(&mut wanted, key, value)?;
             self.refuse_taken_name(id, key, value)?;
@@ -446,7 +447,7 @@ impl Host for Daemon {
     fn orbit(&mut self, id: u64, seed: Option<Address>) -> Result<(), Refusal> {
         self.refuse_while_stopping()?;
         let held = self.node.moons().any(|moon| moon.id == id);
-        if seed.is_none() && !held && self.home.stored_moon(id, |_| {}).is_none() {
+        if seed.is_none() && !held && self.home.stored_moon(id, &mut ignore).is_none() {
             return Err(Refusal::new(
                 Code::BadArguments,
                 "seed missing: no definition of this moon is stored",

@@ -6,6 +6,7 @@
 //! every ten minutes; peers at the end alone, and controllers when they are met first.
 
 use super::daemon::Daemon;
+use super::state::{ignore, warn};
 use crate::base::{Address, Mono, NetworkId};
 use crate::node::network::{NetworkStatus, NetworkView};
 use crate::node::record::RECORD_MAX;
@@ -61,9 +62,10 @@ fn peer_name(address: Address) -> String {
 impl Daemon {
     /// The records of an earlier run. Before the networks are joined: they need their controllers.
     pub(super) fn recall_peers(&mut self) {
-        let names = self.home.peers(|text| log::warn!("{text}"));
-        for name in names.iter().take(PEERS_MAX) {
-            let Ok(Some(record)) = self.home.read(name, RECORD_MAX) else {
+        let peers = self.home.peers(&mut warn);
+        for address in peers.into_iter().take(PEERS_MAX) {
+            let name = peer_name(address);
+            let Ok(Some(record)) = self.home.read(&name, RECORD_MAX) else {
                 continue;
             };
             let taken = self.node.import_peer(self.now, &record, &mut self.wires);
@@ -106,7 +108,7 @@ impl Daemon {
 
     /// Next time that something is to be stored.
     pub(super) fn keep_deadline(&self) -> Option<Mono> {
-        self.kept.iter().filter_map(|k| k.due).min()
+        self.kept.iter().map(|k| k.due).fold(None, Mono::first)
     }
 
     /// Stores what is due; at the end all that has changed.
@@ -148,20 +150,18 @@ impl Daemon {
             self.store_peer(*address);
         }
         // Room for those who are new: whoever has been out of reach goes first.
-        let mut names = self.home.peers(|_| {});
-        let mut surplus = names.len().saturating_sub(PEERS_MAX);
-        let needed = |name: &String| {
-            let controllers = self.kept.iter().filter_map(|k| k.id.controller());
-            let all = reached.iter().copied().chain(controllers);
-            all.map(peer_name).any(|n| n == *name)
-        };
-        names.retain(|name| !needed(name));
-        for name in names {
+        let stored = self.home.peers(&mut ignore);
+        let mut surplus = stored.len().saturating_sub(PEERS_MAX);
+        for address in stored {
             if surplus == 0 {
                 break;
             }
+            let governs = |kept: &Kept| kept.id.controller() == Some(address);
+            if reached.contains(&address) || self.kept.iter().any(governs) {
+                continue;
+            }
             surplus -= 1;
-            self.home.remove_cache(&name);
+            self.home.remove_cache(&peer_name(address));
         }
     }
 

@@ -9,12 +9,13 @@
 //!
 //! Generic over the socket, so that the tests need none.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::base::Mono;
-use crate::node::network::IpNet;
+use crate::node::underlay::PhysicalNet;
 use crate::node::{LinkChange, SocketId};
 use crate::os;
+use crate::os::netlink::Address;
 use crate::wire::inet::{Scope, scope};
 
 /// First and longest pause between two tries to bind.
@@ -25,27 +26,8 @@ const RETRY_MAX_MS: u64 = 30_000;
 /// among them. A tunnel under a tunnel under itself is the usual loop (wishes 42).
 const EXCLUDED: [&str; 4] = ["lo", "zt", "tun", "tap"];
 
-/// A local address, as the system lists it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Candidate {
-    /// The address.
-    pub ip: IpAddr,
-    /// Name of its interface.
-    pub device: String,
-    /// Number of its interface.
-    pub index: u32,
-    /// The interface is up and has a carrier.
-    pub up: bool,
-    /// The interface is a tap, whose ever: what is sent there goes to a program.
-    pub tap: bool,
-    /// An IPv6 privacy address: it will go away.
-    pub temporary: bool,
-    /// Not yet, or not any more, to be used (duplicate detection).
-    pub tentative: bool,
-}
-
 /// A socket to have.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wanted {
     /// Where to bind.
     pub local: SocketAddr,
@@ -64,13 +46,18 @@ pub struct Choice<'a> {
     pub bind: &'a [IpAddr],
     /// No interface whose name begins so.
     pub prefixes: &'a [String],
-    /// No address in these nets.
-    pub blocked: &'a [IpNet],
+    /// No address in those of these nets that are blacklisted.
+    pub physical: &'a [PhysicalNet],
 }
 
 impl Choice<'_> {
-    fn takes(&self, c: &Candidate) -> bool {
-        if !c.up || c.tentative || self.blocked.iter().any(|net| net.contains(c.ip)) {
+    fn is_blocked(&self, ip: IpAddr) -> bool {
+        let blacklisted = |p: &PhysicalNet| p.blacklist && p.net.contains(ip);
+        self.physical.iter().any(blacklisted)
+    }
+
+    fn takes(&self, c: &Address) -> bool {
+        if !c.up || !c.running || c.tentative || self.is_blocked(c.ip) {
             return false;
         }
         if !self.bind.is_empty() {
@@ -91,32 +78,55 @@ impl Choice<'_> {
 /// The sockets to have on these addresses, in a stable order. `is_own_tap` knows our taps by
 /// name.
 pub fn wanted(
-    candidates: &[Candidate],
+    candidates: &[Address],
     choice: &Choice<'_>,
-    is_own_tap: impl Fn(&str) -> bool,
+    is_own_tap: &dyn Fn(&str) -> bool,
 ) -> Vec<Wanted> {
-    let any = choice.bind.iter().filter(|ip| ip.is_unspecified());
-    let any = any.map(|ip| (*ip, "", 0));
-    let found = candidates
-        .iter()
-        .filter(|c| choice.takes(c) && !is_own_tap(&c.device))
-        .map(|c| (c.ip, c.device.as_str(), c.index));
-    let mut all: Vec<Wanted> = any
-        .chain(found)
-        .flat_map(|(ip, device, index)| {
-            choice.ports.iter().map(move |port| Wanted {
-                local: SocketAddr::new(ip, *port),
-                device: device.to_owned(),
-                index,
-            })
-        })
-        .collect();
-    all.sort_unstable();
-    // The same address on two interfaces: the first in order has it.
-    all.dedup_by(|a, b| a.local == b.local);
+    let mut all = Vec::new();
+    for ip in choice.bind.iter().filter(|ip| ip.is_unspecified()) {
+        add(&mut all, choice.ports, *ip, "", 0);
+    }
+    for c in candidates {
+        if choice.takes(c) && !is_own_tap(&c.device) {
+            add(&mut all, choice.ports, c.ip, &c.device, c.index);
+        }
+    }
     all
 }
 
+/// One socket per family and port, for when nothing better is known.
+pub(super) fn wildcards(ports: &[u16]) -> Vec<Wanted> {
+    let mut all = Vec::new();
+    for ip in [
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    ] {
+        add(&mut all, ports, ip, "", 0);
+    }
+    all
+}
+
+/// Adds the sockets of one address in their places.
+fn add(all: &mut Vec<Wanted>, ports: &[u16], ip: IpAddr, device: &str, index: u32) {
+    for port in ports {
+        let local = SocketAddr::new(ip, *port);
+        let at = all.partition_point(|before| before.local < local);
+        let wanted = Wanted {
+            local,
+            device: device.to_owned(),
+            index,
+        };
+        match all.get_mut(at) {
+            // The same address on two interfaces: the first by name has it.
+            Some(known) if known.local == local => {
+                if (device, index) < (&known.device, known.index) {
+                    *known = wanted;
+                }
+            }
+            _ => all.insert(at, wanted),
+        }
+    }
+}
 /// An open socket.
 #[derive(Debug)]
 pub struct Link<S> {
@@ -277,18 +287,21 @@ impl<S> Links<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::network::IpNet;
 
     const BUSY: os::Error = os::Error {
         op: "bind",
         errno: libc::EADDRINUSE,
     };
 
-    fn candidate(ip: &str, device: &str) -> Candidate {
-        Candidate {
+    fn candidate(ip: &str, device: &str) -> Address {
+        Address {
             ip: ip.parse().expect("an address"),
+            bits: 24,
             device: device.to_owned(),
             index: 1,
             up: true,
+            running: true,
             tap: false,
             temporary: false,
             tentative: false,
@@ -344,7 +357,7 @@ mod tests {
         let mut foreign = candidate("10.147.19.10", "corp");
         foreign.tap = true;
         let mut down = candidate("192.0.2.7", "eth9");
-        down.up = false;
+        down.running = false;
         let all = [
             candidate("127.0.0.1", "lo"),
             candidate("192.168.1.1", "br-lan"),
@@ -364,7 +377,7 @@ mod tests {
             down,
         ];
         let found = |choice: Choice<'_>| -> Vec<String> {
-            let found = wanted(&all, &choice, |name| name == "lab0");
+            let found = wanted(&all, &choice, &|name| name == "lab0");
             let found = found.iter().map(|w| format!("{} {}", w.local, w.device));
             found.collect()
         };
@@ -384,9 +397,14 @@ mod tests {
         );
         let less = Choice {
             prefixes: &["br-".to_owned(), "wg".to_owned()],
-            blocked: &[IpNet {
-                ip: IpAddr::from([100, 64, 9, 0]),
-                bits: 24,
+            physical: &[PhysicalNet {
+                net: IpNet {
+                    ip: IpAddr::from([100, 64, 9, 0]),
+                    bits: 24,
+                },
+                blacklist: true,
+                trusted_path_id: 0,
+                mtu: 0,
             }],
             ..usual
         };

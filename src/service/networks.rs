@@ -7,7 +7,7 @@
 use std::os::fd::{AsRawFd as _, RawFd};
 
 use super::log::{Cause, Gate};
-use super::route_set::{News, RouteSet, Seen, System};
+use super::route_set::{RouteSet, Seen, System, Tell};
 use super::routes::{Around, Managed, State, plan};
 use super::settings::{NetworkSettings, Prefix};
 use crate::base::{Mac, Mono, NetworkId};
@@ -131,9 +131,9 @@ impl Port {
         self.set.state(n, managed).unwrap_or(State::NoDevice)
     }
 
-    /// Subnets that are on the link of its device.
-    pub(super) fn connected(&self) -> impl Iterator<Item = Prefix> {
-        self.set.connected()
+    /// Adds the subnets that are on the link of its device.
+    pub(super) fn add_connected(&self, subnets: &mut Vec<Prefix>) {
+        self.set.add_connected(subnets);
     }
 
     /// Rules that the network wants.
@@ -154,7 +154,7 @@ impl Port {
     /// When something here is due although nothing changed.
     pub fn next_deadline(&self) -> Option<Mono> {
         let groups = self.tap.is_some().then_some(self.groups_next);
-        [self.retry, groups].into_iter().flatten().min()
+        Mono::first(self.retry, groups)
     }
 
     /// The retry pause is over.
@@ -202,7 +202,7 @@ impl Port {
     }
 
     /// The device is broken or somebody deleted it: it is made again at once, then every 30 s.
-    pub(super) fn lost(&mut self, now: Mono, error: os::Error, tell: impl FnMut(News)) {
+    pub(super) fn lost(&mut self, now: Mono, error: os::Error, tell: Tell<'_>) {
         let device = self.device().to_owned();
         self.close(tell);
         self.trouble = Some(Trouble { error, device });
@@ -210,7 +210,7 @@ impl Port {
     }
 
     /// Lets go of the device, and with it of everything that is on it.
-    pub(super) fn close(&mut self, tell: impl FnMut(News)) {
+    pub(super) fn close(&mut self, tell: Tell<'_>) {
         self.tap = None;
         self.set.clear(tell);
         self.rules.clear();
@@ -227,7 +227,7 @@ impl Port {
         seen: Option<&Seen<'_>>,
         system: &mut impl System,
         gate: &mut Gate,
-        tell: impl FnMut(News),
+        tell: Tell<'_>,
     ) {
         let mtu = self.limit_mtu(want.mtu);
         let Some(tap) = &self.tap else { return };
@@ -282,12 +282,7 @@ impl Port {
     }
 
     /// New settings; the device is made anew if its name is another. `true`: it is gone.
-    pub(super) fn change(
-        &mut self,
-        now: Mono,
-        settings: NetworkSettings,
-        tell: impl FnMut(News),
-    ) -> bool {
+    pub(super) fn change(&mut self, now: Mono, settings: NetworkSettings, tell: Tell<'_>) -> bool {
         let renamed = self.settings.ifname != settings.ifname;
         self.settings = settings;
         if renamed {

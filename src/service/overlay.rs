@@ -5,9 +5,6 @@
 //! over. All of them lead to [`Daemon::put_right`], which works out the whole plan and applies the
 //! difference.
 
-use mio::Interest;
-use mio::unix::SourceFd;
-
 use super::daemon::{Daemon, Refused};
 use super::dns::Pushed;
 use super::log::Cause;
@@ -16,10 +13,11 @@ use super::ready::Source;
 use super::route_set::{self, RuleSet, Seen};
 use super::routes::{Around, Managed};
 use super::settings::{NetworkSettings, Prefix};
+use super::state::warn;
 use crate::base::NetworkId;
 use crate::node::Node;
 use crate::os;
-use crate::os::netlink::{Rule, has_strict_reverse_path};
+use crate::os::netlink::{Address, Rule, has_strict_reverse_path};
 use crate::wire::frames::HEADROOM;
 
 /// Frames of one tap in one turn (style 2.5).
@@ -38,14 +36,6 @@ pub(super) enum News {
     Set(route_set::News),
     /// What it pushes for names, or what became of that.
     Dns,
-}
-
-/// An address of an interface.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Present {
-    pub(super) index: u32,
-    pub(super) up: bool,
-    pub(super) prefix: Prefix,
 }
 
 /// What the system was just found to have.
@@ -86,8 +76,7 @@ impl Daemon {
         };
         *place = Some(Port::new(id, settings, self.joins, self.now.mono));
         self.joins = self.joins.wrapping_add(1);
-        let complain = |text: String| log::warn!("{text}");
-        let stored = self.home.stored_config(id, CONFIG_MAX_BYTES, complain);
+        let stored = self.home.stored_config(id, CONFIG_MAX_BYTES, &mut warn);
         let stored = stored.as_deref();
         let joined = self.node.join_with(self.now, id, stored, &mut self.wires);
         if joined.is_err() {
@@ -108,14 +97,14 @@ impl Daemon {
         self.forget_kept(id);
         let news = &mut self.news;
         let place = self.wires.ports.get_mut(usize::from(slot));
-        let order = place.and_then(Option::take).map(|mut port| {
-            let device = port.device().to_owned();
-            port.close(|one| tell(news, id, News::Set(one)));
-            tell(news, id, News::Left(device));
-            port.order
-        });
+        let Some(mut port) = place.and_then(Option::take) else {
+            return false;
+        };
+        let device = port.device().to_owned();
+        port.close(&mut teller(news, id));
+        tell(news, id, News::Left(device));
         self.ready.remove(Source::Tap(slot));
-        self.put_later_right(order);
+        self.put_later_right(Some(port.order), None);
         self.put_rules_right(None);
         if self.resolver.forget(self.now.mono, id) {
             tell(&mut self.news, id, News::Dns);
@@ -131,11 +120,8 @@ impl Daemon {
         let Some(want) = want_of(&self.node, id) else {
             return;
         };
-        let mapped = self
-            .devicemap
-            .iter()
-            .find(|(known, _)| *known == id)
-            .map(|(_, name)| name.as_str());
+        let mapped = self.devicemap.iter().find(|(known, _)| *known == id);
+        let mapped = mapped.map(|(_, name)| name.as_str());
         let Some(port) = self.wires.port_mut(slot) else {
             return;
         };
@@ -143,22 +129,19 @@ impl Daemon {
             && let Some(fd) = port.fd()
         {
             let source = Source::Tap(slot);
-            let watched =
-                self.registry
-                    .register(&mut SourceFd(&fd), source.token(), Interest::READABLE);
-            if let Err(error) = watched {
+            if let Err(error) = source.watch(&self.registry, fd) {
                 let news = &mut self.news;
-                port.lost(self.now.mono, os::Error::from_io("epoll", &error), |one| {
-                    tell(news, id, News::Set(one));
-                });
+                port.lost(self.now.mono, error, &mut teller(news, id));
             } else {
                 self.ready.insert(source);
             }
         }
         let before = self.subnets(slot);
         self.put_right(slot, None);
-        if self.subnets(slot) != before {
-            self.put_later_right(self.wires.port_at(slot).map(|port| port.order));
+        if self.subnets(slot) != before
+            && let Some(port) = self.wires.port_at(slot)
+        {
+            self.put_later_right(Some(port.order), None);
         }
         self.put_rules_right(None);
         self.read_groups(slot);
@@ -166,65 +149,62 @@ impl Daemon {
 
     /// Subnets on the link of a network's device.
     fn subnets(&self, slot: u16) -> Vec<Prefix> {
-        let port = self.wires.port_at(slot);
-        port.into_iter().flat_map(Port::connected).collect()
+        let mut subnets = Vec::new();
+        if let Some(port) = self.wires.port_at(slot) {
+            port.add_connected(&mut subnets);
+        }
+        subnets
     }
 
-    /// Networks by the order in which they were joined.
-    fn slots_in_order(&self) -> Vec<u16> {
-        let mut all: Vec<(u32, u16)> = self.wires.ports().map(|(s, p)| (p.order, s)).collect();
-        all.sort_unstable();
-        all.into_iter().map(|(_, slot)| slot).collect()
-    }
-
-    /// The networks that were joined after number `order`: they yield to it.
-    fn put_later_right(&mut self, order: Option<u32>) {
-        let Some(order) = order else { return };
-        for slot in self.slots_in_order() {
-            if self.wires.port_at(slot).is_some_and(|p| p.order > order) {
-                self.put_right(slot, None);
-            }
+    /// The networks that were joined after number `last`, in that order: they yield to those
+    /// before. `None`: all.
+    fn put_later_right(&mut self, mut last: Option<u32>, found: Option<&Found>) {
+        loop {
+            let ports = self.wires.ports();
+            let later = ports.filter(|(_, port)| Some(port.order) > last);
+            let next = later.min_by_key(|(_, port)| port.order);
+            let Some((slot, port)) = next else { return };
+            last = Some(port.order);
+            self.put_right(slot, found);
         }
     }
 
     /// All networks; `present`: the addresses that the system has, if they were read just now.
-    pub(super) fn put_networks_right(&mut self, present: Option<Vec<Present>>) {
-        let found = present.map(|present| self.found(&present));
-        for slot in self.slots_in_order() {
-            self.put_right(slot, found.as_ref());
-            if found.is_some()
-                && let Some(port) = self.wires.port_mut(slot)
-            {
-                port.groups_may_have_changed(self.now.mono);
-            }
+    pub(super) fn put_networks_right(&mut self, present: Option<&[Address]>) {
+        let found = present.map(|present| self.found(present));
+        self.put_later_right(None, found.as_ref());
+        if found.is_some() {
+            self.groups_changed();
         }
         self.put_rules_right(found.as_ref().and_then(|f| f.rules.as_deref()));
     }
 
     /// What there is of addresses, and of routes and rules of ours.
-    fn found(&mut self, present: &[Present]) -> Found {
-        let own = self.own_indices();
-        let others = present.iter().filter(|p| p.up && !own.contains(&p.index));
-        self.connected = others.map(|p| p.prefix).collect();
-        if own.is_empty() {
-            return Found::default();
+    fn found(&mut self, present: &[Address]) -> Found {
+        let mut found = Found::default();
+        self.connected.clear();
+        for one in present {
+            let (ip, bits) = (one.ip, one.bits);
+            if self.is_own(one.index) {
+                found.addresses.push((one.index, Prefix { ip, bits }));
+            } else if one.up {
+                self.connected.push(Prefix { ip, bits });
+            }
         }
-        Found {
-            addresses: present.iter().map(|p| (p.index, p.prefix)).collect(),
-            routes: self.routes.routes().ok(),
+        if self.wires.ports().any(|(_, port)| port.tap().is_some()) {
+            found.routes = self.routes.routes().ok();
             // Without rules of ours there are none to miss.
-            rules: if self.rules.is_empty() {
-                None
-            } else {
-                self.routes.rules().ok()
-            },
+            if !self.rules.is_empty() {
+                found.rules = self.routes.rules().ok();
+            }
         }
+        found
     }
 
-    /// Numbers of our devices.
-    pub(super) fn own_indices(&self) -> Vec<u32> {
-        let taps = self.wires.ports().filter_map(|(_, port)| port.tap());
-        taps.map(os::tap::Tap::index).collect()
+    /// The number of one of our devices.
+    pub(super) fn is_own(&self, index: u32) -> bool {
+        let mut taps = self.wires.ports().filter_map(|(_, port)| port.tap());
+        taps.any(|tap| tap.index() == index)
     }
 
     /// One network's addresses, routes and names.
@@ -236,9 +216,10 @@ impl Daemon {
         let Some(want) = want_of(&self.node, id) else {
             return;
         };
-        let earlier = self.wires.ports().filter(|(_, port)| port.order < order);
         let mut connected = self.connected.clone();
-        connected.extend(earlier.flat_map(|(_, port)| port.connected()));
+        for (_, earlier) in self.wires.ports().filter(|(_, port)| port.order < order) {
+            earlier.add_connected(&mut connected);
+        }
         // Only a default route asks for this.
         let strict = port.settings.allow_default.is_on() && self.is_strict();
         let links = &self.wires.links;
@@ -263,18 +244,16 @@ impl Daemon {
             seen.as_ref(),
             &mut self.routes,
             &mut self.gate,
-            |one| tell(news, id, News::Set(one)),
+            &mut teller(news, id),
         );
         let (device, allowed) = (port.device(), port.settings.allow_dns);
         let pushed = self.node.network(id).and_then(|view| view.dns);
         let pushed = pushed.map_or_else(Pushed::default, |dns| Pushed {
-            domain: dns.domain.clone(),
-            servers: dns.servers.to_vec(),
+            domain: &dns.domain,
+            servers: &dns.servers,
         });
-        if self
-            .resolver
-            .set(self.now.mono, id, device, allowed, pushed)
-        {
+        let now = self.now.mono;
+        if self.resolver.set(now, id, device, allowed, pushed) {
             tell(&mut self.news, id, News::Dns);
         }
     }
@@ -298,9 +277,11 @@ impl Daemon {
     fn put_rules_right(&mut self, seen: Option<&[Rule]>) {
         let mut wanted: Vec<Rule> = Vec::new();
         for (_, port) in self.wires.ports() {
-            let new = port.rules().iter().filter(|rule| !wanted.contains(rule));
-            let new: Vec<Rule> = new.copied().collect();
-            wanted.extend(new);
+            for rule in port.rules() {
+                if !wanted.contains(rule) {
+                    wanted.push(*rule);
+                }
+            }
         }
         if wanted.is_empty() && self.rules.is_empty() {
             return;
@@ -332,7 +313,7 @@ impl Daemon {
         if self
             .wires
             .port_mut(slot)
-            .is_some_and(|port| port.change(now, settings, |one| tell(news, id, News::Set(one))))
+            .is_some_and(|port| port.change(now, settings, &mut teller(news, id)))
         {
             self.ready.remove(Source::Tap(slot));
         }
@@ -418,9 +399,17 @@ impl Daemon {
         );
         let news = &mut self.news;
         if let Some(port) = self.wires.port_mut(slot) {
-            port.lost(now, error, |one| tell(news, id, News::Set(one)));
+            port.lost(now, error, &mut teller(news, id));
         }
     }
+}
+
+/// Hears what of a device comes and goes.
+fn teller(
+    news: &mut Vec<(NetworkId, News)>,
+    id: NetworkId,
+) -> impl FnMut(route_set::News) + use<'_> {
+    move |one| tell(news, id, News::Set(one))
 }
 
 fn tell(news: &mut Vec<(NetworkId, News)>, id: NetworkId, one: News) {

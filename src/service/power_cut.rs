@@ -116,10 +116,10 @@ fn see(home: &mut Home) -> Seen {
         address: secret.map(|secret| secret.map(address)).map_err(drop),
         token: read("authtoken.secret"),
         planet: read("planet"),
-        networks: (home.networks(|_| {}).into_iter())
-            .map(|id| (id, home.settings(id, |text| panic!("{text}"))))
+        networks: (home.networks(&mut |_| {}).into_iter())
+            .map(|id| (id, home.settings(id, &mut |text| panic!("{text}"))))
             .collect(),
-        moons: (home.moons(|text| panic!("{text}")).iter())
+        moons: (home.moons(&mut |text| panic!("{text}")).iter())
             .map(|(id, _)| (*id, read(&format!("moons.d/{id:016x}.moon"))))
             .collect(),
     }
@@ -161,7 +161,7 @@ fn deeds() -> Vec<(&'static str, Deed)> {
         }),
         ("set", |home| {
             let network = id("8056c2e21c000001");
-            let mut settings = home.settings(network, |_| {});
+            let mut settings = home.settings(network, &mut |_| {});
             settings.set("ifname", "lab0").expect("a setting");
             home.store_settings(network, &settings).expect("stored");
         }),

@@ -3,14 +3,18 @@
 //! mio reports edges: a source that was not read until it would block is not reported again. So
 //! it stays on this list until it was, and while the list is not empty the loop polls without
 //! waiting. The numbers of the tokens are the order of work: signals, sockets, taps, netlink,
-//! control.
+//! files, names, control.
 
-use mio::Token;
+use std::os::fd::RawFd;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
 
 use crate::node::SocketId;
+use crate::os;
 
 /// A source of events.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Source {
     /// Signals of the owner.
     Signals,
@@ -38,9 +42,9 @@ impl Source {
             Self::Socket(id) => (1, id.0),
             Self::Tap(slot) => (2, slot),
             Self::Netlink => (3, 0),
-            Self::Files => (5, 0),
-            Self::Names => (6, 0),
-            Self::Control(n) => (4, n),
+            Self::Files => (4, 0),
+            Self::Names => (5, 0),
+            Self::Control(n) => (6, n),
         };
         Token(kind << KIND_SHIFT | n as usize)
     }
@@ -55,50 +59,67 @@ impl Source {
             1 => Self::Socket(SocketId(n)),
             2 => Self::Tap(n),
             3 => Self::Netlink,
-            5 => Self::Files,
-            6 => Self::Names,
+            4 => Self::Files,
+            5 => Self::Names,
             _ => Self::Control(n),
         }
     }
+
+    /// Waits for a descriptor to become readable.
+    pub(super) fn watch(self, registry: &Registry, fd: RawFd) -> Result<(), os::Error> {
+        registry
+            .register(&mut SourceFd(&fd), self.token(), Interest::READABLE)
+            .map_err(|error| os::Error::from_io("epoll", error))
+    }
 }
 
-/// Sources to be read, each once, in order of work.
+/// Sources to be read, each once, in order of work: by their tokens.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
-    sources: Vec<Source>,
+    tokens: Vec<usize>,
 }
 
 impl Ready {
     /// Room for this many sources: memory is taken once.
     pub(super) fn with_capacity(capacity: usize) -> Self {
         Self {
-            sources: Vec::with_capacity(capacity),
+            tokens: Vec::with_capacity(capacity),
         }
     }
 
     /// A source has something to give.
     pub(super) fn insert(&mut self, source: Source) {
-        if let Err(at) = self.sources.binary_search(&source) {
-            self.sources.insert(at, source);
+        let Token(token) = source.token();
+        let at = self.place(token);
+        if self.tokens.get(at) != Some(&token) {
+            self.tokens.insert(at, token);
         }
     }
 
     /// A source was read until it would block, or is gone.
     pub(super) fn remove(&mut self, source: Source) {
-        if let Ok(at) = self.sources.binary_search(&source) {
-            self.sources.remove(at);
+        let Token(token) = source.token();
+        let at = self.place(token);
+        if self.tokens.get(at) == Some(&token) {
+            self.tokens.remove(at);
         }
     }
 
     /// The first source behind `last` in the order of work.
     pub(super) fn after(&self, last: Option<Source>) -> Option<Source> {
-        let at = last.map_or(0, |last| self.sources.partition_point(|s| *s <= last));
-        self.sources.get(at).copied()
+        let at = last.map_or(0, |last| self.place(last.token().0.saturating_add(1)));
+        let token = *self.tokens.get(at)?;
+        Some(Source::from_token(Token(token)))
+    }
+
+    /// Where a token is, or would be.
+    fn place(&self, token: usize) -> usize {
+        self.tokens.partition_point(|before| *before < token)
     }
 
     /// Nothing to read: the loop may sleep.
     pub(super) fn is_empty(&self) -> bool {
-        self.sources.is_empty()
+        self.tokens.is_empty()
     }
 }
 

@@ -15,7 +15,7 @@
 //!
 //! Bounds: those of the plan ([`super::routes::ROUTES_MAX`], [`super::routes::ADDRESSES_MAX`]).
 
-use core::net::IpAddr;
+use core::fmt;
 
 use super::routes::{Change, Managed, Placed, Plan, Planned, State, difference};
 use super::settings::Prefix;
@@ -111,6 +111,9 @@ pub(crate) enum News {
     },
 }
 
+/// Hears what came and went.
+pub(crate) type Tell<'a> = &'a mut dyn FnMut(News);
+
 /// What of one network is in force.
 #[derive(Default, Debug)]
 pub(crate) struct RouteSet {
@@ -120,8 +123,8 @@ pub(crate) struct RouteSet {
     refused: Vec<(Prefix, i32)>,
     /// Ours on the device.
     routes: Vec<Route>,
-    /// Keys of those that were refused last time.
-    stuck: Vec<(u32, IpAddr, u8, u32)>,
+    /// Those that were refused last time.
+    stuck: Vec<Route>,
     /// What became of each managed route.
     managed: Vec<(Managed, State)>,
 }
@@ -136,17 +139,17 @@ impl RouteSet {
     }
 
     /// Subnets that the main table takes to be on the link of this device.
-    pub(crate) fn connected(&self) -> impl Iterator<Item = Prefix> {
-        let leads_there = |network: &Prefix| {
-            self.routes.iter().any(|r| {
-                let to = (r.table, r.target, r.bits, r.via);
-                to == (MAIN_TABLE, network.ip, network.bits, None)
-            })
-        };
-        let subnets = self.addresses.iter().filter(|p| !p.prefix.is_host());
-        subnets
-            .filter(move |p| !p.bare || leads_there(&p.prefix.network()))
-            .map(|p| p.prefix)
+    pub(crate) fn add_connected(&self, subnets: &mut Vec<Prefix>) {
+        for Placed { prefix, bare } in &self.addresses {
+            let network = prefix.network();
+            let leads_there = |r: &Route| {
+                let on_link = r.table == MAIN_TABLE && r.via.is_none();
+                on_link && r.bits == network.bits && r.target == network.ip
+            };
+            if !prefix.is_host() && (!bare || self.routes.iter().any(leads_there)) {
+                subnets.push(*prefix);
+            }
+        }
     }
 
     /// An address is set; if not, the errno of the refusal, if there was one.
@@ -172,7 +175,7 @@ impl RouteSet {
     }
 
     /// The device is gone, and the system took everything that was on it.
-    pub(crate) fn clear(&mut self, mut tell: impl FnMut(News)) {
+    pub(crate) fn clear(&mut self, tell: Tell<'_>) {
         for prefix in self.addresses() {
             tell(News::Address {
                 prefix,
@@ -200,7 +203,7 @@ impl RouteSet {
         managed: &[Managed],
         seen: Option<&Seen<'_>>,
         system: &mut impl System,
-        mut tell: impl FnMut(News),
+        tell: Tell<'_>,
     ) -> Trouble {
         if let Some(seen) = seen {
             let is_there = |p: &Prefix| seen.addresses.contains(&(index, *p));
@@ -210,30 +213,31 @@ impl RouteSet {
             }
         }
         let mut trouble = None;
-        let before: Vec<Prefix> = self.addresses().collect();
+        let before = self.addresses.clone();
         if self.apply_addresses(index, &plan.addresses, system, &mut trouble) {
             // With an address go the routes that it is the source of, and with the last one of
             // IPv4 all of the device; the system does not tell.
             self.read_routes(index, system);
         }
-        let after: Vec<Prefix> = self.addresses().collect();
-        for (added, from, without) in [(false, &before, &after), (true, &after, &before)] {
-            for prefix in from.iter().copied().filter(|p| !without.contains(p)) {
-                tell(News::Address { prefix, added });
+        let after = &self.addresses;
+        for (added, from, without) in [(false, &before, after), (true, after, &before)] {
+            for Placed { prefix, .. } in from {
+                if !without.iter().any(|other| other.prefix == *prefix) {
+                    let prefix = *prefix;
+                    tell(News::Address { prefix, added });
+                }
             }
         }
         let failed = self.apply_routes(index, &plan.routes, system, &mut trouble);
-        let states = managed.iter().copied().zip(plan.states.iter().copied());
-        let now: Vec<(Managed, State)> = states
-            .enumerate()
-            .map(|(n, (managed, state))| {
-                let errno = failed.iter().find(|(serves, _)| *serves == Some(n));
-                match errno {
-                    Some((_, errno)) if state == State::Applied => (managed, State::Failed(*errno)),
-                    _ => (managed, state),
-                }
-            })
-            .collect();
+        let mut now: Vec<(Managed, State)> = Vec::with_capacity(managed.len());
+        for (n, (managed, state)) in managed.iter().zip(&plan.states).enumerate() {
+            let errno = failed.iter().find(|(serves, _)| *serves == Some(n));
+            let state = match errno {
+                Some((_, errno)) if *state == State::Applied => State::Failed(*errno),
+                _ => *state,
+            };
+            now.push((*managed, state));
+        }
         tell_routes(&self.managed, &now, tell);
         self.managed = now;
         trouble
@@ -250,31 +254,34 @@ impl RouteSet {
         let mut removed = false;
         self.refused.clear();
         // The same address cannot be on a device with two prefixes, so removal comes first.
-        let old: Vec<Placed> = self.addresses.clone();
-        for placed in old.iter().filter(|p| !wanted.contains(p)) {
-            match system.remove_address(index, &placed.prefix) {
-                Ok(()) => {
-                    removed = true;
-                    self.addresses.retain(|p| p != placed);
-                }
-                Err(error) => note(trouble, error, || format!("removing {}", placed.prefix)),
+        self.addresses.retain(|placed| {
+            if wanted.contains(placed) {
+                return true;
             }
-        }
+            let done = system.remove_address(index, &placed.prefix);
+            match done {
+                Ok(()) => removed = true,
+                Err(error) => note(trouble, error, format_args!("removing {}", placed.prefix)),
+            }
+            done.is_err()
+        });
         for placed in wanted {
             // Here already, or in another form that could not be removed: not both.
             if self.addresses().any(|there| there.ip == placed.prefix.ip) {
                 continue;
             }
             match system.add_address(index, placed) {
-                Ok(()) => self.addresses.push(*placed),
+                Ok(()) => {
+                    let before = |p: &Placed| p.prefix < placed.prefix;
+                    let at = self.addresses.partition_point(before);
+                    self.addresses.insert(at, *placed);
+                }
                 Err(error) => {
                     self.refused.push((placed.prefix, error.errno));
-                    note(trouble, error, || format!("address {}", placed.prefix));
+                    note(trouble, error, format_args!("address {}", placed.prefix));
                 }
             }
         }
-        self.addresses
-            .sort_unstable_by_key(|p| (p.prefix.ip, p.prefix.bits));
         removed
     }
 
@@ -292,16 +299,15 @@ impl RouteSet {
         if failed.iter().any(|(_, e)| e.errno == libc::EEXIST) && self.read_routes(index, system) {
             failed = self.step(&ordered, system);
         }
-        self.stuck = failed.iter().map(|(route, _)| route.key()).collect();
+        self.stuck.clear();
         let mut by_managed = Vec::new();
         for (route, error) in failed {
-            note(trouble, error, || {
-                format!("route {}/{}", route.target, route.bits)
-            });
-            let of_plan = planned.iter().find(|p| p.route.key() == route.key());
-            if let Some(of_plan) = of_plan {
+            let what = format_args!("route {}/{}", route.target, route.bits);
+            note(trouble, error, what);
+            if let Some(of_plan) = served_by(planned, &route) {
                 by_managed.push((of_plan.serves, error.errno));
             }
+            self.stuck.push(route);
         }
         // Half of a default route is worse than none.
         for half in planned.iter().filter(|p| p.serves.is_some()) {
@@ -320,41 +326,48 @@ impl RouteSet {
     /// other part would be set and taken back each time, and the system's news of that would make
     /// us try again at once.
     fn in_order(&self, planned: &[Planned]) -> Vec<Planned> {
-        let of_one = |a: &Planned, b: &Planned| a.serves.is_some() && a.serves == b.serves;
-        let mut ordered = planned.to_vec();
-        for parts in ordered.chunk_by_mut(of_one) {
-            parts.sort_by_key(|part| !self.stuck.contains(&part.route.key()));
+        let mut ordered: Vec<Planned> = Vec::with_capacity(planned.len());
+        for part in planned {
+            let is_stuck = |route: &Route| self.stuck.iter().any(|r| r.has_key_of(route));
+            let mut at = ordered.len();
+            if part.serves.is_some() && is_stuck(&part.route) {
+                // Before the parts of the same route that are not.
+                while let Some(other) = at.checked_sub(1).and_then(|n| ordered.get(n))
+                    && other.serves == part.serves
+                    && !is_stuck(&other.route)
+                {
+                    at = at.saturating_sub(1);
+                }
+            }
+            ordered.insert(at, *part);
         }
         ordered
     }
 
     fn step(&mut self, planned: &[Planned], system: &mut impl System) -> Vec<(Route, Error)> {
-        let wanted: Vec<Route> = planned.iter().map(|p| p.route).collect();
-        let serves = |route: &Route| {
-            let of_plan = planned.iter().find(|p| p.route.key() == route.key());
-            of_plan.and_then(|p| p.serves)
-        };
+        let serves = |route: &Route| served_by(planned, route).and_then(|p| p.serves);
         let mut failed: Vec<(Route, Error)> = Vec::new();
-        for change in difference(&self.routes, &wanted) {
-            if let Change::Add(new) = &change
-                && let Some(n) = serves(new)
-                && failed.iter().any(|(other, _)| serves(other) == Some(n))
-            {
-                continue;
-            }
-            let (route, done) = match &change {
-                Change::Add(new) => (new, system.add_route(new)),
-                Change::Replace(old, new) => (new, system.replace_route(old, new)),
-                Change::Remove(old) => (old, system.remove_route(old)),
-            };
-            match (done, change) {
-                (Ok(()), Change::Add(new)) => self.routes.push(new),
-                (Ok(()), Change::Replace(old, new)) => {
-                    self.routes.retain(|r| *r != old);
-                    self.routes.push(new);
+        for change in difference(&self.routes, planned) {
+            let Change { old, new } = change;
+            let done = match (&old, &new) {
+                (None, Some(new)) => {
+                    if let Some(n) = serves(new)
+                        && failed.iter().any(|(other, _)| serves(other) == Some(n))
+                    {
+                        continue;
+                    }
+                    system.add_route(new)
                 }
-                (Ok(()), Change::Remove(old)) => self.routes.retain(|r| *r != old),
-                (Err(error), _) => failed.push((*route, error)),
+                (Some(old), Some(new)) => system.replace_route(old, new),
+                (Some(old), None) => system.remove_route(old),
+                (None, None) => Ok(()),
+            };
+            match done {
+                Ok(()) => {
+                    self.routes.retain(|r| Some(*r) != old);
+                    self.routes.extend(new);
+                }
+                Err(error) => failed.extend(new.or(old).map(|route| (route, error))),
             }
         }
         failed
@@ -369,18 +382,27 @@ impl RouteSet {
     }
 
     fn take_routes(&mut self, index: u32, all: &[Route]) {
-        let on_it = all.iter().filter(|route| route.index == index);
-        self.routes = on_it.copied().collect();
+        self.routes.clear();
+        for route in all {
+            if route.index == index {
+                self.routes.push(*route);
+            }
+        }
     }
 }
 
-fn note(trouble: &mut Trouble, error: Error, what: impl FnOnce() -> String) {
+/// The part of a plan that has the key of a route.
+fn served_by<'a>(planned: &'a [Planned], route: &Route) -> Option<&'a Planned> {
+    planned.iter().find(|p| p.route.has_key_of(route))
+}
+
+fn note(trouble: &mut Trouble, error: Error, what: fmt::Arguments<'_>) {
     if trouble.is_none() {
-        *trouble = Some((what(), error));
+        *trouble = Some((what.to_string(), error));
     }
 }
 
-fn tell_routes(before: &[(Managed, State)], now: &[(Managed, State)], mut tell: impl FnMut(News)) {
+fn tell_routes(before: &[(Managed, State)], now: &[(Managed, State)], tell: Tell<'_>) {
     let installed = |all: &[(Managed, State)], managed: &Managed| {
         all.iter()
             .any(|(m, state)| m == managed && state.is_installed())
@@ -460,13 +482,14 @@ impl RuleSet {
                 }
             }
         }
-        let old: Vec<Rule> = self.applied.clone();
-        for rule in old.iter().filter(|rule| !wanted.contains(rule)) {
-            match system.remove_rule(rule) {
-                Ok(()) => self.applied.retain(|r| r != rule),
-                Err(error) => done = done.and(Err(error)),
+        self.applied.retain(|rule| {
+            if wanted.contains(rule) {
+                return true;
             }
-        }
+            let removed = system.remove_rule(rule);
+            done = done.and(removed);
+            removed.is_err()
+        });
         done
     }
 }

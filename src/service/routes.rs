@@ -227,12 +227,12 @@ impl Planner<'_> {
             metric => u32::from(metric),
         };
         let metric = usable_metric(metric, &target);
-        let parts: Vec<Prefix> = if target.is_default() {
-            halves(&target).to_vec()
+        let parts = if target.is_default() {
+            &halves(&target)[..]
         } else {
-            vec![target]
+            &[target]
         };
-        for part in &parts {
+        for part in parts {
             let route = self.route(part, managed.via, metric);
             if !self.push(route, Some(n)) {
                 return State::Duplicate;
@@ -323,8 +323,7 @@ impl Planner<'_> {
 
     /// `false`: there is one with this key.
     fn push(&mut self, route: Route, serves: Option<usize>) -> bool {
-        let key = route.key();
-        if self.plan.routes.iter().any(|p| p.route.key() == key) {
+        if self.plan.routes.iter().any(|p| p.route.has_key_of(&route)) {
             return false;
         }
         self.plan.routes.push(Planned { route, serves });
@@ -334,14 +333,15 @@ impl Planner<'_> {
 
 /// The addresses that the settings let through, each once.
 fn allowed(settings: &NetworkSettings, addresses: &[Prefix]) -> Vec<Prefix> {
-    let mut all: Vec<Prefix> = addresses
-        .iter()
-        .copied()
-        .filter(|p| settings.allows(p))
-        .collect();
-    // The same address with two prefixes: the wider one reaches more members.
-    all.sort_unstable_by_key(|p| (p.ip, p.bits));
-    all.dedup_by_key(|p| p.ip);
+    let mut all: Vec<Prefix> = Vec::new();
+    for prefix in addresses.iter().filter(|p| settings.allows(p)) {
+        let at = all.partition_point(|before| before.ip < prefix.ip);
+        match all.get_mut(at) {
+            // The same address with two prefixes: the wider one reaches more members.
+            Some(known) if known.ip == prefix.ip => known.bits = known.bits.min(prefix.bits),
+            _ => all.insert(at, *prefix),
+        }
+    }
     all.truncate(ADDRESSES_MAX);
     all
 }
@@ -372,30 +372,31 @@ fn halves(default: &Prefix) -> [Prefix; 2] {
 
 /// One step from what is applied to what is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Change {
-    /// There is none with this key.
-    Add(Route),
-    /// The first is there, with the same key.
-    Replace(Route, Route),
-    /// Not wanted any more.
-    Remove(Route),
+pub struct Change {
+    /// What is there, and goes.
+    pub old: Option<Route>,
+    /// What comes, in its place if there is one: both have the same key.
+    pub new: Option<Route>,
 }
 
 /// The steps from `applied` to `wanted`, both without two of the same key. New ones come before
 /// old ones go, so that no packet finds neither.
-pub fn difference(applied: &[Route], wanted: &[Route]) -> Vec<Change> {
-    let new = wanted.iter().filter_map(|want| {
-        match applied.iter().find(|have| have.key() == want.key()) {
-            None => Some(Change::Add(*want)),
-            Some(have) if have == want => None,
-            Some(have) => Some(Change::Replace(*have, *want)),
+pub fn difference(applied: &[Route], wanted: &[Planned]) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for Planned { route, .. } in wanted {
+        let old = applied.iter().find(|have| have.has_key_of(route)).copied();
+        let new = Some(*route);
+        if old != new {
+            changes.push(Change { old, new });
         }
-    });
-    let old = applied
-        .iter()
-        .filter(|have| !wanted.iter().any(|want| want.key() == have.key()))
-        .map(|have| Change::Remove(*have));
-    new.chain(old).collect()
+    }
+    for have in applied {
+        if !wanted.iter().any(|want| want.route.has_key_of(have)) {
+            let (old, new) = (Some(*have), None);
+            changes.push(Change { old, new });
+        }
+    }
+    changes
 }
 
 impl State {

@@ -12,13 +12,13 @@ use super::dns::Far;
 use super::doors::{self, Doors};
 use super::event_loop::EventLoop;
 use super::ready::Source;
-use super::state::{DEFAULT_HOME, Home, explain};
+use super::state::{DEFAULT_HOME, Home, explain, warn};
 use super::{Fatal, identity, log as logging};
 use crate::base::Limits;
 use crate::crypto::rng::Rng;
 use crate::node::{Config, Node, supersedes};
 use crate::os::netlink::{Control, Monitor};
-use crate::os::privilege::{self, Side};
+use crate::os::privilege::{self, Ready, Side};
 use crate::os::signal::{Signal, Signals};
 use crate::os::watch::Watch;
 use crate::os::{self, clock, entropy, file};
@@ -137,31 +137,18 @@ pub(super) fn start(options: &Options) -> Result<i32, Fatal> {
     }
     let home = Home::open(&options.home)?;
     if !options.background {
-        let tail = logging::start(false);
-        return run(options, home, tail, || {});
+        return run(options, home, None);
     }
     match privilege::to_background().map_err(fatal)? {
         Side::Parent(status) => Ok(status),
-        Side::Child(ready) => {
-            let tail = logging::start(true);
-            run(options, home, tail, || {
-                // The log goes to syslog; whoever started us gets its terminal back.
-                if let Err(error) = file::detach_standard() {
-                    log::warn!("{error}");
-                }
-                ready.tell(0);
-            })
-        }
+        Side::Child(ready) => run(options, home, Some(ready)),
     }
 }
 
-/// Everything up to the loop, the loop, and the end. `ready` is called when the sockets are open.
-fn run(
-    options: &Options,
-    mut home: Home,
-    tail: Option<logging::Tail>,
-    ready: impl FnOnce(),
-) -> Result<i32, Fatal> {
+/// Everything up to the loop, the loop, and the end. `background`: who waits until the sockets
+/// are open.
+fn run(options: &Options, mut home: Home, background: Option<Ready>) -> Result<i32, Fatal> {
+    let tail = logging::start(background.is_some());
     // Before there are secrets, locks and signals: it must not have a share in any.
     let names = Far::start(options.home.clone()).map_err(fatal)?;
     let mut signals = Signals::catch().map_err(fatal)?;
@@ -254,7 +241,13 @@ fn run(
         pid,
     };
     event_loop.start()?;
-    ready();
+    if let Some(ready) = background {
+        // The log goes to syslog; whoever started us gets its terminal back.
+        if let Err(error) = file::detach_standard() {
+            log::warn!("{error}");
+        }
+        ready.tell(0);
+    }
     confine();
     event_loop.run()?;
     Ok(0)
@@ -359,21 +352,20 @@ fn planet(home: &mut Home) -> WorldBuf {
 
 /// Networks and moons that the home directory knows of.
 fn start_memberships(daemon: &mut Daemon) {
-    let complain = |text: String| log::warn!("{text}");
     if let Some(path) = daemon.home.governed() {
-        complain(format!(
+        log::warn!(
             "{}: this program is no controller, the networks there are not served",
             path.display()
-        ));
+        );
     }
     daemon.recall_peers();
-    for id in daemon.home.networks(complain) {
-        let settings = daemon.home.settings(id, complain);
+    for id in daemon.home.networks(&mut warn) {
+        let settings = daemon.home.settings(id, &mut warn);
         if daemon.start_network(id, settings).is_err() {
             log::error!("network {id} not joined: too many networks");
         }
     }
-    for (id, seed) in daemon.home.moons(complain) {
+    for (id, seed) in daemon.home.moons(&mut warn) {
         if daemon.start_moon(id, seed).is_err() {
             log::error!("moon {id:016x} not orbited: too many moons");
         }

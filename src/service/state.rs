@@ -9,9 +9,7 @@
 //! A home that cannot be written is no reason to stop: what is known lives on in memory, is what
 //! the home is seen to hold, and is written when that works again ([`super::unwritten`]).
 
-use core::fmt::Display;
-use std::fs;
-use std::io::ErrorKind;
+use core::fmt;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -53,9 +51,20 @@ const TOKEN_LEN: usize = 24;
 const TOKEN_ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
 /// A file that failed, and why.
-pub(crate) fn explain(path: &Path, error: &impl Display) -> String {
+pub(crate) fn explain(path: &Path, error: &dyn fmt::Display) -> String {
     format!("{}: {error}", path.display())
 }
+
+/// Who hears what is wrong with a file.
+pub type Complain<'a> = &'a mut dyn FnMut(fmt::Arguments<'_>);
+
+/// For the log.
+pub(super) fn warn(text: fmt::Arguments<'_>) {
+    log::warn!("{text}");
+}
+
+/// What was said before.
+pub(super) fn ignore(_: fmt::Arguments<'_>) {}
 
 /// The home directory of one instance.
 #[derive(Debug)]
@@ -335,31 +344,32 @@ impl Home {
 
     /// Moons to orbit, by file name: `moons.d/<16 hex>.moon`, a definition, or `.seed`, the
     /// address that will be asked for one.
-    pub fn moons(&self, mut complain: impl FnMut(String)) -> Vec<(u64, Option<Address>)> {
+    pub fn moons(&self, complain: Complain<'_>) -> Vec<(u64, Option<Address>)> {
         let mut moons: Vec<(u64, Option<Address>)> = Vec::new();
-        for name in self.names_in("moons.d", &mut complain) {
+        for name in self.names_in("moons.d", complain) {
             let path = format!("moons.d/{name}");
             let parts = name.split_once('.').and_then(|(id, kind)| {
                 let id = NetworkId::parse(id)?.get();
                 matches!(kind, "moon" | "seed").then_some((id, kind))
             });
             let Some((id, kind)) = parts else {
-                complain(format!(
-                    "{}: ignored, the name is not 16 hex digits and .moon",
-                    self.path(&path).display()
-                ));
+                let what = "ignored, the name is not 16 hex digits and .moon";
+                self.say(&path, &what, complain);
                 continue;
             };
-            let seed = match kind {
-                "seed" => match self.seed(&path) {
-                    Ok(seed) => Some(seed),
-                    Err(text) => {
-                        complain(text);
-                        continue;
-                    }
-                },
-                _ => None,
-            };
+            let mut seed = None;
+            if kind == "seed" {
+                let text = self.read_text(&path).map(Option::unwrap_or_default);
+                let known = text.map(|text| Address::parse(text.trim()));
+                match &known {
+                    Ok(Some(address)) => seed = Some(*address),
+                    Ok(None) => self.say(&path, &"ignored, this is no address", complain),
+                    Err(error) => self.say(&path, error, complain),
+                }
+                if seed.is_none() {
+                    continue;
+                }
+            }
             match moons.iter_mut().find(|(known, _)| *known == id) {
                 Some(entry) => entry.1 = entry.1.or(seed),
                 None => moons.push((id, seed)),
@@ -368,22 +378,17 @@ impl Home {
         moons
     }
 
-    fn seed(&self, name: &str) -> Result<Address, String> {
-        let path = self.path(name);
-        match self.read_text(name) {
-            Ok(text) => Address::parse(text.unwrap_or_default().trim())
-                .ok_or_else(|| format!("{}: ignored, this is no address", path.display())),
-            Err(error) => Err(explain(&path, &error)),
-        }
+    fn say(&self, name: &str, what: &dyn fmt::Display, complain: Complain<'_>) {
+        complain(format_args!("{}: {what}", self.path(name).display()));
     }
 
     /// The stored definition of a moon. A file that holds none is said and left as it is.
-    pub fn stored_moon(&self, id: u64, complain: impl FnOnce(String)) -> Option<Vec<u8>> {
+    pub fn stored_moon(&self, id: u64, complain: Complain<'_>) -> Option<Vec<u8>> {
         let name = moon_name(id);
         let bytes = match self.read(&name, WORLD_MAX_BYTES) {
             Ok(bytes) => bytes?,
             Err(error) => {
-                complain(explain(&self.path(&name), &error));
+                self.say(&name, &error, complain);
                 return None;
             }
         };
@@ -392,10 +397,8 @@ impl Home {
             view.kind == WorldKind::Moon && view.id == id
         });
         if !fits {
-            complain(format!(
-                "{}: ignored, this is no definition of that moon",
-                self.path(&name).display()
-            ));
+            let what = "ignored, this is no definition of that moon";
+            self.say(&name, &what, complain);
         }
         fits.then_some(bytes)
     }
@@ -429,33 +432,27 @@ impl Home {
 
     /// Networks to be on: `networks.d/<16 hex>.conf`. `complain` hears of names that look like
     /// somebody meant one.
-    pub fn networks(&self, mut complain: impl FnMut(String)) -> Vec<NetworkId> {
+    pub fn networks(&self, complain: Complain<'_>) -> Vec<NetworkId> {
         let mut networks = Vec::new();
-        for name in self.names_in("networks.d", &mut complain) {
-            let Some(stem) = name.strip_suffix(".conf") else {
-                complain(format!(
-                    "{}: ignored, the name does not end in .conf",
-                    self.path("networks.d").join(&name).display()
-                ));
-                continue;
-            };
-            if stem
-                .strip_suffix(".local")
-                .and_then(NetworkId::parse)
-                .is_some()
-            {
+        for name in self.names_in("networks.d", complain) {
+            let stem = name.strip_suffix(".conf");
+            let settings = stem.and_then(|stem| stem.strip_suffix(".local"));
+            if settings.and_then(NetworkId::parse).is_some() {
                 continue;
             }
-            match NetworkId::parse(stem) {
-                Some(id) => networks.push(id),
-                None => complain(format!(
-                    "{}: ignored, the name is not 16 hex digits and .conf",
-                    self.path("networks.d").join(&name).display()
-                )),
+            match stem.and_then(NetworkId::parse) {
+                // The names are sorted, but may differ in the case of their digits.
+                Some(id) if !networks.contains(&id) => networks.push(id),
+                Some(_) => {}
+                None => {
+                    let what = match stem {
+                        Some(_) => "ignored, the name is not 16 hex digits and .conf",
+                        None => "ignored, the name does not end in .conf",
+                    };
+                    self.say(&format!("networks.d/{name}"), &what, complain);
+                }
             }
         }
-        networks.sort_unstable();
-        networks.dedup();
         networks
     }
 
@@ -464,13 +461,8 @@ impl Home {
         // Of 1.0.5 and of 1.14.1.
         let all = ["controller.db", "controller.d/network"].map(|name| self.path(name));
         let [database, directory] = &all;
-        let rules = fs::read_dir(directory).is_ok_and(|entries| {
-            let name = |entry: fs::DirEntry| entry.file_name();
-            entries
-                .flatten()
-                .map(name)
-                .any(|n| Path::new(&n).extension().is_some_and(|e| e == "json"))
-        });
+        let names = file::names_in(directory).unwrap_or_default();
+        let rules = names.iter().any(|name| name.ends_with(".json"));
         if database.exists() {
             return Some(database.clone());
         }
@@ -491,12 +483,12 @@ impl Home {
         &self,
         id: NetworkId,
         max: usize,
-        complain: impl FnOnce(String),
+        complain: Complain<'_>,
     ) -> Option<Vec<u8>> {
         let name = conf_name(id);
         let stored = self
             .read(&name, max)
-            .map_err(|error| complain(explain(&self.path(&name), &error)));
+            .map_err(|error| self.say(&name, &error, complain));
         // One newline: joined, and nothing came yet.
         stored.ok().flatten().filter(|text| text.len() > 1)
     }
@@ -512,17 +504,13 @@ impl Home {
     }
 
     /// Names of the records of peers.
-    pub(super) fn peers(&self, complain: impl FnMut(String)) -> Vec<String> {
-        let mut complain = complain;
-        let is_record = |name: &String| {
+    pub(super) fn peers(&self, complain: Complain<'_>) -> Vec<Address> {
+        let mut peers = Vec::new();
+        for name in self.names_in("peers.d", complain) {
             let stem = name.strip_suffix(".peer");
-            stem.and_then(Address::parse).is_some()
-        };
-        let names = self.names_in("peers.d", &mut complain).into_iter();
-        names
-            .filter(is_record)
-            .map(|name| format!("peers.d/{name}"))
-            .collect()
+            peers.extend(stem.and_then(Address::parse));
+        }
+        peers
     }
 
     /// Stores the record of a peer.
@@ -537,21 +525,18 @@ impl Home {
     }
 
     /// Settings of a network; defaults where the file says nothing usable.
-    pub fn settings(&self, id: NetworkId, mut complain: impl FnMut(String)) -> NetworkSettings {
+    pub fn settings(&self, id: NetworkId, complain: Complain<'_>) -> NetworkSettings {
         let name = settings_name(id);
-        let path = self.path(&name);
         match self.read(&name, settings::FILE_MAX_BYTES) {
             Ok(None) => NetworkSettings::default(),
             Ok(Some(bytes)) => {
                 NetworkSettings::parse(&String::from_utf8_lossy(&bytes), |line, text| {
-                    complain(format!(
-                        "{}: line {line}: not understood: {text}",
-                        path.display()
-                    ));
+                    let what = format_args!("line {line}: not understood: {text}");
+                    self.say(&name, &what, complain);
                 })
             }
             Err(error) => {
-                complain(explain(&path, &error));
+                self.say(&name, &error, complain);
                 NetworkSettings::default()
             }
         }
@@ -567,12 +552,12 @@ impl Home {
     }
 
     /// The wanted interface names: lines `<16 hex>=<name>`, the first of a network counts.
-    pub fn devicemap(&self, mut complain: impl FnMut(String)) -> Vec<(NetworkId, String)> {
-        let path = self.path("devicemap");
-        let bytes = match self.read("devicemap", TEXT_MAX_BYTES) {
+    pub fn devicemap(&self, complain: Complain<'_>) -> Vec<(NetworkId, String)> {
+        const NAME: &str = "devicemap";
+        let bytes = match self.read(NAME, TEXT_MAX_BYTES) {
             Ok(bytes) => bytes.unwrap_or_default(),
             Err(error) => {
-                complain(explain(&path, &error));
+                self.say(NAME, &error, complain);
                 return Vec::new();
             }
         };
@@ -592,35 +577,31 @@ impl Home {
                     map.push((id, name));
                 }
                 Some(_) => {}
-                None => complain(format!(
-                    "{}: line {}: ignored, not <network id>=<interface name>",
-                    path.display(),
-                    n.saturating_add(1)
-                )),
+                None => {
+                    let line = n.saturating_add(1);
+                    let what = "ignored, not <network id>=<interface name>";
+                    self.say(NAME, &format_args!("line {line}: {what}"), complain);
+                }
             }
         }
         map
     }
 
-    fn names_in(&self, directory: &str, complain: &mut impl FnMut(String)) -> Vec<String> {
+    fn names_in(&self, directory: &str, complain: Complain<'_>) -> Vec<String> {
         let path = self.path(directory);
-        let entries = match fs::read_dir(&path) {
-            Ok(entries) => entries,
-            Err(error) => {
-                if error.kind() != ErrorKind::NotFound || path.is_symlink() {
-                    complain(explain(&path, &error));
-                }
-                return Vec::new();
+        match file::names_in(&path) {
+            Ok(mut names) => {
+                // Ours, left by a power cut; or hidden by their owner.
+                names.retain(|name| !name.starts_with('.'));
+                names
             }
-        };
-        let mut names: Vec<String> = entries
-            .flatten()
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            // Ours, left by a power cut; or hidden by their owner.
-            .filter(|name| !name.starts_with('.'))
-            .collect();
-        names.sort_unstable();
-        names
+            Err(error) => {
+                if error.errno != libc::ENOENT || path.is_symlink() {
+                    self.say(directory, &error, complain);
+                }
+                Vec::new()
+            }
+        }
     }
 }
 
@@ -642,7 +623,7 @@ fn settings_name(id: NetworkId) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::fs::File;
+    use std::fs::{self, File};
     use std::io::Write as _;
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -734,7 +715,7 @@ pub(crate) mod tests {
             scratch.put(&format!("networks.d/{name}"), b"");
         }
         let mut bad = 0;
-        let found = scratch.0.networks(|_| bad += 1);
+        let found = scratch.0.networks(&mut |_| bad += 1);
         let text: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(text, ["8056c2e21c000001", "ff00160016000000"]);
         assert_eq!(bad, 3);
@@ -749,7 +730,7 @@ pub(crate) mod tests {
             .store_settings(id, &NetworkSettings::default())
             .expect("stored");
         scratch.0.forget_network(id);
-        assert_eq!(scratch.0.networks(|_| {}).len(), 2);
+        assert_eq!(scratch.0.networks(&mut ignore).len(), 2);
         assert!(
             scratch
                 .get("networks.d/8056c2e21c000009.local.conf")
@@ -764,20 +745,20 @@ pub(crate) mod tests {
         scratch.0.store_seed(5, seed);
         scratch.put("moons.d/x.moon", b"");
         let mut bad = 0;
-        assert_eq!(scratch.0.moons(|_| bad += 1), [(5, Some(seed))]);
+        assert_eq!(scratch.0.moons(&mut |_| bad += 1), [(5, Some(seed))]);
         assert_eq!(bad, 1);
         scratch.0.store_moon(5, b"definition").expect("stored");
-        assert_eq!(scratch.0.moons(|_| {}), [(5, None)]);
+        assert_eq!(scratch.0.moons(&mut ignore), [(5, None)]);
         assert_eq!(
             scratch.get("moons.d/0000000000000005.moon").as_deref(),
             Some(&b"definition"[..])
         );
         let mut bad = 0;
-        assert_eq!(scratch.0.stored_moon(5, |_| bad += 1), None);
-        assert_eq!(scratch.0.stored_moon(6, |_| bad += 10), None);
+        assert_eq!(scratch.0.stored_moon(5, &mut |_| bad += 1), None);
+        assert_eq!(scratch.0.stored_moon(6, &mut |_| bad += 10), None);
         assert_eq!(bad, 1, "no moon is no fault");
         scratch.0.forget_moon(5);
-        assert_eq!(scratch.0.moons(|_| {}), []);
+        assert_eq!(scratch.0.moons(&mut ignore), []);
     }
 
     #[test]
@@ -789,7 +770,7 @@ pub(crate) mod tests {
               ff00160016000000=../../etc\n",
         );
         let mut bad = Vec::new();
-        let map = scratch.0.devicemap(|text| bad.push(text));
+        let map = scratch.0.devicemap(&mut |text| bad.push(text.to_string()));
         assert_eq!(map.len(), 1);
         assert_eq!(map.first().map(|(_, name)| name.as_str()), Some("lab0"));
         assert_eq!(bad.len(), 3);
@@ -861,7 +842,7 @@ pub(crate) mod tests {
         home.store_join(id).expect("stored");
         assert_eq!(synced(), [top.clone(), networks.clone()]);
         home.forget_network(id);
-        assert!(home.networks(|_| {}).is_empty());
+        assert!(home.networks(&mut ignore).is_empty());
         assert_eq!(synced(), [networks], "the settings were not there");
         home.store_moon(1, b"moon").expect("stored");
         assert_eq!(synced(), [top.clone(), moons.clone()]);

@@ -4,21 +4,17 @@
 //! while nobody answers at all the sockets are opened anew now and then, in case they are what is
 //! wrong.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use mio::unix::SourceFd;
-use mio::{Interest, Registry};
+use std::os::fd::AsRawFd as _;
 
 use super::Fatal;
 use super::daemon::Daemon;
-use super::link::{Candidate, Choice, Failed, Wanted, wanted};
+use super::link::{Choice, Failed, Wanted, wanted, wildcards};
 use super::log::Cause;
-use super::overlay::Present;
 use super::ready::Source;
-use super::settings::Prefix;
 use crate::base::Mono;
 use crate::crypto::rng::Rng;
-use crate::node::network::IpNet;
 use crate::node::{LinkChange, SocketId};
 use crate::os;
 use crate::os::netlink;
@@ -189,12 +185,9 @@ impl Daemon {
     pub(super) fn look_at_system(&mut self) {
         self.look = None;
         self.watchdog.looks = self.watchdog.looks.wrapping_add(1);
-        let present = match self.routes.addresses() {
-            Ok(all) => {
-                let (candidates, present) = split(all);
-                self.follow(&candidates);
-                Some(present)
-            }
+        let present = self.routes.addresses();
+        match &present {
+            Ok(all) => self.follow(all),
             Err(error) => {
                 self.gate.warn(
                     self.now.mono,
@@ -204,40 +197,39 @@ impl Daemon {
                 );
                 let wanted = wildcards(&self.ports.list());
                 self.apply_sockets(&wanted);
-                None
             }
-        };
-        self.put_networks_right(present);
+        }
+        self.put_networks_right(present.as_deref().ok());
         self.follow_default_routes();
         // Whatever it was: who does not answer may do so now.
         self.node
             .handle_link(self.now, LinkChange::Stirred, &mut self.wires);
     }
 
-    fn follow(&mut self, candidates: &[Candidate]) {
+    fn follow(&mut self, present: &[netlink::Address]) {
         let ports = &self.wires.ports;
         let is_own = |name: &str| ports.iter().flatten().any(|port| port.device() == name);
         let conf = self.conf.in_force();
-        let blocked = conf.underlay.physical.iter().filter(|p| p.blacklist);
-        let blocked: Vec<IpNet> = blocked.map(|p| p.net).collect();
         let choice = Choice {
             ports: &self.ports.list(),
             bind: &conf.settings.bind,
             prefixes: &conf.settings.interface_prefix_blacklist,
-            blocked: &blocked,
+            physical: &conf.underlay.physical,
         };
-        let wanted = wanted(candidates, &choice, is_own);
+        let wanted = wanted(present, &choice, &is_own);
         self.wires.links.hurry(self.now.mono);
         self.apply_sockets(&wanted);
     }
 
     pub(super) fn retry_sockets(&mut self) {
-        let wanted: Vec<Wanted> = {
-            let links = &self.wires.links;
-            let open = links.iter().map(|(_, link)| link.wanted.clone());
-            open.chain(links.failed().iter().map(|f| f.wanted.clone()))
-                .collect()
-        };
+        let links = &self.wires.links;
+        let mut wanted: Vec<Wanted> = Vec::new();
+        for (_, link) in links.iter() {
+            wanted.push(link.wanted.clone());
+        }
+        for failed in links.failed() {
+            wanted.push(failed.wanted.clone());
+        }
         self.apply_sockets(&wanted);
     }
 
@@ -251,7 +243,7 @@ impl Daemon {
             wanted,
             |id, want| {
                 let socket = Socket::bind(want.local, &want.device)?;
-                watch(registry, &socket, Source::Socket(id))?;
+                Source::Socket(id).watch(registry, socket.as_raw_fd())?;
                 Ok(socket)
             },
             |id, _| ready.remove(Source::Socket(id)),
@@ -283,17 +275,14 @@ impl Daemon {
         };
         // With a default route into a network the answer is our own device, which says nothing of
         // the underlay: there it is asked what sockets that are bound to their devices see.
-        let own = self.own_indices();
-        for route in routes.iter_mut().filter(|r| own.contains(&r.index)) {
-            let known = self.default_routes.iter().find(|r| r.v6 == route.v6);
-            let known = known.copied();
-            let mut others = self.default_routes_of_links(route.v6);
-            let held = known.filter(|known| others.contains(known));
-            if let Some(other) = held.or_else(|| others.pop()) {
+        for route in &mut routes {
+            if self.is_own(route.index)
+                && let Some(other) = self.default_route_of_links(route.v6)
+            {
                 *route = other;
             }
         }
-        routes.retain(|r| !own.contains(&r.index));
+        routes.retain(|r| !self.is_own(r.index));
         if routes == self.default_routes {
             return;
         }
@@ -309,19 +298,29 @@ impl Daemon {
         }
     }
 
-    /// The default routes through the devices of the underlay, the first device last.
-    fn default_routes_of_links(&mut self, v6: bool) -> Vec<netlink::DefaultRoute> {
-        let links = self.wires.links.iter();
-        let of_family = links.filter(|(_, link)| link.wanted.local.is_ipv6() == v6);
-        let devices = of_family.map(|(_, link)| link.wanted.device.as_str());
-        let mut indices: Vec<u32> = devices.filter_map(os::tap::index_of).collect();
-        indices.sort_unstable_by(|a, b| b.cmp(a));
-        indices.dedup();
-        let routes = &mut self.routes;
-        let asked = indices
-            .into_iter()
-            .filter_map(|index| routes.default_route_through(index, v6).ok().flatten());
-        asked.collect()
+    /// The default route through the devices of the underlay: the known one if it is still there,
+    /// else that of the first device.
+    fn default_route_of_links(&mut self, v6: bool) -> Option<netlink::DefaultRoute> {
+        let known = self.default_routes.iter().find(|r| r.v6 == v6).copied();
+        let mut first: Option<netlink::DefaultRoute> = None;
+        for (_, link) in self.wires.links.iter() {
+            if link.wanted.local.is_ipv6() != v6 {
+                continue;
+            }
+            let Some(index) = os::tap::index_of(&link.wanted.device) else {
+                continue;
+            };
+            let Ok(Some(route)) = self.routes.default_route_through(index, v6) else {
+                continue;
+            };
+            if Some(route) == known {
+                return known;
+            }
+            if first.is_none_or(|first| index < first.index) {
+                first = Some(route);
+            }
+        }
+        first
     }
 
     /// Reads a socket; `true` if it would block now.
@@ -395,59 +394,6 @@ fn random_port(rng: &mut Rng, taken: &[Option<u16>]) -> u16 {
         }
     }
     port
-}
-
-fn watch(registry: &Registry, socket: &Socket, source: Source) -> Result<(), os::Error> {
-    use std::os::fd::AsRawFd as _;
-    registry
-        .register(
-            &mut SourceFd(&socket.as_raw_fd()),
-            source.token(),
-            Interest::READABLE,
-        )
-        .map_err(|error| os::Error::from_io("epoll", &error))
-}
-
-/// The system's list, as candidates for sockets and as what is on which device.
-fn split(all: Vec<netlink::Address>) -> (Vec<Candidate>, Vec<Present>) {
-    let present = all.iter().map(|a| Present {
-        index: a.index,
-        up: a.up,
-        prefix: Prefix {
-            ip: a.ip,
-            bits: a.bits,
-        },
-    });
-    let present = present.collect();
-    let candidates = all
-        .into_iter()
-        .map(|a| Candidate {
-            ip: a.ip,
-            device: a.device,
-            index: a.index,
-            up: a.up && a.running,
-            tap: a.tap,
-            temporary: a.temporary,
-            tentative: a.tentative,
-        })
-        .collect();
-    (candidates, present)
-}
-
-/// One socket per family and port, for when nothing better is known.
-fn wildcards(ports: &[u16]) -> Vec<Wanted> {
-    let any: [IpAddr; 2] = [
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    ];
-    let all = any.iter().flat_map(|ip| {
-        ports.iter().map(|port| Wanted {
-            local: SocketAddr::new(*ip, *port),
-            device: String::new(),
-            index: 0,
-        })
-    });
-    all.collect()
 }
 
 /// Tells causes of different addresses apart.

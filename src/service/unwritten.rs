@@ -5,7 +5,6 @@
 //! content. Of more, what can be learnt again goes first, the oldest before the others; what was
 //! given up is counted in [`Unwritten::trouble`].
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -416,11 +415,13 @@ fn sync_place(dir: &Path, path: &Path) -> Result<(), os::Error> {
 /// leads nowhere may lead somewhere when a disk is mounted.
 fn place(dir: &Path, name: &str) -> Result<PathBuf, os::Error> {
     let path = dir.join(name);
-    let is_link = |path: &Path| fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink());
-    if name == OF_THE_OWNER && is_link(&path) {
-        return fs::canonicalize(&path).map_err(|error| os::Error::from_io(FOLLOW, &error));
+    if name != OF_THE_OWNER || !path.is_symlink() {
+        return Ok(path);
     }
-    Ok(path)
+    file::follow(&path).map_err(|error| os::Error {
+        op: FOLLOW,
+        ..error
+    })
 }
 
 fn make_room(path: &Path) -> Result<(), os::Error> {
@@ -431,6 +432,8 @@ fn make_room(path: &Path) -> Result<(), os::Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// A directory with a directory in the place of each of these files, which fails for root too.

@@ -63,6 +63,16 @@ impl Wires {
             .filter_map(|(n, port)| port.as_ref().map(|port| (n, port)))
     }
 
+    /// How many slots there are.
+    pub(super) fn slots(&self) -> u16 {
+        u16::try_from(self.ports.len()).unwrap_or(u16::MAX)
+    }
+
+    /// The network in a slot.
+    pub(super) fn id_at(&self, slot: u16) -> Option<NetworkId> {
+        self.port_at(slot).map(|port| port.id)
+    }
+
     /// The slot of a network.
     pub(super) fn slot_of(&self, id: NetworkId) -> Option<u16> {
         self.ports().find(|(_, port)| port.id == id).map(|(n, _)| n)

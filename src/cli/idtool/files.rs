@@ -28,7 +28,7 @@ pub(super) fn must_not_exist(path: &Path) -> Result<(), String> {
     let failed = |errno| Err(explain(path, os::Error { op: "stat", errno }));
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => failed(os::Error::from_io("stat", &error).errno),
+        Err(error) => failed(os::Error::from_io("stat", error).errno),
         Ok(_) => failed(libc::EEXIST),
     }
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use super::{
     Control, FRA_PROTOCOL, Message, PROTOCOL, RTA_DST, RTA_GATEWAY, RTA_OIF, RTM_DELROUTE,
     RTM_DELRULE, RTM_GETROUTE, RTM_GETRULE, RTM_NEWROUTE, RTM_NEWRULE, Request, Route, Rule,
-    family_of, ip_of, octets_of,
+    family_of, ip_of, octets_of, u32_of,
 };
 use crate::os::Error;
 
@@ -53,7 +53,7 @@ impl Control {
             let mut body = [0; ROUTE_LEN];
             body[0] = family;
             body[5] = PROTOCOL;
-            let asked = self.dump("netlink routes", RTM_GETROUTE, &body, |message| {
+            let asked = self.dump("netlink routes", RTM_GETROUTE, &body, &mut |message| {
                 // A family that is not there is answered with all that are.
                 if message.body.first() == Some(&family) {
                     all.extend(route_of(message));
@@ -68,7 +68,7 @@ impl Control {
     pub fn add_route(&mut self, route: &Route) -> Result<(), Error> {
         let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
         let request = route_request(RTM_NEWROUTE, flags, route);
-        self.exchange("add route", request, |_| {})
+        self.exchange("add route", request, &mut |_| {})
     }
 
     /// Sets `new` in place of our route `old` with the same key: without a moment with neither
@@ -81,13 +81,13 @@ impl Control {
         }
         let flags = libc::NLM_F_CREATE | libc::NLM_F_REPLACE;
         let request = route_request(RTM_NEWROUTE, flags, new);
-        self.exchange("replace route", request, |_| {})
+        self.exchange("replace route", request, &mut |_| {})
     }
 
     /// Takes a route of ours away; it may be gone already.
     pub fn remove_route(&mut self, route: &Route) -> Result<(), Error> {
         let request = route_request(RTM_DELROUTE, 0, route);
-        match self.exchange("remove route", request, |_| {}) {
+        match self.exchange("remove route", request, &mut |_| {}) {
             Err(Error {
                 errno: libc::ESRCH | libc::ENODEV | libc::ENETDOWN,
                 ..
@@ -102,7 +102,7 @@ impl Control {
         for family in [V4, V6] {
             let mut body = [0; RULE_LEN];
             body[0] = family;
-            let asked = self.dump("netlink rules", RTM_GETRULE, &body, |message| {
+            let asked = self.dump("netlink rules", RTM_GETRULE, &body, &mut |message| {
                 if message.body.first() == Some(&family) {
                     all.extend(rule_of(message));
                 }
@@ -115,7 +115,11 @@ impl Control {
     /// Sets a rule; it may be there already.
     pub fn add_rule(&mut self, rule: &Rule) -> Result<(), Error> {
         let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
-        match self.exchange("add rule", rule_request(RTM_NEWRULE, flags, rule), |_| {}) {
+        match self.exchange(
+            "add rule",
+            rule_request(RTM_NEWRULE, flags, rule),
+            &mut |_| {},
+        ) {
             Err(Error {
                 errno: libc::EEXIST,
                 ..
@@ -126,7 +130,11 @@ impl Control {
 
     /// Takes a rule of ours away; it may be gone already.
     pub fn remove_rule(&mut self, rule: &Rule) -> Result<(), Error> {
-        match self.exchange("remove rule", rule_request(RTM_DELRULE, 0, rule), |_| {}) {
+        match self.exchange(
+            "remove rule",
+            rule_request(RTM_DELRULE, 0, rule),
+            &mut |_| {},
+        ) {
             Err(Error {
                 errno: libc::ENOENT | libc::ESRCH,
                 ..
@@ -189,10 +197,7 @@ fn route_of(message: &Message<'_>) -> Option<Route> {
     if message.kind != RTM_NEWROUTE || protocol != PROTOCOL {
         return None;
     }
-    let number = |kind| {
-        let value = message.attribute(ROUTE_LEN, kind)?;
-        value.first_chunk().copied().map(u32::from_ne_bytes)
-    };
+    let number = |kind| message.attribute(ROUTE_LEN, kind).and_then(u32_of);
     let address = |kind| message.attribute(ROUTE_LEN, kind).and_then(ip_of);
     // A default route has no target.
     let target = address(RTA_DST).or(match family {
@@ -232,10 +237,7 @@ fn rule_of(message: &Message<'_>) -> Option<Rule> {
     {
         return None;
     }
-    let number = |kind| {
-        let value = message.attribute(RULE_LEN, kind)?;
-        value.first_chunk().copied().map(u32::from_ne_bytes)
-    };
+    let number = |kind| message.attribute(RULE_LEN, kind).and_then(u32_of);
     Some(Rule {
         priority: number(FRA_PRIORITY).unwrap_or(0),
         mark: number(FRA_FWMARK).unwrap_or(0),

@@ -12,7 +12,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::{self, Gid, Uid};
 
 use super::User;
-use crate::os::Error;
+use crate::os::{Error, file};
 
 /// By number: what the running service needs to change the network, to bind sockets to devices,
 /// for ports below 1024. The first would let root use files of others.
@@ -82,7 +82,7 @@ pub fn give_up(
     needed: &[&Path],
 ) -> Result<Option<StillRoot>, Error> {
     // It may be a link, which somebody with the rights for it has laid.
-    let home = &home.canonicalize().unwrap_or_else(|_| home.to_owned());
+    let home = &file::follow(home).unwrap_or_else(|_| home.to_owned());
     let why = match user {
         None => StillRoot::NoUser,
         Some(user) => match prepare(user, groups, home, needed) {
@@ -299,7 +299,7 @@ fn walk(folder: OwnedFd, depth: u32, visit: &mut Visit<'_>) -> Result<(), Error>
 /// What the process may do, in words, as the kernel tells it: the user, the capabilities, whether
 /// it can get more, whether a filter is in force.
 pub fn present() -> Option<String> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let status = file::system_text("/proc/self/status")?;
     let field = |key| {
         let line = status.lines().find_map(|line| line.strip_prefix(key));
         line.and_then(|line| {

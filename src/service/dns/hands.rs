@@ -59,34 +59,34 @@ impl Places {
 /// Directories `dnsmasq.d` and `dnsmasq.cfg….d` that belong to us alone.
 pub(super) fn dnsmasq_dirs(parents: &[&str]) -> Vec<PathBuf> {
     let mut all = Vec::new();
+    // /var/run and /run are often the same.
+    let mut seen = Vec::new();
     for parent in parents {
-        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
+        let parent = Path::new(parent);
+        for name in file::names_in(parent).unwrap_or_default() {
             let of_instance = name.starts_with("dnsmasq.cfg") && name.ends_with(".d");
-            if (name == "dnsmasq.d" || of_instance) && is_ours(&entry.path()) {
-                all.push(entry.path());
+            if name != "dnsmasq.d" && !of_instance {
+                continue;
+            }
+            let dir = parent.join(name);
+            if let Some(place) = place_of_ours(&dir)
+                && !seen.contains(&place)
+            {
+                seen.push(place);
+                all.push(dir);
             }
         }
     }
-    // /var/run and /run are often the same.
-    let mut seen = Vec::new();
-    all.retain(|dir| {
-        let place = fs::metadata(dir).map(|m| (m.dev(), m.ino())).ok();
-        let is_new = !seen.contains(&place);
-        seen.push(place);
-        is_new
-    });
-    all.sort_unstable();
     all
 }
 
-/// A directory, no link, that nobody else may write to.
-fn is_ours(dir: &Path) -> bool {
+/// Device and number of a directory, no link, that nobody else may write to.
+fn place_of_ours(dir: &Path) -> Option<(u64, u64)> {
     let me = nix::unistd::geteuid().as_raw();
-    fs::symlink_metadata(dir).is_ok_and(|m| {
-        m.is_dir() && (m.uid() == me || m.uid() == 0) && m.mode() & OTHERS_WRITE == 0
-    })
+    let meta = fs::symlink_metadata(dir).ok()?;
+    let is_ours = meta.uid() == me || meta.uid() == 0;
+    let is_safe = meta.is_dir() && meta.mode() & OTHERS_WRITE == 0;
+    (is_ours && is_safe).then(|| (meta.dev(), meta.ino()))
 }
 
 fn program(name: &str) -> Option<PathBuf> {
@@ -181,14 +181,14 @@ pub(in crate::service) struct Worker {
 impl Hands for Worker {
     fn begin(&mut self) {
         for dir in &self.places.dnsmasq_dirs {
-            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-                let name = entry.file_name();
-                if !name.to_string_lossy().starts_with(FILE_PREFIX) {
+            for name in file::names_in(dir).unwrap_or_default() {
+                if !name.starts_with(FILE_PREFIX) {
                     continue;
                 }
-                let text = file::read_bounded(&entry.path(), FILE_MAX_BYTES);
+                let path = dir.join(name);
+                let text = file::read_bounded(&path, FILE_MAX_BYTES);
                 if text.is_ok_and(|text| text.starts_with(self.mark.as_bytes())) {
-                    let _ = fs::remove_file(entry.path());
+                    let _ = file::remove_cache(&path);
                 }
             }
         }
@@ -327,7 +327,7 @@ impl Worker {
         match hook {
             Hook::Dnsmasq => {
                 for dir in &self.places.dnsmasq_dirs {
-                    let _ = fs::remove_file(dir.join(file_name(id)));
+                    let _ = file::remove_cache(&dir.join(file_name(id)));
                 }
                 self.restart_dnsmasq(now, id);
             }

@@ -5,6 +5,7 @@
 //! An order is `tell|revert NETWORK HOOK DEVICE DOMAIN SERVER…`, what went wrong `NETWORK|- HOOK
 //! REASON`.
 
+use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd as _, RawFd};
@@ -173,9 +174,13 @@ impl Order {
         let device = words
             .next()
             .filter(|name| is_ifname(name) && !name.starts_with('-'))?;
-        let domain = words.next()?.to_owned();
-        let servers = words.map(str::parse).collect::<Result<_, _>>().ok()?;
-        let wish = judge(device, true, &Pushed { domain, servers }).ok()?;
+        let domain = words.next()?;
+        let mut servers: Vec<IpAddr> = Vec::new();
+        for word in words {
+            servers.push(word.parse().ok()?);
+        }
+        let servers = &servers;
+        let wish = judge(device, true, Pushed { domain, servers }).ok()?;
         Some(Self {
             id,
             verb,

@@ -12,15 +12,16 @@ fn id(n: u64) -> NetworkId {
     NetworkId::new(0x8056_c2e2_1c00_0000 + n).expect("an id")
 }
 
-fn pushed(domain: &str, servers: &[&str]) -> Pushed {
+fn pushed(domain: &'static str, servers: &[&str]) -> Pushed<'static> {
     let servers = servers.iter().map(|ip| ip.parse().expect("an address"));
+    let servers: Vec<IpAddr> = servers.collect();
     Pushed {
-        domain: domain.to_owned(),
-        servers: servers.collect(),
+        domain,
+        servers: servers.leak(),
     }
 }
 
-fn lab() -> Pushed {
+fn lab() -> Pushed<'static> {
     pushed("lab.example", &["10.1.0.1", "fd01::1"])
 }
 
@@ -70,7 +71,7 @@ impl Bench {
         }
     }
 
-    fn set(&mut self, n: u64, device: &str, allowed: bool, pushed: Pushed) -> bool {
+    fn set(&mut self, n: u64, device: &str, allowed: bool, pushed: Pushed<'_>) -> bool {
         let changed = self.resolver.set(self.now, id(n), device, allowed, pushed);
         self.settle();
         changed
@@ -178,7 +179,7 @@ fn each_reason_has_its_word_and_nobody_is_told() {
         (lab(), true, "", "no-device"),
     ];
     for (pushed, allowed, device, word) in cases {
-        bench.set(1, device, allowed, pushed.clone());
+        bench.set(1, device, allowed, pushed);
         assert_eq!(bench.resolver.state(id(1)).name(), word);
         assert!(!bench.set(1, device, allowed, pushed), "{word}");
     }

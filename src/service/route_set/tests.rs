@@ -56,7 +56,7 @@ impl System for Fake {
 
     fn add_route(&mut self, route: &Route) -> Result<(), Error> {
         self.judge(format!("add {}/{}", route.target, route.bits))?;
-        if self.routes.iter().any(|r| r.key() == route.key()) {
+        if self.routes.iter().any(|r| r.has_key_of(route)) {
             return Err(Error {
                 op: "fake",
                 errno: libc::EEXIST,
@@ -68,7 +68,7 @@ impl System for Fake {
 
     fn replace_route(&mut self, old: &Route, new: &Route) -> Result<(), Error> {
         self.judge(format!("replace {}/{}", new.target, new.bits))?;
-        self.routes.retain(|r| r.key() != old.key());
+        self.routes.retain(|r| !r.has_key_of(old));
         self.routes.push(*new);
         Ok(())
     }
@@ -162,7 +162,7 @@ impl Bench {
             &self.managed,
             look.then_some(&seen),
             &mut self.system,
-            |one| {
+            &mut |one| {
                 news.push(match one {
                     News::Address { prefix, added } => format!("{prefix} {added}"),
                     News::Route {
@@ -399,7 +399,7 @@ fn a_device_that_is_gone_took_everything() {
     let mut bench = Bench::new(&["10.1.0.2/24"], &[LAN]);
     bench.apply(false);
     let mut news = 0;
-    bench.set.clear(|_| news += 1);
+    bench.set.clear(&mut |_| news += 1);
     assert_eq!(news, 2);
     assert_eq!(bench.set.state(0, &bench.managed[0]), None);
     bench.system = Fake::default();
