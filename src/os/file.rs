@@ -4,10 +4,11 @@
 //! names, directories. What a power cut between any two of them leaves is tried
 //! where they are used.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
@@ -89,8 +90,7 @@ pub fn follow(path: &Path) -> Result<PathBuf, Error> {
     for _ in 0..LINKS_MAX {
         match std::fs::read_link(&at) {
             Ok(to) => {
-                at.pop();
-                at.push(to);
+                at = directory_of(&at).join(to);
             }
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(at),
             Err(error) => return Err(Error::from_io("readlink", error)),
@@ -219,9 +219,7 @@ pub fn make_directories(path: &Path, mode: u32) -> Result<(), Error> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
     }
-    if let Some(parent) = path.parent() {
-        make_directories(parent, mode)?;
-    }
+    make_directories(directory_of(path), mode)?;
     fault("mkdir")?;
     match DirBuilder::new().mode(mode).create(path) {
         Ok(()) => {
@@ -259,8 +257,7 @@ pub fn sync(path: &Path) -> Result<(), Error> {
 /// The names beside this one are on the disk when this returns.
 pub fn sync_directory_of(path: &Path) -> Result<(), Error> {
     fault("fsync")?;
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
+    let parent = directory_of(path);
     let synced = File::open(parent).and_then(|dir| dir.sync_all());
     match synced {
         // File systems that cannot sync a directory say so; the file itself is there.
@@ -282,10 +279,28 @@ pub fn holds(path: &Path, bytes: &[u8]) -> bool {
 /// The name of the temporary file: same directory, so that rename stays on one file system. The
 /// same at each run, so that what a power cut left behind goes with the next write.
 fn beside(path: &Path) -> Option<PathBuf> {
-    let mut name = OsString::from(".");
-    name.push(path.file_name()?);
-    name.push(".new");
-    Some(path.with_file_name(name))
+    let (dir, name) = split(path);
+    if matches!(name, b"" | b"." | b"..") {
+        return None;
+    }
+    let name = [b".", name, b".new"].concat();
+    Some(dir.join(OsStr::from_bytes(&name)))
+}
+
+/// The directory that a file lies in, by its name alone.
+pub fn directory_of(path: &Path) -> &Path {
+    split(path).0
+}
+
+/// A directory, and the name there.
+fn split(path: &Path) -> (&Path, &[u8]) {
+    let bytes = path.as_os_str().as_bytes();
+    let (dir, name) = match bytes.iter().rposition(|byte| *byte == b'/') {
+        Some(0) => (&b"/"[..], bytes.get(1..)),
+        Some(at) => (bytes.get(..at).unwrap_or_default(), bytes.get(at + 1..)),
+        None => (&b"."[..], Some(bytes)),
+    };
+    (Path::new(OsStr::from_bytes(dir)), name.unwrap_or_default())
 }
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> Result<(), Error> {
@@ -535,7 +550,7 @@ fn fault(op: &'static str) -> Result<(), Error> {
 
 /// Writes to standard error if that does not wait: one line of at most `PIPE_BUF` bytes.
 pub fn write_stderr_now(line: &[u8]) -> bool {
-    let mut stderr = io::stderr();
+    let stderr = standard(2);
     let mut poll = libc::pollfd {
         fd: stderr.as_raw_fd(),
         events: libc::POLLOUT,
@@ -543,7 +558,7 @@ pub fn write_stderr_now(line: &[u8]) -> bool {
     };
     // SAFETY: one pollfd that lives for the call.
     let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
-    ready == 1 && poll.revents & libc::POLLOUT != 0 && stderr.write_all(line).is_ok()
+    ready == 1 && poll.revents & libc::POLLOUT != 0 && write_all(stderr, line).is_ok()
 }
 
 /// Standard input, output or error by number.

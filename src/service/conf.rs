@@ -10,7 +10,6 @@ use super::control::{Code, Refusal};
 use super::daemon::Daemon;
 use super::json::Value;
 use super::local_conf::{Bad, ControlTcp, FILE_MAX_BYTES, LocalConf};
-use super::state::explain;
 use crate::base::{Address, Mono};
 
 const FILE: &str = "local.conf";
@@ -39,6 +38,20 @@ const KEYS: [&str; 12] = [
     "softwareUpdate",
 ];
 
+/// Those that are known to 1.14.1 and not shown.
+const HIDDEN_KEYS: [&str; 11] = [
+    "forceTcpRelay",
+    "tcpFallbackRelay",
+    "enableWebServer",
+    "policies",
+    "peerSpecificBonds",
+    "multicoreEnabled",
+    "concurrency",
+    "cpuPinningEnabled",
+    "softwareUpdateChannel",
+    "softwareUpdateDist",
+    "controllerDbPath",
+];
 /// The same of `settings.router`.
 const ROUTER_KEYS: [&str; 8] = [
     "controlTcp",
@@ -174,7 +187,7 @@ impl Daemon {
                 self.put_conf_in_force(local);
             }
             Err(bad) => {
-                let path = explain(&self.home.path(FILE), &bad);
+                let path = self.home.explain(FILE, &bad);
                 let kept = if first {
                     "defaults hold"
                 } else {
@@ -190,16 +203,17 @@ impl Daemon {
     /// What `local.conf` says, and a file that it took the place of.
     fn parse_conf(&mut self, bytes: &[u8]) -> Result<(LocalConf, Value), Bad> {
         let (mut local, tree) = LocalConf::parse(bytes)?;
-        let old = self.home.path(TRUSTED_PATHS);
+        let home = &self.home;
         let mut doubts = Vec::new();
         match self.home.read(TRUSTED_PATHS, FILE_MAX_BYTES) {
             Ok(None) => {}
             Ok(Some(text)) => {
                 local.add_trusted_paths(&String::from_utf8_lossy(&text), &mut |line| {
-                    doubts.push(format!("{}: line {line} is ignored", old.display()));
+                    let what = format_args!("line {line} is ignored");
+                    doubts.push(home.explain(TRUSTED_PATHS, &what));
                 });
             }
-            Err(error) => doubts.push(explain(&old, &error)),
+            Err(error) => doubts.push(home.explain(TRUSTED_PATHS, &error)),
         }
         if doubts != self.conf.doubts_of_old {
             for doubt in &doubts {
@@ -269,27 +283,32 @@ impl Daemon {
 
     /// Setting number `n`, its key and its value in force.
     pub(super) fn conf_number(&self, n: usize) -> Option<(String, String)> {
-        let mut keys: Vec<String> = KEYS.iter().map(|key| (*key).to_owned()).collect();
-        keys.extend(ROUTER_KEYS.iter().map(|key| format!("router.{key}")));
         let tree = &self.conf.tree;
-        let members = |value: Option<&Value>| -> Vec<String> {
-            let members = value.and_then(Value::as_object).unwrap_or_default();
-            members.iter().map(|(key, _)| key.clone()).collect()
-        };
-        for part in ["physical", "virtual"] {
-            let inside = members(tree.get(part));
-            keys.extend(inside.iter().map(|key| format!("{part}.{key}")));
-        }
         let settings = tree.get("settings");
         let router = settings.and_then(|s| s.get("router"));
-        let unknown = |all: Vec<String>, known: &[&str], before: &str| -> Vec<String> {
-            let all = all.into_iter();
-            let new = all.filter(|key| !known.contains(&key.as_str()) && key != "router");
-            new.map(|key| format!("{before}{key}")).collect()
-        };
-        keys.extend(unknown(members(settings), &KEYS, "settings."));
-        keys.extend(unknown(members(router), &ROUTER_KEYS, "router."));
-        let key = keys.into_iter().nth(n)?;
+        let mut keys: Vec<(&str, &str)> = Vec::new();
+        for (before, known) in [("", &KEYS[..]), ("router.", &ROUTER_KEYS)] {
+            for key in known {
+                keys.push((before, key));
+            }
+        }
+        let others = [
+            ("physical.", tree.get("physical"), &[][..]),
+            ("virtual.", tree.get("virtual"), &[]),
+            ("settings.", settings, &KEYS),
+            ("router.", router, &ROUTER_KEYS),
+        ];
+        for (before, part, known) in others {
+            let members = part.and_then(Value::as_object).unwrap_or_default();
+            for (key, _) in members {
+                let is_new = !known.contains(&key.as_str()) && key != "router";
+                if is_new || known.is_empty() {
+                    keys.push((before, key));
+                }
+            }
+        }
+        let (before, key) = keys.get(n)?;
+        let key = format!("{before}{key}");
         let value = self.conf_value(&key).unwrap_or_else(|| "null".to_owned());
         Some((key, value))
     }
@@ -300,13 +319,7 @@ impl Daemon {
         let text = match path.as_slice() {
             ["settings", key] if KEYS.contains(key) => self.setting_in_force(key),
             ["settings", "router", key] if ROUTER_KEYS.contains(key) => self.router_in_force(key),
-            path => {
-                let mut value = Some(&self.conf.tree);
-                for step in path {
-                    value = value.and_then(|v| v.get(step));
-                }
-                value.cloned()
-            }
+            path => self.raw(path),
         };
         let text = text?.to_string();
         Some(if text.len() > SHOWN_MAX {
@@ -389,7 +402,7 @@ impl Daemon {
             json => Value::parse(json).map_err(|e| bad(format!("no JSON, {e}")))?,
         };
         put(&mut tree, &path, value).ok_or_else(|| bad(format!("no place for {key}")))?;
-        self.store_conf(&tree, |why| format!("{key}: {why}"))
+        self.store_conf(&tree, key)
     }
 
     /// Sets members of `settings`, known or not, in one go; `null` takes one out.
@@ -400,7 +413,7 @@ impl Daemon {
             put(&mut tree, &path, value.clone())
                 .ok_or_else(|| bad(format!("no place for {key}")))?;
         }
-        self.store_conf(&tree, str::to_owned)
+        self.store_conf(&tree, "")
     }
 
     /// The tree of the file as it stands: whatever its owner has written meanwhile stays.
@@ -415,16 +428,17 @@ impl Daemon {
         }
     }
 
-    /// Stores a changed tree and puts it in force.
-    fn store_conf(
-        &mut self,
-        tree: &Value,
-        explain: impl FnOnce(&str) -> String,
-    ) -> Result<(), Refusal> {
+    /// Stores a changed tree and puts it in force. `key`: what was changed, if it is one thing.
+    fn store_conf(&mut self, tree: &Value, key: &str) -> Result<(), Refusal> {
         let mut text = tree.indented(INDENT);
         text.push('\n');
         let parsed = self.parse_conf(text.as_bytes());
-        let (local, tree) = parsed.map_err(|e| bad(explain(&e.why)))?;
+        let (local, tree) = parsed.map_err(|e| {
+            bad(match key {
+                "" => e.why,
+                key => format!("{key}: {}", e.why),
+            })
+        })?;
         // A home that cannot be written is reported by the daemon; the setting holds until then.
         let _ = self.home.write_precious(FILE, text.as_bytes());
         self.conf.seen = Some(Ok(text.into_bytes()));
@@ -475,23 +489,7 @@ fn path_of(key: &str) -> Vec<&str> {
 fn is_settable(path: &[&str]) -> bool {
     match path {
         ["settings", "router", key] => ROUTER_KEYS.contains(key),
-        ["settings", key] => {
-            KEYS.contains(key)
-                || matches!(
-                    *key,
-                    "forceTcpRelay"
-                        | "tcpFallbackRelay"
-                        | "enableWebServer"
-                        | "policies"
-                        | "peerSpecificBonds"
-                        | "multicoreEnabled"
-                        | "concurrency"
-                        | "cpuPinningEnabled"
-                        | "softwareUpdateChannel"
-                        | "softwareUpdateDist"
-                        | "controllerDbPath"
-                )
-        }
+        ["settings", key] => KEYS.contains(key) || HIDDEN_KEYS.contains(key),
         ["physical" | "virtual", rest @ ..] => {
             matches!(rest.len(), 1..=2) && rest.iter().all(|step| !step.is_empty())
         }

@@ -16,7 +16,7 @@ use super::control::auth::Guard;
 use super::control::{Server, TcpAccess};
 use super::local_conf::{ControlTcp, Settings};
 use super::settings::Prefix;
-use super::state::{Home, explain};
+use super::state::Home;
 use crate::crypto::rng::Rng;
 use crate::os::{self, entropy};
 
@@ -66,7 +66,7 @@ pub(super) fn open_socket(
         Err(error) => {
             let error = os::Error::from_io("bind", error);
             if home.note_trouble(NAME, error) {
-                log::error!("no control socket: {}", explain(&home.path(NAME), &error));
+                log::error!("no control socket: {}", home.explain(NAME, &error));
             }
         }
     }

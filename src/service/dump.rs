@@ -3,19 +3,13 @@
 use core::fmt;
 
 use super::daemon::Daemon;
+use super::link::Wanted;
+use super::networks::Trouble;
 use super::overlay::managed;
 use super::routes::State;
 use crate::node::DropReason;
 use crate::os::clock;
-
-/// What the daemon may do, as the system says.
-fn rights() -> Option<String> {
-    #[cfg(target_os = "linux")]
-    let rights = crate::os::privilege::present();
-    #[cfg(not(target_os = "linux"))]
-    let rights: Option<String> = None;
-    rights.map(|rights| format!("rights: {rights}"))
-}
+use crate::os::netlink::DefaultRoute;
 
 impl Daemon {
     /// Why nobody answers, as far as this side can tell.
@@ -30,59 +24,67 @@ impl Daemon {
         }
     }
 
-    /// What hinders at present, one line each.
-    fn troubles(&self) -> impl Iterator<Item = String> {
-        let sockets = self.wires.links.failed().iter().map(|f| {
-            format!(
-                "socket {} on {}: {}",
-                f.wanted.local, f.wanted.device, f.error
-            )
-        });
-        let devices = self.wires.ports().filter_map(|(_, port)| {
-            let trouble = port.trouble()?;
-            Some(format!(
-                "network {}: device {}: {}",
-                port.id, trouble.device, trouble.error
-            ))
-        });
-        let routes = self.wires.ports().flat_map(|(_, port)| {
+    /// What hinders at present, where packets leave, what the daemon may do: one line each.
+    fn tell_state(&self, tell: &mut dyn FnMut(fmt::Arguments<'_>)) {
+        for failed in self.wires.links.failed() {
+            let Wanted { local, device, .. } = &failed.wanted;
+            let error = failed.error;
+            tell(format_args!("socket {local} on {device}: {error}"));
+        }
+        for (_, port) in self.wires.ports() {
+            if let Some(Trouble { device, error }) = port.trouble() {
+                let id = port.id;
+                tell(format_args!("network {id}: device {device}: {error}"));
+            }
+        }
+        for (_, port) in self.wires.ports() {
             let view = self.node.network(port.id);
             let routes = view.map_or(&[][..], |view| view.routes);
-            routes.iter().enumerate().filter_map(move |(n, route)| {
+            for (n, route) in routes.iter().enumerate() {
                 let (id, target) = (port.id, route.target);
                 match port.route_state(n, &managed(route)) {
-                    state if state.is_installed() => None,
-                    State::NotAllowed(_) | State::NoDevice => None,
-                    state => Some(format!("network {id}: route {target}: {}", state.reason())),
+                    state if state.is_installed() => {}
+                    State::NotAllowed(_) | State::NoDevice => {}
+                    state => {
+                        let reason = state.reason();
+                        tell(format_args!("network {id}: route {target}: {reason}"));
+                    }
                 }
-            })
-        });
-        let home = self.home.trouble().map(|text| format!("home: {text}"));
-        let conf = self.conf.trouble();
-        let sending = self
-            .wires
-            .last_refusal
-            .map(|error| format!("last refusal of a datagram: {error}"));
-        sockets
-            .chain(devices)
-            .chain(routes)
-            .chain(home)
-            .chain(conf)
-            .chain(sending)
+            }
+        }
+        if let Some(text) = self.home.trouble() {
+            tell(format_args!("home: {text}"));
+        }
+        if let Some(text) = self.conf.trouble() {
+            tell(format_args!("{text}"));
+        }
+        if let Some(error) = self.wires.last_refusal {
+            tell(format_args!("last refusal of a datagram: {error}"));
+        }
+        for DefaultRoute { index, gateway, .. } in &self.default_routes {
+            let line = format_args!("default route: interface {index}");
+            match gateway {
+                Some(gateway) => tell(format_args!("{line} gateway {gateway}")),
+                None => tell(line),
+            }
+        }
+        #[cfg(target_os = "linux")]
+        if let Some(rights) = crate::os::privilege::present() {
+            tell(format_args!("rights: {rights}"));
+        }
     }
 
     /// Line number `n` of what is no list of its own. `false`: there is none.
     pub(super) fn write_dump_line(&self, n: usize, out: &mut dyn fmt::Write) -> bool {
-        let routes = self.default_routes.iter().map(|r| {
-            format!(
-                "default route: interface {} gateway {:?}",
-                r.index, r.gateway
-            )
+        let mut before = Some(n);
+        let mut written = false;
+        self.tell_state(&mut |line| {
+            if before == Some(0) {
+                written = out.write_fmt(line).is_ok();
+            }
+            before = before.and_then(|n| n.checked_sub(1));
         });
-        match self.troubles().chain(routes).chain(rights()).nth(n) {
-            Some(line) => out.write_str(&line).is_ok(),
-            None => false,
-        }
+        written
     }
 
     /// Everything, to the log.
@@ -93,55 +95,42 @@ impl Daemon {
         } else {
             self.why_offline()
         };
-        log::info!(
-            "dump: {} {} up {} s, port {}, {} peers",
-            self.node.address(),
-            state,
-            mono.since(self.started) / 1000,
-            self.port(),
-            self.node.peer_count()
-        );
+        let say = |line: fmt::Arguments<'_>| log::info!("dump: {line}");
+        let (address, port) = (self.node.address(), self.port());
+        let seconds = mono.since(self.started) / 1000;
+        let peers = self.node.peer_count();
+        say(format_args!(
+            "{address} {state} up {seconds} s, port {port}, {peers} peers"
+        ));
         for (id, link) in self.wires.links.iter() {
-            log::info!(
-                "dump: socket {} {} on {}",
-                id.0,
-                link.wanted.local,
-                link.wanted.device
-            );
+            let (id, Wanted { local, device, .. }) = (id.0, &link.wanted);
+            say(format_args!("socket {id} {local} on {device}"));
         }
         for (_, port) in self.wires.ports() {
-            let status = self
-                .node
-                .network(port.id)
-                .map_or("-", |view| self.status_of(&view));
-            log::info!(
-                "dump: network {} {status} {}",
-                port.id,
-                self.device_of(port.id)
-            );
+            let id = port.id;
+            let view = self.node.network(id);
+            let status = view.map_or("-", |view| self.status_of(&view));
+            say(format_args!("network {id} {status} {}", self.device_of(id)));
         }
         let mut cursor = 0;
         while let Some((next, peer)) = self.node.next_peer(cursor, mono) {
             cursor = next;
-            let address = peer.identity.address;
+            let (address, role) = (peer.identity.address, peer.role);
+            let latency = peer.latency_ms.map_or(-1, i64::from);
             match peer.path {
-                Some(path) => log::info!(
-                    "dump: peer {address} {} {} latency {:?} ms",
-                    peer.role,
-                    path.remote,
-                    peer.latency_ms
-                ),
-                None => log::info!("dump: peer {address} {} by relay", peer.role),
+                Some(path) => say(format_args!(
+                    "peer {address} {role} {} latency {latency} ms",
+                    path.remote
+                )),
+                None => say(format_args!("peer {address} {role} by relay")),
             }
         }
         for reason in DropReason::ALL {
             let count = self.node.stats().drops(*reason);
             if count > 0 {
-                log::info!("dump: dropped {count} {}", reason.name());
+                say(format_args!("dropped {count} {}", reason.name()));
             }
         }
-        for line in self.troubles().chain(rights()) {
-            log::info!("dump: {line}");
-        }
+        self.tell_state(&mut |line| say(line));
     }
 }

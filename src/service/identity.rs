@@ -11,7 +11,7 @@ use std::fs;
 use zeroize::Zeroizing;
 
 use super::Fatal;
-use super::state::{Home, explain};
+use super::state::Home;
 use crate::crypto::identity::{Generator, secret_fits, validate};
 use crate::crypto::rng::Rng;
 use crate::os::{self, file};
@@ -74,14 +74,13 @@ fn store_secret(home: &mut Home, secret: &SecretIdentity) -> Result<(), Fatal> {
     home.write_secret(SECRET, text.as_bytes()).map_err(|error| {
         Fatal::new(format!(
             "the new identity cannot be stored: {}",
-            explain(&home.path(SECRET), &error)
+            home.explain(SECRET, &error)
         ))
     })
 }
 
 /// The stored secret. `None`: none is stored, a new one may be made.
 fn read_secret(home: &mut Home, new_identity: bool) -> Result<Option<SecretIdentity>, Fatal> {
-    let path = home.path(SECRET);
     let what = match home.read_secret(SECRET) {
         Ok(None) => return missing(home, new_identity),
         Ok(Some(text)) => match judge(home, &text) {
@@ -91,19 +90,16 @@ fn read_secret(home: &mut Home, new_identity: bool) -> Result<Option<SecretIdent
         // Unreadable now is not damaged: the disk may come back, so not even --new-identity
         // touches it.
         Err(error) if !is_something_else(error) => {
-            return Err(Fatal::new(format!(
-                "cannot read {}",
-                explain(&path, &error)
-            )));
+            return Err(unreadable(home, SECRET, error));
         }
         Err(_) => "this is no file with an identity",
     };
     if !new_identity {
-        return Err(Fatal::new(format!(
-            "{}: {what}. It is left as it is. Restore it from a backup, or start once with \
-             --new-identity to set it aside and get a new address",
-            path.display()
-        )));
+        let what = format_args!(
+            "{what}. It is left as it is. Restore it from a backup, or start once with \
+             --new-identity to set it aside and get a new address"
+        );
+        return Err(Fatal::new(home.explain(SECRET, &what)));
     }
     set_aside(home, SECRET)?;
     set_aside(home, PUBLIC)?;
@@ -119,7 +115,6 @@ const fn is_something_else(error: os::Error) -> bool {
 }
 
 fn missing(home: &mut Home, new_identity: bool) -> Result<Option<SecretIdentity>, Fatal> {
-    let path = home.path(PUBLIC);
     match home.read_text(PUBLIC) {
         Ok(Some(text)) if new_identity || text.trim().is_empty() => {
             set_aside(home, PUBLIC)?;
@@ -133,7 +128,7 @@ fn missing(home: &mut Home, new_identity: bool) -> Result<Option<SecretIdentity>
             Err(Fatal::new(format!(
                 "{} says that this is {who}, but {} is missing. Restore it from a backup, or \
                  start once with --new-identity to get a new address",
-                path.display(),
+                home.path(PUBLIC).display(),
                 home.path(SECRET).display()
             )))
         }
@@ -142,11 +137,12 @@ fn missing(home: &mut Home, new_identity: bool) -> Result<Option<SecretIdentity>
             set_aside(home, PUBLIC)?;
             Ok(None)
         }
-        Err(error) => Err(Fatal::new(format!(
-            "cannot read {}",
-            explain(&path, &error)
-        ))),
+        Err(error) => Err(unreadable(home, PUBLIC, error)),
     }
+}
+
+fn unreadable(home: &Home, name: &str, error: os::Error) -> Fatal {
+    Fatal::new(format!("cannot read {}", home.explain(name, &error)))
 }
 
 /// A secret that can be trusted, or what is wrong with the text.
@@ -180,18 +176,20 @@ fn set_aside(home: &Home, name: &str) -> Result<(), Fatal> {
     if fs::symlink_metadata(&from).is_err() {
         return Ok(());
     }
-    let to = (0..u32::MAX)
-        .map(|n| home.path(&format!("{name}.bad{n}")))
-        .find(|to| fs::symlink_metadata(to).is_err())
-        .unwrap_or_else(|| home.path(&format!("{name}.bad")));
-    file::rename_atomic(&from, &to).map_err(|error| {
-        Fatal::new(format!(
-            "cannot set aside {} as {}: {error}",
-            from.display(),
-            to.display()
-        ))
-    })?;
-    log::warn!("{} set aside as {}", from.display(), to.display());
+    let mut to = home.path(&format!("{name}.bad"));
+    for n in 0..u32::MAX {
+        to = home.path(&format!("{name}.bad{n}"));
+        if fs::symlink_metadata(&to).is_err() {
+            break;
+        }
+    }
+    let moved = file::rename_atomic(&from, &to);
+    let (from, to) = (from.display(), to.display());
+    if let Err(error) = moved {
+        let text = format!("cannot set aside {from} as {to}: {error}");
+        return Err(Fatal::new(text));
+    }
+    log::warn!("{from} set aside as {to}");
     Ok(())
 }
 

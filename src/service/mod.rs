@@ -3,7 +3,6 @@
 
 use core::fmt;
 use std::ffi::OsString;
-use std::io::Write as _;
 
 pub mod control;
 #[cfg(feature = "http-compat")]
@@ -38,6 +37,8 @@ mod underlay;
 mod unwritten;
 mod wires;
 
+use crate::os::file;
+
 /// Version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -65,25 +66,24 @@ pub fn run(arguments: &[OsString], program: &str) -> i32 {
     log::tell_of_faults();
     let options = match startup::parse(arguments, std::env::var_os("ZEROTIER_HOME")) {
         startup::Request::Run(options) => options,
-        startup::Request::BareVersion => return print(0, format_args!("{VERSION}\n")),
-        startup::Request::Version => return print(0, format_args!("zerotier-one {VERSION}\n")),
+        startup::Request::BareVersion => return print(1, 0, format_args!("{VERSION}\n")),
+        startup::Request::Version => return print(1, 0, format_args!("zerotier-one {VERSION}\n")),
         startup::Request::Help(status) => {
-            return print(status, format_args!("{}", startup::help(program)));
+            return print(1, status, format_args!("{}", startup::help(program)));
         }
     };
     match startup::start(&options) {
         Ok(status) => status,
         Err(fatal) => {
             // Nothing is left to do about a standard error that is closed.
-            let _ = writeln!(std::io::stderr(), "{program}: {fatal}");
-            fatal.status()
+            print(2, fatal.status(), format_args!("{program}: {fatal}\n"))
         }
     }
 }
 
-fn print(status: i32, text: fmt::Arguments<'_>) -> i32 {
-    let out = crate::os::file::standard(1);
-    match crate::os::file::write_all(out, text.to_string().as_bytes()) {
+/// To standard output or error; the exit status.
+fn print(number: i32, status: i32, text: fmt::Arguments<'_>) -> i32 {
+    match file::write_all(file::standard(number), text.to_string().as_bytes()) {
         Ok(()) => status,
         Err(_) => 1,
     }

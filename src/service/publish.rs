@@ -1,6 +1,7 @@
 //! What those who asked with `monitor` are told (service 6.7). Each function says whether
 //! anybody heard it.
 
+use core::fmt::{Display, Write as _};
 use core::net::SocketAddr;
 
 use super::control::{Class, Field, Server};
@@ -50,8 +51,8 @@ pub(super) fn news(server: &mut Server, daemon: &Daemon, id: NetworkId, news: Ne
             errno,
         }) => {
             let op = if added { "add" } else { "del" };
-            let via = managed.via.map(|ip| ip.to_string());
-            let via = via.as_deref().unwrap_or("-");
+            let via = managed.via.as_ref().map(|ip| ip as &dyn Display);
+            let via = via.unwrap_or(&"-");
             let error = errno.map(|errno| State::Failed(errno).reason());
             let (err, error) = error.map_or(("", ""), |word| (" err=", word));
             let target = managed.target;
@@ -67,12 +68,14 @@ pub(super) fn news(server: &mut Server, daemon: &Daemon, id: NetworkId, news: Ne
         }
         News::Dns => {
             let dns = daemon.node.network(id).and_then(|view| view.dns);
-            let servers: Vec<String> = dns
-                .into_iter()
-                .flat_map(|dns| dns.servers.iter().map(ToString::to_string))
-                .collect();
+            let mut servers = String::new();
+            for ip in dns.map_or(&[][..], |dns| &dns.servers) {
+                let comma = if servers.is_empty() { "" } else { "," };
+                // Writing to a String cannot fail.
+                let _ = write!(servers, "{comma}{ip}");
+            }
             let domain = Field(dns.map_or("", |dns| &dns.domain));
-            let (servers, state) = (servers.join(","), daemon.resolver.state(id).name());
+            let state = daemon.resolver.state(id).name();
             let servers = Field(&servers);
             let keys = format_args!(
                 "nwid={id} dev={device} domain={domain} servers={servers} state={state}"
@@ -144,9 +147,9 @@ pub(super) fn event(server: &mut Server, daemon: &Daemon, event: Event) -> bool 
 
 fn peer(server: &mut Server, daemon: &Daemon, address: Address, state: &str) -> bool {
     let view = daemon.node.peer(address, daemon.now.mono);
-    let role = view.as_ref().map(|peer| peer.role.to_string());
-    let role = role.as_deref().unwrap_or("-");
-    let version = view.and_then(|peer| peer.version);
+    let role = view.as_ref().map(|peer| &peer.role as &dyn Display);
+    let role = role.unwrap_or(&"-");
+    let version = view.as_ref().and_then(|peer| peer.version);
     let version = version.map(|v| format!("{}.{}.{}", v.major, v.minor, v.revision));
     let version = version.as_deref().unwrap_or("-");
     let keys = format_args!("addr={address} role={role} version={version} state={state}");
@@ -160,8 +163,9 @@ fn path(
     op: &str,
 ) -> bool {
     let link = daemon.wires.links.get(socket).map(|link| &link.wanted);
-    let local = link.map(|link| Slash(link.local).to_string());
-    let local = local.as_deref().unwrap_or("-");
+    let local = link.map(|link| Slash(link.local));
+    let local = local.as_ref().map(|local| local as &dyn Display);
+    let local = local.unwrap_or(&"-");
     let device = link.map_or("-", |link| link.device.as_str());
     let mono = daemon.now.mono;
     let mut paths = (0..).map_while(|n| daemon.node.path(peer, n, mono));

@@ -12,7 +12,7 @@ use super::dns::Far;
 use super::doors::{self, Doors};
 use super::event_loop::EventLoop;
 use super::ready::Source;
-use super::state::{DEFAULT_HOME, Home, explain, warn};
+use super::state::{DEFAULT_HOME, Home, warn};
 use super::{Fatal, identity, log as logging};
 use crate::base::Limits;
 use crate::crypto::rng::Rng;
@@ -183,12 +183,9 @@ fn run(options: &Options, mut home: Home, background: Option<Ready>) -> Result<i
     };
     let node = Node::new(config, now)
         .map_err(|error| Fatal::new(format!("the planet cannot be used: {error}")))?;
-    let poll =
-        Poll::new().map_err(|error| Fatal::new(format!("cannot wait for events: {error}")))?;
-    let registry = poll
-        .registry()
-        .try_clone()
-        .map_err(|error| Fatal::new(format!("cannot wait for events: {error}")))?;
+    let no_poll = |error| fatal(os::Error::from_io("epoll", error));
+    let poll = Poll::new().map_err(no_poll)?;
+    let registry = poll.registry().try_clone().map_err(no_poll)?;
     let monitor = Monitor::open().map_err(fatal)?;
     let routes = Control::open().map_err(fatal)?;
     let mut daemon_seed = [0; 32];
@@ -313,41 +310,29 @@ fn fatal(error: os::Error) -> Fatal {
 /// The planet to start with: the stored one unless the built-in one is its successor (wire
 /// 11.3). One that does not parse is left alone and said.
 fn planet(home: &mut Home) -> WorldBuf {
-    let built_in = || {
-        WorldBuf::new(DEFAULT_PLANET)
-            .unwrap_or_else(|error| unreachable!("the built-in planet parses: {error}"))
-    };
-    let path = home.path("planet");
-    let stored = match home.stored_planet() {
-        Ok(None) => {
-            let planet = built_in();
-            home.store_planet(planet.bytes());
-            return planet;
-        }
-        Ok(Some(bytes)) => WorldBuf::new(&bytes)
-            .map_err(|error| format!("{}: {error}", path.display()))
-            .and_then(|world| match world.view().kind {
-                WorldKind::Planet => Ok(world),
-                WorldKind::Moon => Err(format!("{}: this is a moon", path.display())),
-            }),
-        Err(error) => Err(explain(&path, &error)),
-    };
-    match stored {
-        Ok(stored) => {
-            let planet = built_in();
-            if supersedes(&stored.view(), &planet.view()) {
-                home.store_planet(planet.bytes());
-                planet
-            } else {
-                stored
+    const NAME: &str = "planet";
+    let built_in = WorldBuf::new(DEFAULT_PLANET)
+        .unwrap_or_else(|error| unreachable!("the built-in planet parses: {error}"));
+    let trouble = match home.stored_planet() {
+        Ok(None) => None,
+        Ok(Some(bytes)) => match WorldBuf::new(&bytes) {
+            Ok(world) if world.view().kind == WorldKind::Moon => {
+                Some(home.explain(NAME, &"this is a moon"))
             }
-        }
-        Err(text) => {
+            Ok(stored) if !supersedes(&stored.view(), &built_in.view()) => return stored,
+            Ok(_) => None,
+            Err(error) => Some(home.explain(NAME, &error)),
+        },
+        Err(error) => Some(home.explain(NAME, &error)),
+    };
+    match trouble {
+        None => home.store_planet(built_in.bytes()),
+        Some(text) => {
             log::warn!("{text}; the file is left as it is and the built-in planet used");
             home.keep_planet_file();
-            built_in()
         }
     }
+    built_in
 }
 
 /// Networks and moons that the home directory knows of.

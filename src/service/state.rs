@@ -264,11 +264,11 @@ impl Home {
     fn token(&mut self, name: &str, rng: &mut Rng) -> Result<Zeroizing<String>, String> {
         match self.read_secret(name) {
             Ok(Some(text)) if text.trim().is_empty() => {
-                return Err(format!("{}: the file is empty", self.path(name).display()));
+                return Err(self.explain(name, &"the file is empty"));
             }
             Ok(Some(text)) => return Ok(Zeroizing::new(text.trim().to_owned())),
             Ok(None) => {}
-            Err(error) => return Err(explain(&self.path(name), &error)),
+            Err(error) => return Err(self.explain(name, &error)),
         }
         let mut token = Zeroizing::new(String::with_capacity(TOKEN_LEN));
         for _ in 0..TOKEN_LEN {
@@ -376,6 +376,11 @@ impl Home {
             }
         }
         moons
+    }
+
+    /// A file in it that failed, and why.
+    pub(super) fn explain(&self, name: &str, error: &dyn fmt::Display) -> String {
+        explain(&self.path(name), error)
     }
 
     fn say(&self, name: &str, what: &dyn fmt::Display, complain: Complain<'_>) {

@@ -365,7 +365,7 @@ fn fulfil(
         (Wish::Put(bytes, _), _) if file::holds(&path, bytes) => {
             if owed {
                 file::sync(&path)?;
-                sync_place(dir, &path)?;
+                sync_place(dir, name)?;
             }
             Ok(false)
         }
@@ -373,7 +373,7 @@ fn fulfil(
             make_room(&path)?;
             file::write_atomic(&path, bytes, *mode)?;
             if owed {
-                sync_place(dir, &path)?;
+                sync_place(dir, name)?;
             }
             Ok(true)
         }
@@ -398,16 +398,14 @@ fn fulfil(
 }
 
 /// The directory of a file in the home is on the disk itself.
-fn sync_place(dir: &Path, path: &Path) -> Result<(), os::Error> {
-    match path.parent() {
-        Some(parent) if parent != dir && parent.starts_with(dir) => {
-            match file::sync_directory_of(parent) {
-                // What cannot be read cannot be synced.
-                Err(error) if error.errno == libc::EACCES => Ok(()),
-                synced => synced,
-            }
-        }
-        _ => Ok(()),
+fn sync_place(dir: &Path, name: &str) -> Result<(), os::Error> {
+    let Some((folder, _)) = name.rsplit_once('/') else {
+        return Ok(());
+    };
+    match file::sync_directory_of(&dir.join(folder)) {
+        // What cannot be read cannot be synced.
+        Err(error) if error.errno == libc::EACCES => Ok(()),
+        synced => synced,
     }
 }
 
@@ -426,8 +424,7 @@ fn place(dir: &Path, name: &str) -> Result<PathBuf, os::Error> {
 
 fn make_room(path: &Path) -> Result<(), os::Error> {
     const DIRECTORY_MODE: u32 = 0o755;
-    path.parent()
-        .map_or(Ok(()), |dir| file::make_directories(dir, DIRECTORY_MODE))
+    file::make_directories(file::directory_of(path), DIRECTORY_MODE)
 }
 
 #[cfg(test)]

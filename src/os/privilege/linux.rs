@@ -133,11 +133,9 @@ fn prepare(user: User, groups: &[u32], home: &Path, needed: &[&Path]) -> Result<
             opened.map(drop).map_err(not_for(path, "open"))?;
         }
         // Whoever may not go there would not get far with the files.
-        if let Some(above) = home.parent() {
-            let seen = nix::sys::stat::stat(&above.join("."));
-            seen.map(drop).map_err(not_for(above, "stat"))?;
-        }
-        Ok(())
+        let above = file::directory_of(home);
+        let seen = nix::sys::stat::stat(&above.join("."));
+        seen.map(drop).map_err(not_for(above, "stat"))
     })?;
     hand_over(home, user).map_err(StillRoot::Refused)
 }
@@ -163,8 +161,10 @@ fn as_user(
 }
 
 fn set_groups(first: Gid, others: &[u32]) -> Result<(), Error> {
-    let others = others.iter().map(|gid| Gid::from_raw(*gid));
-    let groups: Vec<Gid> = core::iter::once(first).chain(others).collect();
+    let mut groups = vec![first];
+    for gid in others {
+        groups.push(Gid::from_raw(*gid));
+    }
     unistd::setgroups(&groups).map_err(|e| Error::of("setgroups", e))
 }
 
@@ -272,8 +272,11 @@ fn in_home(home: &Path, visit: &mut Visit<'_>) -> Result<(), Error> {
 fn walk(folder: OwnedFd, depth: u32, visit: &mut Visit<'_>) -> Result<(), Error> {
     let own = fstat(&folder).map_err(|e| Error::of("fstat", e))?;
     let mut dir = Dir::from_fd(folder).map_err(|e| Error::of("opendir", e))?;
-    let entries: Result<Vec<_>, _> = dir.iter().collect();
-    for entry in entries.map_err(|e| Error::of("readdir", e))? {
+    let mut entries = Vec::new();
+    for entry in dir.iter() {
+        entries.push(entry.map_err(|e| Error::of("readdir", e))?);
+    }
+    for entry in entries {
         let name = entry.file_name();
         let is_known = NAMES.iter().any(|known| name.to_bytes().starts_with(known));
         if matches!(name.to_bytes(), b"." | b"..") || depth == 0 && !is_known {
