@@ -1,7 +1,6 @@
 //! One file, three programs: the service, `zerotier-cli`, `zerotier-idtool`.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
 
 use zt::cli::{self, Screen};
 
@@ -34,8 +33,8 @@ fn main() {
 ///
 /// differs from 1.14.1: only the base name counts, so a directory called zerotier-cli does not.
 fn personality(program: &OsStr, arguments: &[OsString]) -> (Personality, usize) {
-    let base = Path::new(program).file_name().unwrap_or_default();
-    let base = base.to_string_lossy().to_ascii_lowercase();
+    let program = program.to_string_lossy().to_ascii_lowercase();
+    let base = program.rsplit('/').next().unwrap_or_default();
     if base.contains("zerotier-idtool") {
         return (Personality::Idtool, 0);
     }

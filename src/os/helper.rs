@@ -6,10 +6,10 @@
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType};
+use nix::sys::socket::{self, MsgFlags, SockFlag, SockType};
 
 use super::signal::Signals;
-use super::{Error, check, file};
+use super::{Error, check, file, pair};
 
 /// Longest message, bytes.
 pub const MESSAGE_MAX: usize = 2048;
@@ -19,17 +19,6 @@ pub const MESSAGE_MAX: usize = 2048;
 pub struct Channel(OwnedFd);
 
 impl Channel {
-    fn pair() -> Result<(Self, Self), Error> {
-        let (near, far) = socket::socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-        )
-        .map_err(|e| Error::of("socketpair", e))?;
-        Ok((Self(near), Self(far)))
-    }
-
     /// Sends a message, or fails when there is no room.
     pub fn send(&self, message: &[u8]) -> Result<(), Error> {
         let sent = socket::send(self.0.as_raw_fd(), message, MsgFlags::MSG_NOSIGNAL);
@@ -76,7 +65,8 @@ impl Helper {
     /// other descriptor of the parent, and says nothing anywhere else. To be called while the
     /// process has one thread, before it holds secrets and before it catches signals.
     pub fn start(work: impl FnOnce(&Channel)) -> Result<Self, Error> {
-        let (near, far) = Channel::pair()?;
+        let (near, far) = pair(SockType::SeqPacket, SockFlag::SOCK_NONBLOCK)?;
+        let (near, far) = (Channel(near), Channel(far));
         // SAFETY: the process has one thread, so the child may do anything.
         let child = check("fork", unsafe { libc::fork() })?;
         if child == 0 {

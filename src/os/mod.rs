@@ -9,6 +9,9 @@
 
 use core::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType};
 
 // libc 0.2.190 and 0.2.191 give mips64 the socket constants of other processors; the release that is
 // locked has the right ones.
@@ -141,6 +144,13 @@ fn check(op: &'static str, result: libc::c_int) -> Result<libc::c_int, Error> {
     } else {
         Ok(result)
     }
+}
+
+/// Two sockets that lead to each other, and not to programs that are started.
+fn pair(kind: SockType, flags: SockFlag) -> Result<(OwnedFd, OwnedFd), Error> {
+    let flags = flags | SockFlag::SOCK_CLOEXEC;
+    let ends = nix::sys::socket::socketpair(AddressFamily::Unix, kind, None, flags);
+    ends.map_err(|errno| Error::of("socketpair", errno))
 }
 
 #[cfg(test)]

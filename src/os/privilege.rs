@@ -1,9 +1,10 @@
 //! Who the process is, going to the background, giving up rights.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
 
-use super::{Error, check};
+use nix::sys::socket::{SockFlag, SockType};
+
+use super::{Error, check, pair};
 
 /// The process may do everything.
 pub fn is_root() -> bool {
@@ -37,29 +38,28 @@ pub enum Side {
 
 /// The parent's end waits for a byte from here.
 #[derive(Debug)]
-pub struct Ready(UnixStream);
+pub struct Ready(OwnedFd);
 
 impl Ready {
     /// Lets the parent go with this status.
-    pub fn tell(mut self, status: u8) {
+    pub fn tell(self, status: u8) {
         // The parent may be gone: nobody waits then.
-        let _ = self.0.write_all(&[status]);
+        let _ = nix::unistd::write(&self.0, &[status]);
     }
 }
 
 /// Forks; the parent waits until the child works, so that its exit status tells the truth.
 pub fn to_background() -> Result<Side, Error> {
-    let (mut ours, theirs) =
-        UnixStream::pair().map_err(|error| Error::from_io("socketpair", error))?;
+    let (ours, theirs) = pair(SockType::Stream, SockFlag::empty())?;
     // SAFETY: the process has one thread, so the child may do anything.
     let child = check("fork", unsafe { libc::fork() })?;
     if child > 0 {
         drop(theirs);
         let mut status = [0];
-        return Ok(Side::Parent(match ours.read_exact(&mut status) {
-            Ok(()) => i32::from(status[0]),
+        return Ok(Side::Parent(match nix::unistd::read(&ours, &mut status) {
+            Ok(1..) => i32::from(status[0]),
             // No byte: the child ended before it could say anything.
-            Err(_) => exit_status_of(nix::unistd::Pid::from_raw(child)),
+            _ => exit_status_of(nix::unistd::Pid::from_raw(child)),
         }));
     }
     drop(ours);

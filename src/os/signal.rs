@@ -1,11 +1,11 @@
 //! Signals as bytes of a socket pair, so that the loop waits for them like for anything else.
 
-use std::io::Read as _;
-use std::os::fd::{AsRawFd, IntoRawFd as _, RawFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsRawFd, IntoRawFd as _, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use super::{Error, check};
+use nix::sys::socket::{SockFlag, SockType};
+
+use super::{Error, check, pair};
 
 /// What the owner wants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,16 +57,13 @@ unsafe fn errno_location() -> *mut libc::c_int {
 /// The signals of this process.
 #[derive(Debug)]
 pub struct Signals {
-    stream: UnixStream,
+    stream: OwnedFd,
 }
 
 impl Signals {
     /// Catches signals from now on. Once per process.
     pub fn catch() -> Result<Self, Error> {
-        let failed = |error: std::io::Error| Error::from_io("socketpair", error);
-        let (stream, sender) = UnixStream::pair().map_err(failed)?;
-        stream.set_nonblocking(true).map_err(failed)?;
-        sender.set_nonblocking(true).map_err(failed)?;
+        let (stream, sender) = pair(SockType::Stream, SockFlag::SOCK_NONBLOCK)?;
         // Open for as long as the process lives: the handler may run at any time.
         PIPE.store(sender.into_raw_fd(), Ordering::Relaxed);
         for signal in HANDLED {
@@ -82,7 +79,7 @@ impl Signals {
     pub fn take(&mut self) -> Option<Signal> {
         loop {
             let mut byte = [0];
-            if !matches!(self.stream.read(&mut byte), Ok(1)) {
+            if !matches!(nix::unistd::read(&self.stream, &mut byte), Ok(1)) {
                 return None;
             }
             match libc::c_int::from(byte[0]) {

@@ -37,7 +37,7 @@ pub(super) struct EventLoop {
     pub(super) doors: Doors,
     /// News of the home directory, where the system has such.
     pub(super) files: Option<Watch>,
-    pub(super) daemon: Daemon,
+    pub(super) daemon: &'static mut Daemon,
     /// What is logged, for those who asked with `monitor log`.
     pub(super) tail: Option<Tail>,
     /// Turns that clients have waited for packets. ≤ [`WAITS_MAX`].
@@ -183,7 +183,7 @@ impl EventLoop {
 
     fn serve(&mut self) -> bool {
         let mono = self.daemon.now.mono;
-        (self.server).turn(mono, self.poll.registry(), &mut self.daemon)
+        (self.server).turn(mono, self.poll.registry(), self.daemon)
     }
 
     fn take_signals(&mut self) -> bool {
@@ -236,7 +236,7 @@ impl EventLoop {
         let (wall, mono) = (self.daemon.now.wall, self.daemon.now.mono);
         let news = format_args!("state=STOPPING");
         if self.server.publish(wall, Class::Node, news) {
-            (self.server).round(mono, self.poll.registry(), &mut self.daemon);
+            (self.server).round(mono, self.poll.registry(), self.daemon);
         }
     }
 

@@ -56,10 +56,11 @@ impl Daemon {
         }
     }
 
-    /// The end: what does not go with the devices is taken back.
+    /// The end: devices go, and what does not go with them is taken back.
     pub(super) fn finish_system(&mut self) {
         let _ = self.rules.apply(&[], None, &mut self.routes);
         self.resolver.finish(self.now.mono);
+        self.wires.ports.clear();
     }
 
     /// Joins a network, with a device of its own.

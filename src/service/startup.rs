@@ -156,11 +156,21 @@ fn run(options: &Options, mut home: Home, background: Option<Ready>) -> Result<i
     let mut rng = Rng::new(entropy::seed().map_err(fatal)?);
     let obtained = identity::obtain(&mut home, &mut rng, options.new_identity, || {
         // Others than a stop find nothing to do yet.
-        core::iter::from_fn(|| signals.take()).any(|signal| signal == Signal::Stop)
+        while let Some(signal) = signals.take() {
+            if signal == Signal::Stop {
+                return true;
+            }
+        }
+        false
     })?;
     let Some(secret) = obtained else {
         return Ok(0);
     };
+    let no_poll = |error| fatal(os::Error::from_io("epoll", error));
+    let poll = Poll::new().map_err(no_poll)?;
+    let registry = poll.registry().try_clone().map_err(no_poll)?;
+    let monitor = Monitor::open().map_err(fatal)?;
+    let routes = Control::open().map_err(fatal)?;
     let token = home.authtoken(&mut rng);
     let planet = planet(&mut home);
     let roomy = file::memory_bytes().is_none_or(|bytes| bytes >= SMALL_BELOW_BYTES);
@@ -183,14 +193,10 @@ fn run(options: &Options, mut home: Home, background: Option<Ready>) -> Result<i
     };
     let node = Node::new(config, now)
         .map_err(|error| Fatal::new(format!("the planet cannot be used: {error}")))?;
-    let no_poll = |error| fatal(os::Error::from_io("epoll", error));
-    let poll = Poll::new().map_err(no_poll)?;
-    let registry = poll.registry().try_clone().map_err(no_poll)?;
-    let monitor = Monitor::open().map_err(fatal)?;
-    let routes = Control::open().map_err(fatal)?;
     let mut daemon_seed = [0; 32];
     rng.fill(&mut daemon_seed);
-    let mut daemon = Daemon::new(Parts {
+    // It lives as long as the process: what does not end with that, the loop takes back.
+    let daemon = Box::leak(Box::new(Daemon::new(Parts {
         node,
         home,
         names,
@@ -200,9 +206,9 @@ fn run(options: &Options, mut home: Home, background: Option<Ready>) -> Result<i
         registry,
         routes,
         now,
-    });
+    })));
     if !options.any_user {
-        give_up_rights(&daemon)?;
+        give_up_rights(daemon)?;
     }
     daemon.open_sockets()?;
     daemon.is_started = true;
@@ -223,7 +229,7 @@ fn run(options: &Options, mut home: Home, background: Option<Ready>) -> Result<i
         .inspect_err(|error| log::debug!("local.conf is not watched: {error}"))
         .ok();
     daemon.clean_system();
-    start_memberships(&mut daemon);
+    start_memberships(daemon);
     daemon.report_home();
     let mut event_loop = EventLoop {
         poll,
@@ -246,8 +252,7 @@ fn run(options: &Options, mut home: Home, background: Option<Ready>) -> Result<i
         ready.tell(0);
     }
     confine();
-    event_loop.run()?;
-    Ok(0)
+    event_loop.run().map(|()| 0)
 }
 
 /// Who the service is, if there is such a user (service 1).

@@ -95,7 +95,7 @@ pub fn give_up(
     };
     let is_ours = all_owned_by(home, unistd::geteuid()).unwrap_or(false);
     // Where that is refused, the groups are what they were.
-    let _ = set_groups(unistd::getegid(), groups);
+    let _ = set_groups(unistd::getegid().as_raw(), groups);
     narrow_bounds();
     keep(if is_ours { KEPT } else { KEPT | DAC_OVERRIDE })?;
     Ok(Some(why))
@@ -147,38 +147,77 @@ fn as_user(
     work: impl FnOnce() -> Result<(), StillRoot>,
 ) -> Result<(), StillRoot> {
     let own_groups = unistd::getgroups().map_err(refused("getgroups"))?;
-    let (own_uid, own_gid) = (unistd::geteuid(), unistd::getegid());
-    set_groups(Gid::from_raw(user.gid), groups).map_err(StillRoot::Refused)?;
-    let done = unistd::setegid(Gid::from_raw(user.gid))
-        .and_then(|()| unistd::seteuid(Uid::from_raw(user.uid)))
-        .map_err(refused("seteuid"))
+    let own_groups: Vec<u32> = own_groups.into_iter().map(Gid::as_raw).collect();
+    let (own_uid, own_gid) = (unistd::geteuid().as_raw(), unistd::getegid().as_raw());
+    set_groups(user.gid, groups).map_err(StillRoot::Refused)?;
+    let done = set_effective(SETRESGID, user.gid)
+        .and_then(|()| set_effective(SETRESUID, user.uid))
         .and_then(|()| work());
     // In the order in which each step may still be done.
-    unistd::seteuid(own_uid).map_err(refused("seteuid"))?;
-    unistd::setegid(own_gid).map_err(refused("setegid"))?;
-    unistd::setgroups(&own_groups).map_err(refused("setgroups"))?;
+    set_effective(SETRESUID, own_uid)?;
+    set_effective(SETRESGID, own_gid)?;
+    set_group_list(&own_groups).map_err(StillRoot::Refused)?;
     done
 }
 
-fn set_groups(first: Gid, others: &[u32]) -> Result<(), Error> {
-    let mut groups = vec![first];
-    for gid in others {
-        groups.push(Gid::from_raw(*gid));
-    }
-    unistd::setgroups(&groups).map_err(|e| Error::of("setgroups", e))
+fn set_effective(what: Call, id: u32) -> Result<(), StillRoot> {
+    /// As it is.
+    const SAME: u32 = u32::MAX;
+    set_ids(what, [SAME, id, SAME]).map_err(StillRoot::Refused)
+}
+
+fn set_groups(first: u32, others: &[u32]) -> Result<(), Error> {
+    set_group_list(&[&[first], others].concat())
 }
 
 fn become_user(user: User, groups: &[u32]) -> Result<(), Error> {
-    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-    set_groups(gid, groups)?;
-    unistd::setresgid(gid, gid, gid).map_err(|e| Error::of("setresgid", e))?;
+    set_groups(user.gid, groups)?;
+    set_ids(SETRESGID, [user.gid; 3])?;
     // Without this the capabilities would go with the user.
     prctl::set_keepcaps(true).map_err(|e| Error::of("prctl", e))?;
     // The right to do this goes with root.
     narrow_bounds();
-    unistd::setresuid(uid, uid, uid).map_err(|e| Error::of("setresuid", e))?;
+    set_ids(SETRESUID, [user.uid; 3])?;
     keep(KEPT)?;
     prctl::set_keepcaps(false).map_err(|e| Error::of("prctl", e))
+}
+
+/// A call of the kernel, and its name.
+type Call = (libc::c_long, &'static str);
+
+#[cfg(not(any(target_arch = "arm", target_arch = "x86")))]
+use libc::{
+    SYS_setgroups as SYS_SETGROUPS, SYS_setresgid as SYS_SETRESGID, SYS_setresuid as SYS_SETRESUID,
+};
+#[cfg(any(target_arch = "arm", target_arch = "x86"))]
+use libc::{
+    SYS_setgroups32 as SYS_SETGROUPS, SYS_setresgid32 as SYS_SETRESGID,
+    SYS_setresuid32 as SYS_SETRESUID,
+};
+
+const SETRESGID: Call = (SYS_SETRESGID, "setresgid");
+const SETRESUID: Call = (SYS_SETRESUID, "setresuid");
+
+/// Sets who this process is: real, effective and saved. The kernel keeps that by thread, of which
+/// there is one; the C library is ready for more, and large by that.
+fn set_ids((call, op): Call, [real, effective, saved]: [u32; 3]) -> Result<(), Error> {
+    // SAFETY: no memory is involved.
+    done(op, unsafe { libc::syscall(call, real, effective, saved) })
+}
+
+/// The same of the groups.
+fn set_group_list(groups: &[u32]) -> Result<(), Error> {
+    // SAFETY: the list lives for the call and has that many entries.
+    done("setgroups", unsafe {
+        libc::syscall(SYS_SETGROUPS, groups.len(), groups.as_ptr())
+    })
+}
+
+fn done(op: &'static str, result: libc::c_long) -> Result<(), Error> {
+    if result < 0 {
+        return Err(Error::last(op));
+    }
+    Ok(())
 }
 
 /// Nothing that is started later can be given more than is kept. Where this is not allowed, as in
@@ -199,9 +238,7 @@ fn capabilities() -> Result<[u32; 6], Error> {
     let mut header = HEADER;
     // SAFETY: header and sets have the layout of that version and live for the call.
     let got = unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) };
-    if got < 0 {
-        return Err(Error::last("capget"));
-    }
+    done("capget", got)?;
     Ok(sets)
 }
 
@@ -214,11 +251,9 @@ fn keep(wanted: u32) -> Result<(), Error> {
     // It is for the kernel to write to, and an emulator asks for that before it looks.
     let mut header = HEADER;
     // SAFETY: as above.
-    let set = unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_ptr()) };
-    if set < 0 {
-        return Err(Error::last("capset"));
-    }
-    Ok(())
+    done("capset", unsafe {
+        libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_ptr())
+    })
 }
 
 const FOLDER: OFlag = OFlag::O_RDONLY
