@@ -26,9 +26,13 @@ use super::{Error, check};
 pub fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, Error> {
     let failed = |errno| Error { op: "read", errno };
     let (file, meta) = regular(open_to_read(path)?).map_err(|error| failed(error.errno))?;
-    // One byte more than allowed tells a longer file; its length may be a lie (procfs says 0).
+    // One byte more than allowed tells a longer file; its length may be a lie (procfs says 0, and
+    // gives what it has at once).
     let limit = max.saturating_add(1);
-    let len = usize::try_from(meta.len()).unwrap_or(limit);
+    let len = match meta.len() {
+        0 => PIECE_BYTES,
+        len => usize::try_from(len).unwrap_or(limit),
+    };
     let mut bytes = vec![0; len.saturating_add(1).min(limit)];
     let mut end = 0;
     loop {
