@@ -33,13 +33,16 @@ fn main() {
 ///
 /// differs from 1.14.1: only the base name counts, so a directory called zerotier-cli does not.
 fn personality(program: &OsStr, arguments: &[OsString]) -> (Personality, usize) {
-    let program = program.to_string_lossy().to_ascii_lowercase();
-    let base = program.rsplit('/').next().unwrap_or_default();
-    if base.contains("zerotier-idtool") {
-        return (Personality::Idtool, 0);
-    }
-    if base.contains("zerotier-cli") {
-        return (Personality::Cli, 0);
+    let program = program.as_encoded_bytes();
+    let base = program.rsplit(|b| *b == b'/').next().unwrap_or_default();
+    for (name, personality) in [
+        ("zerotier-idtool", Personality::Idtool),
+        ("zerotier-cli", Personality::Cli),
+    ] {
+        let mut parts = base.windows(name.len());
+        if parts.any(|part| part.eq_ignore_ascii_case(name.as_bytes())) {
+            return (personality, 0);
+        }
     }
     match arguments.first().and_then(|a| a.to_str()) {
         Some("idtool" | "-i") => (Personality::Idtool, 1),

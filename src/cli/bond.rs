@@ -5,11 +5,10 @@ use super::commands::{Outcome, Run, Stop};
 use crate::base::Address;
 
 pub(super) fn run(run: &mut Run<'_>, command: &str) -> Outcome {
-    let args: Vec<&str> = run.args.iter().map(String::as_str).collect();
-    match args[..] {
-        ["list", ..] => list(run, command),
-        ["setmtu", ..] => set_mtu(run, args.get(1..).unwrap_or_default()),
-        [peer, "show" | "rotate"] if Address::parse(peer).is_some() => {
+    match (run.arg(0), run.arg(1)) {
+        ("list", _) => list(run, command),
+        ("setmtu", _) => set_mtu(run),
+        (peer, "show" | "rotate") if run.args.len() == 2 && Address::parse(peer).is_some() => {
             run.client()?;
             Err(run.no(format_args!("400 bond {{}}")))
         }
@@ -34,14 +33,11 @@ pub(super) fn list(run: &mut Run<'_>, command: &str) -> Outcome {
     Ok(())
 }
 
-fn set_mtu(run: &mut Run<'_>, args: &[&str]) -> Outcome {
+/// `setmtu <mtu> <interface> <ip>`
+fn set_mtu(run: &mut Run<'_>) -> Outcome {
     run.client()?;
-    let is_complete = match args {
-        [mtu, _interface, ip, ..] => {
-            mtu.parse::<u16>().is_ok() && ip.parse::<core::net::IpAddr>().is_ok()
-        }
-        _ => false,
-    };
+    let is_complete =
+        run.arg(1).parse::<u16>().is_ok() && run.arg(3).parse::<core::net::IpAddr>().is_ok();
     let why = if is_complete {
         "400 Failed to set MTU: bonding is not in use"
     } else {

@@ -9,7 +9,7 @@
 use core::fmt;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStrExt as _;
 
 pub use self::screen::Screen;
 use self::target::Target;
@@ -96,38 +96,39 @@ fn parse(arguments: &[OsString], home: Option<OsString>) -> Asked {
     };
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
-        match argument.as_bytes() {
-            b"--json" | b"-j" => options.json = true,
-            b"--version" => return Asked::Version,
+        let [b'-', switch @ ..] = argument.as_bytes() else {
+            let word = argument.to_string_lossy();
+            options.words.push(word.into_owned());
+            continue;
+        };
+        let (letter, value) = match switch {
+            b"-json" => (b'j', &[][..]),
+            b"-help" => (b'h', &[][..]),
+            b"-version" => return Asked::Version,
+            [letter, value @ ..] => (*letter, value),
+            [] => (b'-', &[][..]),
+        };
+        match (letter, value) {
+            (b'j', []) => options.json = true,
+            (b'v', []) => return Asked::BareVersion,
+            (b'h' | b'?', []) => return Asked::Help,
             // differs from 1.14.1: the path may stand by itself too.
-            b"-D" => match rest.next() {
+            (b'D', []) => match rest.next() {
                 Some(path) => options.target.home = path.into(),
-                None => return bad_switch(argument),
+                None => return bad_switch("bad", argument, REFUSED),
             },
-            [b'-', b'D', path @ ..] => {
-                options.target.home = OsString::from_vec(path.to_vec()).into();
-            }
-            [b'-', b'q', ..] => {}
-            b"-v" => return Asked::BareVersion,
-            [b'-', switch @ (b'p' | b'T' | b'H'), value @ ..] => {
-                if set(&mut options.target, *switch, value).is_none() {
-                    return bad_switch(argument);
-                }
-            }
-            [b'-', b'v' | b'j', ..] => return bad_switch(argument),
-            b"-h" | b"-?" | b"--help" => return Asked::Help,
-            [b'-', ..] => {
-                let why = format!("unknown switch {}", argument.display());
-                return Asked::BadSwitch(why, DONE);
-            }
-            _ => options.words.push(argument.to_string_lossy().into_owned()),
+            (b'D', path) => options.target.home = OsStr::from_bytes(path).into(),
+            (b'q', _) => {}
+            (b'p' | b'T' | b'H', _) if set(&mut options.target, letter, value).is_some() => {}
+            (b'p' | b'T' | b'H' | b'v' | b'j', _) => return bad_switch("bad", argument, REFUSED),
+            _ => return bad_switch("unknown", argument, DONE),
         }
     }
     Asked::Run(options)
 }
 
-fn bad_switch(argument: &OsStr) -> Asked {
-    Asked::BadSwitch(format!("bad switch {}", argument.display()), REFUSED)
+fn bad_switch(how: &str, argument: &OsStr, status: u8) -> Asked {
+    Asked::BadSwitch(format!("{how} switch {}", argument.display()), status)
 }
 
 /// Takes a switch with its value; `None`: that is no value for it.

@@ -2,6 +2,8 @@
 //!
 //! Over the socket, from what its commands say as JSON. What only HTTP has is not found here.
 
+use core::fmt::Write as _;
+
 use super::commands::{Outcome, Run};
 use crate::service::json::Value;
 
@@ -16,23 +18,26 @@ const HEALTH: [&str; 7] = [
     "versionRev",
 ];
 
+/// What stands for which command, and the key by which one of a list is found; none: it is no list.
+const KINDS: [(&str, &str, &str); 6] = [
+    ("status", "info", ""),
+    ("health", "info", ""),
+    ("network", "listnetworks", "nwid"),
+    ("peer", "listpeers", "address"),
+    ("moon", "listmoons", "id"),
+    ("config", "conf", ""),
+];
+
 pub(super) fn run(run: &mut Run<'_>, path: &str) -> Outcome {
     let mut parts = path.trim_start_matches('/').split('/');
     let (kind, id) = (parts.next().unwrap_or_default(), parts.next());
-    let (command, key) = match (kind, id) {
-        ("status" | "health", None) => ("info", ""),
-        ("network", None) => ("listnetworks", ""),
-        ("network", Some(_)) => ("listnetworks", "nwid"),
-        ("peer", None) => ("listpeers", ""),
-        ("peer", Some(_)) => ("listpeers", "address"),
-        ("moon", None) => ("listmoons", ""),
-        ("moon", Some(_)) => ("listmoons", "id"),
-        ("config", None) => ("conf", ""),
-        ("metrics", None) => return run.metrics(path),
-        _ => {
-            run.client()?;
-            return Err(run.no(format_args!("404 {path} ")));
-        }
+    if (kind, id) == ("metrics", None) {
+        return run.metrics(path);
+    }
+    let known = KINDS.iter().find(|(name, ..)| *name == kind);
+    let Some((_, command, key)) = known.filter(|(.., key)| id.is_none() || !key.is_empty()) else {
+        run.client()?;
+        return Err(run.no(format_args!("404 {path} ")));
     };
     let json = run.ask_ok(true, &[command])?.json();
     if id.is_none() && kind != "health" {
@@ -41,12 +46,15 @@ pub(super) fn run(run: &mut Run<'_>, path: &str) -> Outcome {
     }
     let all = Value::parse(&json).unwrap_or(Value::Null);
     let Some(id) = id else {
-        let members = HEALTH.iter().filter_map(|key| Some((*key, all.get(key)?)));
-        let mut health = Value::Object(Vec::new());
-        for (key, value) in members {
-            health.set(key, value.clone());
+        let mut text = String::new();
+        for key in HEALTH {
+            if let Some(value) = all.get(key) {
+                let comma = if text.is_empty() { "" } else { "," };
+                // Writing to a String cannot fail.
+                let _ = write!(text, "{comma}\"{key}\":{value}");
+            }
         }
-        run.screen.print(format_args!("{health}"));
+        run.screen.print(format_args!("{{{text}}}"));
         return Ok(());
     };
     let wanted = |value: &&Value| {

@@ -293,22 +293,19 @@ impl NetworkSettings {
             "ifname" if value.is_empty() => self.ifname = None,
             "ifname" if is_ifname(value) => self.ifname = Some(value.to_owned()),
             "ifname" => return Err(Refused::BadValue),
-            "metric" => self.metric = optional(value)?,
+            "metric" => self.metric = optional(value, |_| true)?,
             "table" => {
-                let table = optional::<u32>(value)?;
-                if table.is_some_and(|t| t == TABLE_UNSPECIFIED || t == TABLE_LOCAL) {
-                    return Err(Refused::BadValue);
-                }
-                self.table = table;
+                self.table = optional(value, |table| {
+                    table != TABLE_UNSPECIFIED && table != TABLE_LOCAL
+                })?;
             }
             "mtu" => {
-                let mtu = optional::<u16>(value)?;
-                if mtu.is_some_and(|m| !(MTU_MIN..=MTU_MAX).contains(&m)) {
-                    return Err(Refused::BadValue);
-                }
-                self.mtu = mtu;
+                let mtu = optional(value, |mtu| {
+                    (u32::from(MTU_MIN)..=u32::from(MTU_MAX)).contains(&mtu)
+                })?;
+                self.mtu = mtu.and_then(|mtu| mtu.try_into().ok());
             }
-            "firewallMark" => self.firewall_mark = optional(value)?,
+            "firewallMark" => self.firewall_mark = optional(value, |_| true)?,
             _ => return Err(Refused::UnknownKey),
         }
         Ok(())
@@ -316,20 +313,24 @@ impl NetworkSettings {
 
     /// The value of a key as `set` takes it. `None`: no such key.
     pub fn get(&self, key: &str) -> Option<String> {
-        Some(match key {
-            "allowManaged" => self.allow_managed.to_string(),
-            "allowGlobal" => self.allow_global.to_string(),
-            "allowDefault" => self.allow_default.to_string(),
-            "allowDNS" => u8::from(self.allow_dns).to_string(),
-            "ifname" => self.ifname.clone().unwrap_or_default(),
-            "metric" => self.metric.map_or_else(String::new, |n| n.to_string()),
-            "table" => self.table.map_or_else(String::new, |n| n.to_string()),
-            "mtu" => self.mtu.map_or_else(String::new, |n| n.to_string()),
-            "firewallMark" => self
-                .firewall_mark
-                .map_or_else(String::new, |n| n.to_string()),
-            _ => return None,
-        })
+        let allow = match key {
+            "allowManaged" => &self.allow_managed,
+            "allowGlobal" => &self.allow_global,
+            "allowDefault" => &self.allow_default,
+            "ifname" => return Some(self.ifname.clone().unwrap_or_default()),
+            _ => {
+                let number = match key {
+                    "allowDNS" => Some(self.allow_dns.into()),
+                    "metric" => self.metric,
+                    "table" => self.table,
+                    "mtu" => self.mtu.map(u32::from),
+                    "firewallMark" => self.firewall_mark,
+                    _ => return None,
+                };
+                return Some(number.map_or_else(String::new, |n| n.to_string()));
+            }
+        };
+        Some(allow.to_string())
     }
 
     /// The file's text: the four lines that 1.14.1 reads, ours if set, and what was kept.
@@ -402,11 +403,14 @@ fn allow(value: &str) -> Result<Allow, Refused> {
     Allow::parse(value).ok_or(Refused::BadValue)
 }
 
-fn optional<T: core::str::FromStr>(value: &str) -> Result<Option<T>, Refused> {
+/// A number that `fits`; an empty text is none.
+#[inline(never)]
+fn optional(value: &str, fits: fn(u32) -> bool) -> Result<Option<u32>, Refused> {
     if value.is_empty() {
         return Ok(None);
     }
-    value.parse().map(Some).map_err(|_| Refused::BadValue)
+    let number = value.parse().ok().filter(|n| fits(*n));
+    number.map(Some).ok_or(Refused::BadValue)
 }
 
 /// A name that the kernel takes and that cannot lead out of `/proc/sys/net`.

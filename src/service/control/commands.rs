@@ -443,11 +443,7 @@ fn monitor(call: &mut Call<'_>) -> Result<Next, Refusal> {
             return call.ok_done();
         }
         [] => Classes::default_set(),
-        names => Classes::by_name(names).ok_or_else(|| {
-            let all: Vec<&str> = Class::ALL.iter().map(|class| class.name()).collect();
-            let text = format!("unknown class, there are {}", all.join(" "));
-            Refusal::new(Code::BadArguments, text)
-        })?,
+        names => Classes::by_name(names).ok_or(bad(Class::UNKNOWN))?,
     };
     match &mut *call.monitor {
         // Asked again: other classes, same numbering.

@@ -24,6 +24,10 @@ macro_rules! classes {
             /// All of them.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
+            /// What is said to whoever asks for another.
+            pub(super) const UNKNOWN: &'static str =
+                concat!("unknown class, there are", $(" ", $text),*);
+
             /// As on the line.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }

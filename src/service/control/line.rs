@@ -150,13 +150,9 @@ pub fn parse(line: &mut [u8]) -> Result<Option<Request<'_>>, BadLine> {
         Some((b'\r', rest)) => rest.len(),
         _ => line.len(),
     };
-    let mut spans = [(0_usize, 0_usize); ARGS_MAX + 2];
-    let count = split(line, len, &mut spans)?;
-    let line: &[u8] = line;
-    let mut words = spans
-        .iter()
-        .take(count)
-        .map(|(start, end)| line.get(*start..*end).unwrap_or_default());
+    let len = decode(line, len)?;
+    let line: &[u8] = line.get(..len).unwrap_or_default();
+    let mut words = line.split(|b| *b == BREAK).filter(|word| !word.is_empty());
     let Some(mut first) = words.next() else {
         return Ok(None);
     };
@@ -182,43 +178,38 @@ pub fn parse(line: &mut [u8]) -> Result<Option<Request<'_>>, BadLine> {
     Ok(Some(request))
 }
 
-/// Decodes the first `len` bytes in place and notes where each word is.
-fn split(line: &mut [u8], len: usize, spans: &mut [(usize, usize)]) -> Result<usize, BadLine> {
-    let (mut read, mut write, mut count) = (0, 0, 0);
-    let mut start = None;
+/// Stands between two words that are decoded: no word holds it.
+const BREAK: u8 = 0;
+
+/// Decodes the first `len` bytes in place, with a [`BREAK`] for each blank; how many they are.
+fn decode(line: &mut [u8], len: usize) -> Result<usize, BadLine> {
+    let (mut read, mut write) = (0, 0);
     while read < len {
-        let byte = line.get(read).copied().unwrap_or(b' ');
-        read += 1;
-        if byte == b' ' {
-            if let Some(start) = start.take() {
-                *spans.get_mut(count).ok_or(BadLine::TooManyArguments)? = (start, write);
-                count += 1;
+        let byte = match line.get(read).copied().unwrap_or(b' ') {
+            b' ' => BREAK,
+            byte => {
+                let digits = line.get(read + 1..len.min(read + 3));
+                let byte = if byte == b'%' {
+                    read += 2;
+                    digits.and_then(hex_pair).ok_or(BadLine::Argument)?
+                } else {
+                    byte
+                };
+                // Controls could end a line in a file or in the log that shows an argument.
+                if byte < b' ' || byte == 0x7f {
+                    return Err(BadLine::Argument);
+                }
+                byte
             }
-            continue;
-        }
-        let byte = if byte == b'%' {
-            let digits = line.get(read..len.min(read + 2)).unwrap_or_default();
-            read += 2;
-            hex_pair(digits).ok_or(BadLine::Argument)?
-        } else {
-            byte
         };
-        // Controls could end a line in a file or in the log that shows an argument.
-        if byte < b' ' || byte == 0x7f {
-            return Err(BadLine::Argument);
-        }
-        start.get_or_insert(write);
+        read += 1;
         // write < read, so nothing unread is lost.
         if let Some(slot) = line.get_mut(write) {
             *slot = byte;
         }
         write += 1;
     }
-    if let Some(start) = start {
-        *spans.get_mut(count).ok_or(BadLine::TooManyArguments)? = (start, write);
-        count += 1;
-    }
-    Ok(count)
+    Ok(write)
 }
 
 fn command(word: &[u8]) -> Option<&str> {

@@ -336,14 +336,14 @@ impl Server {
                     Err(e) => {
                         // Out of descriptors, for instance: the next event brings another try.
                         if e.kind() != io::ErrorKind::WouldBlock {
-                            log::warn!("control: cannot accept a connection: {e}");
+                            complain("accept", &e);
                         }
                         listener.pending = false;
                         break;
                     }
                 };
                 if let Err(e) = stream.set_nonblocking(true) {
-                    log::warn!("control: cannot use a connection: {e}");
+                    complain("use", &e);
                     continue;
                 }
                 let mut places = self.places.iter_mut().enumerate();
@@ -356,7 +356,7 @@ impl Server {
                 let interest = Interest::READABLE | Interest::WRITABLE;
                 let fd = stream.as_raw_fd();
                 if let Err(e) = registry.register(&mut SourceFd(&fd), token, interest) {
-                    log::warn!("control: cannot watch a connection: {e}");
+                    complain("watch", &e);
                     continue;
                 }
                 let caller = identify(&stream, listener.read_only);
@@ -367,6 +367,12 @@ impl Server {
             }
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn complain(what: &str, error: &io::Error) {
+    log::warn!("control: cannot {what} a connection: {error}");
 }
 
 fn turn_away(mut stream: &UnixStream) {
