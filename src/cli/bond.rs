@@ -1,7 +1,8 @@
 //! `bond`, `listbonds`: there is no bonding, so what 1.14.1 says without a policy.
 
 use super::USAGE;
-use super::commands::{Outcome, Run, Stop};
+use super::client::Failure;
+use super::commands::{Outcome, Run};
 use crate::base::Address;
 
 pub(super) fn run(run: &mut Run<'_>, command: &str) -> Outcome {
@@ -15,7 +16,7 @@ pub(super) fn run(run: &mut Run<'_>, command: &str) -> Outcome {
         _ => {
             run.screen
                 .line("(bond) command is missing required arguments");
-            Err(Stop::Status(USAGE))
+            Err(Failure::Said(USAGE))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `join`, `leave`, `set`, `get`, `orbit`, `deorbit` (service 2.2).
 
-use super::client::Reply;
-use super::commands::{Outcome, Run, Stop, values};
+use super::client::{Failure, Reply};
+use super::commands::{Outcome, Run, values};
 use super::{Help, REFUSED, USAGE};
 use crate::base::{Address, NetworkId};
 use crate::service::control::line::Code;
@@ -15,17 +15,17 @@ const ID_LEN: usize = 16;
 
 impl<'a> Run<'a> {
     /// Checks a network id as `join` and `leave` do.
-    fn id_to_join(&mut self) -> Result<&'a str, Stop> {
+    fn id_to_join(&mut self) -> Result<&'a str, Failure> {
         let id = self.arg(0);
         if NetworkId::parse(id).is_none() {
             self.screen.line("invalid network id");
-            return Err(Stop::Status(USAGE));
+            return Err(Failure::Said(USAGE));
         }
         Ok(id)
     }
 
     /// Checks a network id and what else there is as `set` and `get` do.
-    fn property_of_member(&mut self, command: &str) -> Result<(&'a str, &'a str), Stop> {
+    fn property_of_member(&mut self, command: &str) -> Result<(&'a str, &'a str), Failure> {
         let (id, property) = (self.arg(0), self.arg(1));
         if NetworkId::parse(id).is_none() || id.len() != ID_LEN {
             return Err(self.malformed(format_args!("{NO_NETWORK_ID}")));
@@ -103,7 +103,7 @@ impl<'a> Run<'a> {
             self.screen.tell(format_args!(
                 "{program}: set: no setting \"{key}\"; there are {keys}"
             ));
-            return Err(Stop::Status(REFUSED));
+            return Err(Failure::Said(REFUSED));
         }
         let reply = self.ask(true, &[command, id, &assignment(setting)])?;
         if !reply.is_ok() {
@@ -128,16 +128,16 @@ impl<'a> Run<'a> {
     }
 
     /// A network or a property that is not there.
-    pub(super) fn no_such(&mut self, reply: &Reply) -> Stop {
+    pub(super) fn no_such(&mut self, reply: &Reply) -> Failure {
         match reply.text() {
             "unknown network" => self.screen.tell(format_args!("{UNKNOWN_NETWORK}")),
             "unknown property" => self.screen.line(UNKNOWN_PROPERTY),
             _ => return self.refused(reply),
         }
-        Stop::Status(REFUSED)
+        Failure::Said(REFUSED)
     }
 
-    fn moon_id(&mut self) -> Result<&'a str, Stop> {
+    fn moon_id(&mut self) -> Result<&'a str, Failure> {
         let id = self.arg(0);
         let is_id = (1..=ID_LEN).contains(&id.len())
             && id.bytes().all(|b| b.is_ascii_hexdigit())

@@ -39,10 +39,10 @@ pub(super) enum Way {
     /// By the socket of its home.
     Socket,
     /// By its TCP port.
-    Tcp(SocketAddr),
+    Tcp,
 }
 
-/// Why there is no reply.
+/// Why a command ended before its end.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Failure {
     /// No socket in the home, and no sign that the service ever ran there.
@@ -53,6 +53,8 @@ pub(super) enum Failure {
     Connection(Way, &'static str),
     /// It answers, but not as it should.
     Protocol(&'static str),
+    /// All is said; this is the exit status.
+    Said(u8),
 }
 
 impl Way {
@@ -188,7 +190,7 @@ impl Client {
     fn by_tcp(target: &Target) -> Result<Self, Failure> {
         let at = target.address().ok_or(Failure::NoService)?;
         let token = target.token().ok_or(Failure::NotAllowed)?;
-        let way = Way::Tcp(at);
+        let way = Way::Tcp;
         let connected = TcpStream::connect_timeout(&at, CONNECT_MAX).and_then(|stream| {
             // A request is one write, and the next is made only of its answer.
             stream.set_nodelay(true)?;
@@ -254,7 +256,7 @@ impl Client {
             return Err(STRANGER);
         }
         let token = token.text;
-        Ok(Self::new(Way::Tcp(at), Link::Http(Old { at, token })))
+        Ok(Self::new(Way::Tcp, Link::Http(Old { at, token })))
     }
 
     #[cfg(not(feature = "http-compat"))]
@@ -300,14 +302,11 @@ impl Client {
 
     /// One line: an event, or a row of a reply. Empty at the end.
     pub(super) fn line(&mut self) -> Result<String, Failure> {
-        let stream = match &mut self.link {
-            Link::Control(stream) => stream,
-            #[cfg(feature = "http-compat")]
-            Link::Http(_) => {
-                Old::pause();
-                return Ok("!".into());
-            }
-        };
+        #[cfg(feature = "http-compat")]
+        if let Link::Http(_) = self.link {
+            Old::pause();
+            return Ok("!".into());
+        }
         loop {
             let there = self.input.get(self.taken..).unwrap_or_default();
             if let Some(len) = there.iter().position(|b| *b == b'\n')
@@ -325,7 +324,12 @@ impl Client {
             self.input.drain(..self.taken);
             self.taken = 0;
             let mut piece = [0; ROW_MAX];
-            match stream.read(&mut piece) {
+            let read = match &mut self.link {
+                Link::Control(stream) => stream.read(&mut piece),
+                #[cfg(feature = "http-compat")]
+                Link::Http(_) => Ok(0),
+            };
+            match read {
                 Ok(0) if is_empty => return Ok(String::new()),
                 Ok(0) => return Err(CUT),
                 Ok(n) => self

@@ -16,22 +16,7 @@ pub(super) struct Run<'a> {
     client: Option<Client>,
 }
 
-/// Why a command ended before its end.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Stop {
-    /// The service cannot be asked.
-    Failure(Failure),
-    /// All is said; this is the exit status.
-    Status(u8),
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
-    }
-}
-
-pub(super) type Outcome = Result<(), Stop>;
+pub(super) type Outcome = Result<(), Failure>;
 
 type Command = fn(&mut Run<'_>, &str) -> Outcome;
 
@@ -86,8 +71,7 @@ pub(super) fn run(program: &str, options: &Options, screen: &mut Screen) -> u8 {
     };
     match does(&mut run, command) {
         Ok(()) => DONE,
-        Err(Stop::Status(status)) => status,
-        Err(Stop::Failure(failure)) => run.explain(failure),
+        Err(failure) => run.explain(failure),
     }
 }
 
@@ -97,6 +81,7 @@ impl<'a> Run<'a> {
         let (program, home) = (self.program, &self.target.home);
         let screen = &mut *self.screen;
         match failure {
+            Failure::Said(status) => status,
             Failure::NoService => {
                 screen.tell(format_args!(
                     "{program}: missing port and zerotier-one.port not found in {}\n\
@@ -123,11 +108,14 @@ impl<'a> Run<'a> {
                         let path = socket_path(home);
                         screen.print(format_args!("{} can be contacted.\n", path.display()));
                     }
-                    Way::Tcp(at) => screen.print(format_args!(
-                        "TCP port {} can be contacted via {}.\n",
-                        at.port(),
-                        at.ip()
-                    )),
+                    Way::Tcp => {
+                        if let Some(at) = self.target.address() {
+                            let (port, ip) = (at.port(), at.ip());
+                            screen.print(format_args!(
+                                "TCP port {port} can be contacted via {ip}.\n"
+                            ));
+                        }
+                    }
                 }
                 REFUSED
             }
@@ -156,12 +144,12 @@ impl<'a> Run<'a> {
     }
 
     /// Asks; whatever is said.
-    pub(super) fn ask(&mut self, json: bool, words: &[&str]) -> Result<Reply, Stop> {
-        Ok(self.client()?.ask(json, words)?)
+    pub(super) fn ask(&mut self, json: bool, words: &[&str]) -> Result<Reply, Failure> {
+        self.client()?.ask(json, words)
     }
 
     /// Asks; a refusal is printed, and that was it.
-    pub(super) fn ask_ok(&mut self, json: bool, words: &[&str]) -> Result<Reply, Stop> {
+    pub(super) fn ask_ok(&mut self, json: bool, words: &[&str]) -> Result<Reply, Failure> {
         let reply = self.ask(json, words)?;
         if reply.is_ok() {
             return Ok(reply);
@@ -195,9 +183,9 @@ impl<'a> Run<'a> {
     }
 
     /// Prints an error row as it is: `<code> <command> <text>`.
-    pub(super) fn refused(&mut self, reply: &Reply) -> Stop {
+    pub(super) fn refused(&mut self, reply: &Reply) -> Failure {
         self.screen.line(&unescape(reply.first()));
-        Stop::Status(if reply.is(Code::BadArguments) {
+        Failure::Said(if reply.is(Code::BadArguments) {
             USAGE
         } else {
             REFUSED
@@ -205,15 +193,15 @@ impl<'a> Run<'a> {
     }
 
     /// Says on standard output that it cannot be.
-    pub(super) fn no(&mut self, text: core::fmt::Arguments<'_>) -> Stop {
+    pub(super) fn no(&mut self, text: core::fmt::Arguments<'_>) -> Failure {
         self.screen.print(format_args!("{text}\n"));
-        Stop::Status(REFUSED)
+        Failure::Said(REFUSED)
     }
 
     /// Says on standard error what is malformed.
-    pub(super) fn malformed(&mut self, text: core::fmt::Arguments<'_>) -> Stop {
+    pub(super) fn malformed(&mut self, text: core::fmt::Arguments<'_>) -> Failure {
         self.screen.tell(text);
-        Stop::Status(USAGE)
+        Failure::Said(USAGE)
     }
 
     /// JSON with one blank per level.
@@ -237,7 +225,7 @@ impl<'a> Run<'a> {
             "{}\n\n{program}: unknown command: {command}",
             Help(program)
         ));
-        Err(Stop::Status(REFUSED))
+        Err(Failure::Said(REFUSED))
     }
 
     fn help(&mut self, _: &str) -> Outcome {

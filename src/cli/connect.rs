@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::client::Failure;
-use super::commands::{Outcome, Run, Stop};
+use super::commands::{Outcome, Run};
 use super::{REFUSED, Screen};
 use crate::os::file;
 
@@ -24,8 +24,8 @@ pub(super) fn run(run: &mut Run<'_>, _: &str) -> Outcome {
     relay(&mut stream, file::standard(0), run.screen)
 }
 
-fn lost(_: io::Error) -> Stop {
-    Stop::Failure(Failure::Protocol("the connection was lost"))
+fn lost(_: io::Error) -> Failure {
+    Failure::Protocol("the connection was lost")
 }
 
 /// Until the service closes. The end of the input is passed on, so that the replies to what was
@@ -66,7 +66,7 @@ fn relay(stream: &mut UnixStream, input: BorrowedFd<'_>, screen: &mut Screen) ->
             let n = match nix::unistd::read(input, &mut buffer) {
                 Ok(n) => n,
                 Err(nix::errno::Errno::EINTR) => continue,
-                Err(_) => return Err(Stop::Status(REFUSED)),
+                Err(_) => return Err(Failure::Said(REFUSED)),
             };
             asked.clear();
             asked.extend_from_slice(buffer.get(..n).unwrap_or_default());

@@ -6,7 +6,8 @@ use std::fs;
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
-use super::commands::{Outcome, Run, Stop};
+use super::client::Failure;
+use super::commands::{Outcome, Run};
 use super::{REFUSED, VERSION};
 use crate::base::Mac;
 use crate::os::{file, inventory};
@@ -41,7 +42,7 @@ pub(super) fn run(run: &mut Run<'_>, _: &str) -> Outcome {
         return Ok(());
     }
     let Ok(path) = env::current_dir() else {
-        return Err(Stop::Status(REFUSED));
+        return Err(Failure::Said(REFUSED));
     };
     let path = path.join(FILE_NAME);
     let shown = path.display();
@@ -51,7 +52,7 @@ pub(super) fn run(run: &mut Run<'_>, _: &str) -> Outcome {
         let program = run.program;
         run.screen
             .tell(format_args!("{program}: cannot write {shown}: {error}"));
-        return Err(Stop::Status(REFUSED));
+        return Err(Failure::Said(REFUSED));
     }
     Ok(())
 }
@@ -79,12 +80,16 @@ fn interfaces() -> String {
     let mut text = String::new();
     for one in all {
         let state = if one.up { "up" } else { "down" };
-        let mtu = one.mtu.map_or_else(|| "-".into(), |mtu| mtu.to_string());
-        let mac = one
-            .mac
-            .map_or_else(|| "-".into(), |mac| Mac::new(mac).to_string());
         // Writing to a String cannot fail.
-        let _ = write!(text, "{} {state} mtu {mtu} mac {mac}", one.name);
+        let _ = write!(text, "{} {state} mtu ", one.name);
+        let _ = match one.mtu {
+            Some(mtu) => write!(text, "{mtu} mac "),
+            None => text.write_str("- mac "),
+        };
+        let _ = match one.mac {
+            Some(mac) => write!(text, "{}", Mac::new(mac)),
+            None => text.write_char('-'),
+        };
         for ip in one.ips {
             let _ = write!(text, " {ip}");
         }

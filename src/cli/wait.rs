@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::REFUSED;
 use super::changes::NO_NETWORK_ID;
 use super::client::{Client, Failure};
-use super::commands::{Outcome, Run, Stop};
+use super::commands::{Outcome, Run};
 use crate::base::{Mono, NetworkId};
 use crate::os::clock;
 
@@ -44,7 +44,7 @@ pub(super) fn run(run: &mut Run<'_>, _: &str) -> Outcome {
             run.screen.tell(format_args!(
                 "{program}: {id} is {status} after {seconds} seconds"
             ));
-            return Err(Stop::Status(REFUSED));
+            return Err(Failure::Said(REFUSED));
         }
     }
 }

@@ -422,17 +422,16 @@ impl<'a> Parser<'a> {
     }
 
     fn word(&mut self) -> Parsed<Value> {
-        for (word, value) in [
-            ("true", Value::Bool(true)),
-            ("false", Value::Bool(false)),
-            ("null", Value::Null),
-        ] {
-            if self.rest().starts_with(word) {
-                self.at += word.len();
-                return Ok(value);
-            }
+        let (word, value) = match self.peek() {
+            Some(b't') => ("true", Value::Bool(true)),
+            Some(b'f') => ("false", Value::Bool(false)),
+            _ => ("null", Value::Null),
+        };
+        if !self.rest().starts_with(word) {
+            return Err("a value is expected");
         }
-        Err("a value is expected")
+        self.at += word.len();
+        Ok(value)
     }
 
     /// What stands between brackets, each read by `item`.

@@ -287,13 +287,9 @@ impl Settings {
         if let Some(router) = reader.member(at, "router") {
             self.router.read(reader, router);
         }
-        for (key, port) in [
-            ("primaryPort", &mut self.primary_port),
-            ("secondaryPort", &mut self.secondary_port),
-            ("tertiaryPort", &mut self.tertiary_port),
-        ] {
-            *port = reader.short(at, key);
-        }
+        self.primary_port = reader.short(at, "primaryPort");
+        self.secondary_port = reader.short(at, "secondaryPort");
+        self.tertiary_port = reader.short(at, "tertiaryPort");
         self.allow_secondary_port = reader.flag(at, "allowSecondaryPort");
         for item in reader.list(at, "bind", LIST_MAX) {
             match reader.text(item).and_then(|text| text.trim().parse().ok()) {
@@ -321,45 +317,41 @@ impl Settings {
 
     /// Keys of 1.14.1 that ask for something that is not there. Their defaults ask for nothing.
     fn read_not_built<'a>(&mut self, reader: &mut Reader<'a>, at: &'a Value) {
-        for key in [
+        let mut ask = |key: &'static str, on: bool| {
+            if on {
+                self.not_built.push(key);
+            }
+        };
+        for key in &[
             "portMappingEnabled",
             "allowTcpFallbackRelay",
             "forceTcpRelay",
             "enableWebServer",
         ] {
-            if reader.flag(at, key) == Some(true) {
-                self.not_built.push(key);
-            }
+            ask(key, reader.flag(at, key) == Some(true));
         }
-        for (key, nothing) in [
+        for (key, nothing) in &[
             ("tcpFallbackRelay", ""),
             ("defaultBondingPolicy", "none"),
             ("controllerDbPath", ""),
             ("softwareUpdate", "disable"),
         ] {
             let text = reader.member(at, key).and_then(|item| reader.text(item));
-            if text.is_some_and(|text| !text.is_empty() && text != nothing) {
-                self.not_built.push(key);
-            }
+            ask(
+                key,
+                text.is_some_and(|text| !text.is_empty() && text != *nothing),
+            );
         }
-        for key in ["policies", "peerSpecificBonds"] {
+        for key in &["policies", "peerSpecificBonds"] {
             let members = reader.member(at, key).map(|item| reader.members(item));
             let mut members = members.unwrap_or_default().iter();
-            if members.any(|(_, value)| !value.is_null()) {
-                self.not_built.push(key);
-            }
+            ask(key, members.any(|(_, value)| !value.is_null()));
         }
         let router = &self.router;
         let figures = router.metrics == Some(true) && !cfg!(feature = "metrics");
-        for (key, on) in [
-            ("router.metrics", figures),
-            ("router.stateDir", router.state_dir.is_some()),
-            ("router.netifd", router.netifd),
-        ] {
-            if on {
-                self.not_built.push(key);
-            }
-        }
+        ask("router.metrics", figures);
+        ask("router.stateDir", router.state_dir.is_some());
+        ask("router.netifd", router.netifd);
     }
 }
 

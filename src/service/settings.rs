@@ -336,7 +336,7 @@ impl NetworkSettings {
     /// The file's text: the four lines that 1.14.1 reads, ours if set, and what was kept.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
-        for (n, key) in Self::KEYS.into_iter().enumerate() {
+        for (n, key) in Self::KEYS.iter().enumerate() {
             let value = self.get(key).unwrap_or_default();
             if n < 4 || !value.is_empty() {
                 // Writing to a String cannot fail.

@@ -184,8 +184,8 @@ fn generate_identity(args: &[OsString], screen: &mut Screen) -> Outcome {
         None => None,
     };
     // Before the work, not behind it.
-    for path in [secret_file, public_file].into_iter().flatten() {
-        files::must_not_exist(path)?;
+    for path in args.iter().take(2) {
+        files::must_not_exist(Path::new(path))?;
     }
     let rng = &mut random()?;
     let identity = loop {

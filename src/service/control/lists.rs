@@ -230,18 +230,22 @@ fn next_moon(host: &dyn Host, n: &mut usize, out: &mut Buffer) -> bool {
 
 /// Row number `n` of what `status` says in one row each. `false`: there are not so many.
 fn status_scalar(info: &InfoRow<'_>, n: usize, out: &mut Buffer) -> bool {
-    let two = |(a, b): (u64, u64)| format!("{a} {b}");
-    let planet = format!("{:016x} {}", info.planet_id, info.planet_timestamp);
     let rows: [(&str, &dyn fmt::Display); STATUS_SCALARS] = [
         ("identity", info.identity),
         ("uptime", &info.uptime_ms),
         ("clock", &info.clock.as_ms()),
         ("clock-ok", &yes_no(info.clock_ok)),
         ("port", &info.port),
-        ("planet", &planet),
+        (
+            "planet",
+            &format_args!("{:016x} {}", info.planet_id, info.planet_timestamp),
+        ),
         ("rss", &Or(info.rss_bytes, "-")),
-        ("rx", &two(info.received)),
-        ("tx", &two(info.sent)),
+        (
+            "rx",
+            &format_args!("{} {}", info.received.0, info.received.1),
+        ),
+        ("tx", &format_args!("{} {}", info.sent.0, info.sent.1)),
         ("offline", &Field(info.offline_reason.unwrap_or_default())),
         ("collision", &yes_no(info.collision)),
     ];

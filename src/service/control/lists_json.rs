@@ -369,24 +369,20 @@ fn config(host: &dyn Host, depth: Depth) -> Value {
     if let Some(settings) = config.object_in("settings") {
         let mut set = |key, value| settings.set(key, value);
         // Not built, whatever the file says.
-        for key in [
+        for key in &[
             "allowTcpFallbackRelay",
             "forceTcpRelay",
             "portMappingEnabled",
         ] {
             set(key, Value::Bool(false));
         }
-        for (key, text) in [
-            ("softwareUpdate", "disable"),
-            ("softwareUpdateChannel", "release"),
-            ("homeDir", info.home),
-        ] {
-            set(key, Value::string(text));
-        }
+        set("softwareUpdate", Value::string("disable"));
+        set("softwareUpdateChannel", Value::string("release"));
+        set("homeDir", Value::string(info.home));
         set("listeningOn", strings(&|n| host.bound(n)));
         set("primaryPort", Value::number(info.port));
         set("surfaceAddresses", strings(&|n| host.surface(n)));
-        for key in ["secondaryPort", "tertiaryPort"] {
+        for key in &["secondaryPort", "tertiaryPort"] {
             let in_force = host.conf_value(key);
             let in_force = in_force.and_then(|text| Value::parse(&text).ok());
             let in_force = in_force.filter(|value| !value.is_null());
