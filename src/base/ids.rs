@@ -3,10 +3,11 @@
 //! Private fields: an [`Address`] is never 0 and never starts with ff, so nobody checks twice.
 
 use core::fmt;
+use core::num::NonZeroU64;
 
 /// A node's 40-bit address. Never 0, never ff….
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address(u64);
+pub struct Address(NonZeroU64);
 
 impl Address {
     /// Bytes on the wire.
@@ -14,10 +15,13 @@ impl Address {
 
     /// The low 40 bits of `value`, unless reserved (wire 2.3).
     pub const fn new(value: u64) -> Option<Self> {
-        if value == 0 || value >> 40 != 0 || value >> 32 == 0xff {
+        if value >> 40 != 0 || value >> 32 == 0xff {
             return None;
         }
-        Some(Self(value))
+        match NonZeroU64::new(value) {
+            Some(value) => Some(Self(value)),
+            None => None,
+        }
     }
 
     /// From five bytes, most significant first.
@@ -27,13 +31,21 @@ impl Address {
 
     /// Five bytes, most significant first.
     pub const fn to_bytes(self) -> [u8; 5] {
-        let b = self.0.to_be_bytes();
+        let b = self.get().to_be_bytes();
         [b[3], b[4], b[5], b[6], b[7]]
     }
 
     /// As a number.
     pub const fn get(self) -> u64 {
-        self.0
+        self.0.get()
+    }
+
+    /// From what [`Self::get`] gave.
+    pub(super) const fn from_word(word: u64) -> Self {
+        match NonZeroU64::new(word) {
+            Some(word) => Self(word),
+            None => Self(NonZeroU64::MIN),
+        }
     }
 
     /// Exactly ten hex digits of either case.
@@ -59,27 +71,38 @@ impl fmt::Debug for Address {
 
 /// A network's 64-bit id. Never 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NetworkId(u64);
+pub struct NetworkId(NonZeroU64);
 
 impl NetworkId {
     /// Any number but 0.
     pub const fn new(value: u64) -> Option<Self> {
-        if value == 0 { None } else { Some(Self(value)) }
+        match NonZeroU64::new(value) {
+            Some(value) => Some(Self(value)),
+            None => None,
+        }
     }
 
     /// As a number.
     pub const fn get(self) -> u64 {
-        self.0
+        self.0.get()
+    }
+
+    /// From what [`Self::get`] gave.
+    pub(super) const fn from_word(word: u64) -> Self {
+        match NonZeroU64::new(word) {
+            Some(word) => Self(word),
+            None => Self(NonZeroU64::MIN),
+        }
     }
 
     /// Eight bytes, most significant first.
     pub const fn to_bytes(self) -> [u8; 8] {
-        self.0.to_be_bytes()
+        self.get().to_be_bytes()
     }
 
     /// The node that governs it; none for ad-hoc ids `ff…` (network 1.1).
     pub const fn controller(self) -> Option<Address> {
-        Address::new(self.0 >> 24)
+        Address::new(self.get() >> 24)
     }
 
     /// Exactly sixteen hex digits of either case.

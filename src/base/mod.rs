@@ -4,10 +4,11 @@
 pub mod gate;
 pub mod ids;
 pub mod limits;
+pub mod sorted;
 pub mod table;
 pub mod time;
 
 pub use ids::{Address, Mac, NetworkId, PacketId};
 pub use limits::Limits;
-pub use table::{Key, Slot, Table};
-pub use time::{Mono, Now, UnixMs};
+pub use table::{Key, Recent, Slot, Table};
+pub use time::{Mono, Now, UnixMs, earliest};

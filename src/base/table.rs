@@ -1,62 +1,104 @@
 //! A bounded map whose memory is taken once.
 //!
-//! Slots lie in one vector reserved at the start; an open-addressed index (load ≤ 1/2) finds
+//! Values lie in one vector reserved at the start; an open-addressed index (load ≤ 1/2) finds
 //! them. Iteration is by slot, so the same inputs give the same order. The hash is seeded:
 //! strangers who choose keys cannot choose collisions. Who is evicted from a full table is the
 //! owner's business: [`Table::insert`] only says that it is full.
+//!
+//! The index knows keys as words, so that its code is there once and not for each kind of table.
 
 use alloc::vec::Vec;
+use core::marker::PhantomData;
+
+use super::{Address, Mac, Mono, NetworkId, PacketId};
+
+/// Most words of a key.
+const WORDS_MAX: usize = 3;
 
 /// What may be a key.
 pub trait Key: Copy + Eq {
-    /// Mixes the key into a number; need not be strong.
-    fn mix(&self) -> u64;
-}
-
-impl Key for u32 {
-    fn mix(&self) -> u64 {
-        u64::from(*self)
-    }
+    /// Words that it takes, three at most.
+    const WORDS: usize;
+    /// Itself in the first of these.
+    fn words(self) -> [u64; WORDS_MAX];
+    /// From what [`Self::words`] gave.
+    fn from_words(words: [u64; WORDS_MAX]) -> Self;
 }
 
 impl Key for u64 {
-    fn mix(&self) -> u64 {
-        *self
+    const WORDS: usize = 1;
+
+    fn words(self) -> [u64; WORDS_MAX] {
+        [self, 0, 0]
+    }
+
+    fn from_words([word, ..]: [u64; WORDS_MAX]) -> Self {
+        word
     }
 }
 
-impl Key for super::Address {
-    fn mix(&self) -> u64 {
-        self.get()
+impl Key for Address {
+    const WORDS: usize = 1;
+
+    fn words(self) -> [u64; WORDS_MAX] {
+        [self.get(), 0, 0]
+    }
+
+    fn from_words([word, ..]: [u64; WORDS_MAX]) -> Self {
+        Self::from_word(word)
     }
 }
 
-impl Key for super::NetworkId {
-    fn mix(&self) -> u64 {
-        self.get()
+impl Key for NetworkId {
+    const WORDS: usize = 1;
+
+    fn words(self) -> [u64; WORDS_MAX] {
+        [self.get(), 0, 0]
+    }
+
+    fn from_words([word, ..]: [u64; WORDS_MAX]) -> Self {
+        Self::from_word(word)
     }
 }
 
-impl Key for super::PacketId {
-    fn mix(&self) -> u64 {
-        self.get()
+impl Key for PacketId {
+    const WORDS: usize = 1;
+
+    fn words(self) -> [u64; WORDS_MAX] {
+        [self.get(), 0, 0]
+    }
+
+    fn from_words([word, ..]: [u64; WORDS_MAX]) -> Self {
+        Self::new(word)
     }
 }
 
-impl Key for super::Mac {
-    fn mix(&self) -> u64 {
+impl Key for Mac {
+    const WORDS: usize = 1;
+
+    fn words(self) -> [u64; WORDS_MAX] {
         let [a, b, c, d, e, f] = self.to_bytes();
-        u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+        [u64::from_be_bytes([0, 0, a, b, c, d, e, f]), 0, 0]
+    }
+
+    fn from_words([word, ..]: [u64; WORDS_MAX]) -> Self {
+        let [_, _, a, b, c, d, e, f] = word.to_be_bytes();
+        Self::new([a, b, c, d, e, f])
     }
 }
 
+/// The first of one word.
 impl<A: Key, B: Key> Key for (A, B) {
-    fn mix(&self) -> u64 {
-        self.0
-            .mix()
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(31)
-            ^ self.1.mix()
+    const WORDS: usize = 1 + B::WORDS;
+
+    fn words(self) -> [u64; WORDS_MAX] {
+        let ([first, ..], [second, third, _]) = (self.0.words(), self.1.words());
+        [first, second, third]
+    }
+
+    fn from_words([first, second, third]: [u64; WORDS_MAX]) -> Self {
+        let first = A::from_words([first, 0, 0]);
+        (first, B::from_words([second, third, 0]))
     }
 }
 
@@ -73,57 +115,193 @@ impl Slot {
 
 const EMPTY: u32 = u32::MAX;
 
-/// A map of at most `capacity` entries.
+/// Which key lies in which slot.
 #[derive(Debug)]
-pub struct Table<K, V> {
-    slots: Vec<Option<(K, V)>>,
+struct Index {
+    /// Of all slots that were ever used, one after the other.
+    keys: Vec<u64>,
+    /// Words of a key.
+    words: usize,
+    cells: Vec<u32>,
     free: Vec<u32>,
-    index: Vec<u32>,
     capacity: usize,
     len: usize,
     seed: u64,
 }
 
-impl<K: Key, V> Table<K, V> {
-    /// An empty table of at most `capacity` entries. `seed` keys the hash.
-    pub fn new(capacity: usize, seed: u64) -> Self {
-        let capacity = capacity.clamp(1, 1 << 24);
-        let mut index = Vec::new();
-        index.resize(capacity.saturating_mul(2).next_power_of_two(), EMPTY);
+impl Index {
+    fn new(capacity: usize, words: usize, seed: u64) -> Self {
+        let mut cells = Vec::new();
+        cells.resize(capacity.saturating_mul(2).next_power_of_two(), EMPTY);
         Self {
-            slots: Vec::with_capacity(capacity),
+            keys: Vec::with_capacity(capacity.saturating_mul(words)),
+            words,
+            cells,
             free: Vec::with_capacity(capacity),
-            index,
             capacity,
             len: 0,
             seed,
         }
     }
 
+    fn mask(&self) -> usize {
+        self.cells.len().saturating_sub(1)
+    }
+
+    fn key(&self, slot: u32) -> &[u64] {
+        let at = (slot as usize).saturating_mul(self.words);
+        let key = self.keys.get(at..at.saturating_add(self.words));
+        key.unwrap_or_default()
+    }
+
+    fn home(&self, key: &[u64]) -> usize {
+        let mix = key.iter().fold(0u64, |h, word| {
+            h.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31) ^ word
+        });
+        let mut h = mix ^ self.seed;
+        for _ in 0..2 {
+            h = (h ^ (h >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        }
+        // The mask makes the loss of the high half on 32-bit machines harmless.
+        #[allow(clippy::cast_possible_truncation)]
+        let h = (h ^ (h >> 32)) as usize;
+        h & self.mask()
+    }
+
+    /// The cell that holds `key`, or the empty one where it would go; and what is in it.
+    fn probe(&self, key: &[u64]) -> (usize, u32) {
+        let mut at = self.home(key);
+        loop {
+            let slot = self.cells.get(at).copied().unwrap_or(EMPTY);
+            // By words: a call of memcmp costs more than a word does.
+            let known = self.key(slot);
+            if slot == EMPTY || known.iter().zip(key).all(|(a, b)| a == b) {
+                return (at, slot);
+            }
+            at = at.wrapping_add(1) & self.mask();
+        }
+    }
+
+    fn find(&self, key: &[u64]) -> Option<u32> {
+        let (_, slot) = self.probe(key);
+        (slot != EMPTY).then_some(slot)
+    }
+
+    /// The slot of `key`, a new one if it has none; `None`: full.
+    fn enter(&mut self, key: &[u64]) -> Option<u32> {
+        let (at, found) = self.probe(key);
+        if found != EMPTY {
+            return Some(found);
+        }
+        if self.len >= self.capacity {
+            return None;
+        }
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                let at = (slot as usize).saturating_mul(self.words);
+                let room = self.keys.get_mut(at..at.saturating_add(self.words));
+                room?.copy_from_slice(key);
+                slot
+            }
+            None => {
+                let slot = u32::try_from(self.keys.len() / self.words.max(1)).ok()?;
+                self.keys.extend_from_slice(key);
+                slot
+            }
+        };
+        *self.cells.get_mut(at)? = slot;
+        self.len = self.len.saturating_add(1);
+        Some(slot)
+    }
+
+    /// The slot that `key` had.
+    fn leave(&mut self, key: &[u64]) -> Option<u32> {
+        let (cell, slot) = self.probe(key);
+        if slot == EMPTY {
+            return None;
+        }
+        self.empty(cell, slot);
+        Some(slot)
+    }
+
+    /// The key of a slot in use goes.
+    fn vacate(&mut self, slot: u32) {
+        let (cell, found) = self.probe(self.key(slot));
+        if found == slot {
+            self.empty(cell, slot);
+        }
+    }
+
+    fn empty(&mut self, mut hole: usize, found: u32) {
+        self.len = self.len.saturating_sub(1);
+        self.free.push(found);
+        // What probed past the hole moves up.
+        let mask = self.mask();
+        let mut at = hole;
+        loop {
+            at = at.wrapping_add(1) & mask;
+            let slot = self.cells.get(at).copied().unwrap_or(EMPTY);
+            if slot == EMPTY {
+                break;
+            }
+            let home = self.home(self.key(slot));
+            // Move only if the entry's home does not lie between the hole and itself.
+            if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(hole) & mask) {
+                if let Some(cell) = self.cells.get_mut(hole) {
+                    *cell = slot;
+                }
+                hole = at;
+            }
+        }
+        if let Some(cell) = self.cells.get_mut(hole) {
+            *cell = EMPTY;
+        }
+    }
+}
+
+/// A map of at most `capacity` entries.
+#[derive(Debug)]
+pub struct Table<K, V> {
+    index: Index,
+    slots: Vec<Option<V>>,
+    key: PhantomData<K>,
+}
+
+impl<K: Key, V> Table<K, V> {
+    /// An empty table of at most `capacity` entries. `seed` keys the hash.
+    pub fn new(capacity: usize, seed: u64) -> Self {
+        let capacity = capacity.clamp(1, 1 << 24);
+        Self {
+            index: Index::new(capacity, K::WORDS, seed),
+            slots: Vec::with_capacity(capacity),
+            key: PhantomData,
+        }
+    }
+
     /// Entries held.
     pub fn len(&self) -> usize {
-        self.len
+        self.index.len
     }
 
     /// No entries held.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.index.len == 0
     }
 
     /// Most entries it can hold.
     pub fn capacity(&self) -> usize {
-        self.capacity
+        self.index.capacity
     }
 
     /// No room for another key.
     pub fn is_full(&self) -> bool {
-        self.len >= self.capacity
+        self.index.len >= self.index.capacity
     }
 
     /// The slot of `key`.
     pub fn find(&self, key: &K) -> Option<Slot> {
-        let at = self.probe(key).ok()?;
-        self.index.get(at).map(|&slot| Slot(slot))
+        let slot = self.index.find(key.words().get(..K::WORDS)?)?;
+        Some(Slot(slot))
     }
 
     /// The value of `key`.
@@ -138,168 +316,164 @@ impl<K: Key, V> Table<K, V> {
     }
 
     /// The value in a slot.
+    #[inline(never)]
     pub fn at(&self, slot: Slot) -> Option<&V> {
-        self.slots.get(slot.index())?.as_ref().map(|(_, v)| v)
+        self.slots.get(slot.index())?.as_ref()
     }
 
     /// The value in a slot.
+    #[inline(never)]
     pub fn at_mut(&mut self, slot: Slot) -> Option<&mut V> {
-        self.slots.get_mut(slot.index())?.as_mut().map(|(_, v)| v)
+        self.slots.get_mut(slot.index())?.as_mut()
     }
 
     /// Key and value in a slot.
-    pub fn entry(&self, slot: Slot) -> Option<(&K, &V)> {
-        self.slots.get(slot.index())?.as_ref().map(|(k, v)| (k, v))
+    pub fn entry(&self, slot: Slot) -> Option<(K, &V)> {
+        Some((self.key(slot.0), self.at(slot)?))
+    }
+
+    fn key(&self, slot: u32) -> K {
+        let mut words = [0; WORDS_MAX];
+        for (word, known) in words.iter_mut().zip(self.index.key(slot)) {
+            *word = *known;
+        }
+        K::from_words(words)
     }
 
     /// The first entry at or after slot number `from`: a cursor for lists that are read in parts.
-    pub fn next_from(&self, from: usize) -> Option<(Slot, &K, &V)> {
-        self.slots.iter().enumerate().skip(from).find_map(|(i, s)| {
-            let (k, v) = s.as_ref()?;
-            Some((Slot(u32::try_from(i).ok()?), k, v))
-        })
+    pub fn next_from(&self, from: usize) -> Option<(Slot, K, &V)> {
+        let (at, value) = numbered(&self.slots).find(|(at, _)| *at as usize >= from)?;
+        Some((Slot(at), self.key(at), value))
     }
 
-    /// Sets `key` to `value`. Gives the value back if the table is full and the key new.
-    pub fn insert(&mut self, key: K, value: V) -> Result<Slot, V> {
-        let at = match self.probe(&key) {
-            Ok(at) => {
-                let slot = Slot(self.index.get(at).copied().unwrap_or(EMPTY));
-                if let Some(entry) = self.slots.get_mut(slot.index()) {
-                    *entry = Some((key, value));
-                }
-                return Ok(slot);
-            }
-            Err(at) => at,
-        };
-        if self.is_full() {
-            return Err(value);
+    /// Sets `key` to `value`. `None`: the table is full and the key new.
+    pub fn insert(&mut self, key: K, value: V) -> Option<Slot> {
+        let slot = self.index.enter(key.words().get(..K::WORDS)?)?;
+        if slot as usize == self.slots.len() {
+            self.slots.push(None);
         }
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                if let Some(entry) = self.slots.get_mut(slot as usize) {
-                    *entry = Some((key, value));
-                }
-                slot
-            }
-            None => {
-                let Ok(slot) = u32::try_from(self.slots.len()) else {
-                    return Err(value);
-                };
-                self.slots.push(Some((key, value)));
-                slot
-            }
-        };
-        if let Some(cell) = self.index.get_mut(at) {
-            *cell = slot;
-        }
-        self.len = self.len.saturating_add(1);
-        Ok(Slot(slot))
+        *self.slots.get_mut(slot as usize)? = Some(value);
+        Some(Slot(slot))
     }
 
     /// Takes `key` out.
     pub fn remove(&mut self, key: &K) -> Option<V> {
-        let at = self.probe(key).ok()?;
-        let slot = self.index.get(at).copied()?;
-        self.unlink(at);
-        self.len = self.len.saturating_sub(1);
-        self.free.push(slot);
-        self.slots.get_mut(slot as usize)?.take().map(|(_, v)| v)
+        let slot = self.index.leave(key.words().get(..K::WORDS)?)?;
+        self.slots.get_mut(slot as usize)?.take()
     }
 
-    /// Takes everything out.
-    pub fn clear(&mut self) {
-        self.slots.clear();
-        self.free.clear();
-        self.index.fill(EMPTY);
-        self.len = 0;
+    /// If there is no room for another key, the entry goes that came first by `since`.
+    pub fn make_room(&mut self, since: impl Fn(&V) -> Mono) {
+        if self.is_full() {
+            self.remove_least(|value| Some(since(value).as_ms()));
+        }
+    }
+
+    /// The least goes of those entries that have an `age`.
+    pub fn remove_least(&mut self, age: impl Fn(&V) -> Option<u64>) {
+        if let Some(slot) = self.least_slot(age) {
+            self.drop_slot(slot);
+        }
+    }
+
+    /// The key of the least of those entries that have an `age`.
+    pub fn least(&self, age: impl Fn(&V) -> Option<u64>) -> Option<K> {
+        Some(self.key(self.least_slot(age)?))
+    }
+
+    fn least_slot(&self, age: impl Fn(&V) -> Option<u64>) -> Option<u32> {
+        let age = |slot: usize| age(self.slots.get(slot)?.as_ref()?);
+        least(self.slots.len(), &age)
+    }
+
+    fn drop_slot(&mut self, slot: u32) {
+        self.index.vacate(slot);
+        if let Some(value) = self.slots.get_mut(slot as usize) {
+            *value = None;
+        }
     }
 
     /// Keeps the entries for which `keep` says so.
-    pub fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
-        for i in 0..self.slots.len() {
-            let gone = match self.slots.get_mut(i).and_then(Option::as_mut) {
-                Some((k, v)) => (!keep(k, v)).then_some(*k),
-                None => None,
-            };
-            if let Some(key) = gone {
-                self.remove(&key);
+    pub fn retain(&mut self, mut keep: impl FnMut(K, &mut V) -> bool) {
+        for i in 0..self.slots.len() as u32 {
+            let key = self.key(i);
+            if self.at_mut(Slot(i)).is_some_and(|value| !keep(key, value)) {
+                self.drop_slot(i);
             }
         }
     }
 
     /// All entries, by slot.
-    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.slots
-            .iter()
-            .filter_map(|s| s.as_ref().map(|(k, v)| (k, v)))
+    pub fn iter(&self) -> impl Iterator<Item = (K, &V)> {
+        numbered(&self.slots).map(|(slot, value)| (self.key(slot), value))
     }
 
-    /// All entries, by slot.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
-        self.slots
-            .iter_mut()
-            .filter_map(|s| s.as_mut().map(|(k, v)| (&*k, v)))
+    /// All values, by slot.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.slots.iter().flatten()
     }
 
-    fn mask(&self) -> usize {
-        self.index.len().saturating_sub(1)
+    /// All values, by slot.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.slots.iter_mut().flatten()
     }
+}
 
-    fn home(&self, key: &K) -> usize {
-        let mut h = key.mix() ^ self.seed;
-        h = (h ^ (h >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-        h = (h ^ (h >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-        // The mask makes the loss of the high half on 32-bit machines harmless.
-        #[allow(clippy::cast_possible_truncation)]
-        let h = (h ^ (h >> 32)) as usize;
-        h & self.mask()
+/// The number below `end` with the least age; the first of several.
+fn least(end: usize, age: &dyn Fn(usize) -> Option<u64>) -> Option<u32> {
+    let mut found: Option<(u64, usize)> = None;
+    for at in 0..end {
+        if let Some(age) = age(at)
+            && found.is_none_or(|(least, _)| age < least)
+        {
+            found = Some((age, at));
+        }
     }
+    u32::try_from(found?.1).ok()
+}
 
-    /// The index cell that holds `key`, or the empty one where it would go.
-    fn probe(&self, key: &K) -> Result<usize, usize> {
-        let mut at = self.home(key);
-        loop {
-            let Some(&slot) = self.index.get(at) else {
-                return Err(at);
-            };
-            if slot == EMPTY {
-                return Err(at);
-            }
-            if let Some(Some((k, _))) = self.slots.get(slot as usize)
-                && k == key
-            {
-                return Ok(at);
-            }
-            at = at.wrapping_add(1) & self.mask();
+/// What is there, with the numbers of its slots.
+fn numbered<V>(slots: &[Option<V>]) -> impl Iterator<Item = (u32, &V)> {
+    (0..)
+        .zip(slots)
+        .filter_map(|(slot, value)| Some((slot, value.as_ref()?)))
+}
+
+/// When something about a key was last let through.
+#[derive(Debug)]
+pub struct Recent<K> {
+    table: Table<K, Mono>,
+}
+
+impl<K: Key> Recent<K> {
+    /// Of at most `capacity` keys.
+    pub fn new(capacity: usize, seed: u64) -> Self {
+        Self {
+            table: Table::new(capacity, seed),
         }
     }
 
-    /// Empties an index cell and moves up what probed past it.
-    fn unlink(&mut self, mut hole: usize) {
-        let mask = self.mask();
-        let mut at = hole;
-        loop {
-            at = at.wrapping_add(1) & mask;
-            let slot = self.index.get(at).copied().unwrap_or(EMPTY);
-            if slot == EMPTY {
-                break;
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// At most once per key and `pause_ms`. Of a full table the oldest goes, which may pass again
+    /// a little sooner then; with `patient` only one whose pause is over, else others wait.
+    pub fn pass(&mut self, key: K, now: Mono, pause_ms: u64, patient: bool) -> bool {
+        let fresh = |at: &Mono| now.since(*at) < pause_ms;
+        if let Some(at) = self.table.get_mut(&key) {
+            if fresh(at) {
+                return false;
             }
-            let Some(Some((k, _))) = self.slots.get(slot as usize) else {
-                break;
-            };
-            let home = self.home(k);
-            // Move only if the entry's home does not lie between the hole and itself.
-            if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(hole) & mask) {
-                if let Some(cell) = self.index.get_mut(hole) {
-                    *cell = slot;
-                }
-                hole = at;
-            }
+            *at = now;
+            return true;
         }
-        if let Some(cell) = self.index.get_mut(hole) {
-            *cell = EMPTY;
+        if self.table.is_full() {
+            let may_go = |at: &Mono| (!patient || !fresh(at)).then_some(at.as_ms());
+            self.table.remove_least(may_go);
         }
+        self.table.insert(key, now).is_some()
     }
 }
 
@@ -310,17 +484,17 @@ mod tests {
 
     #[test]
     fn behaves_like_a_map_under_a_random_script() {
-        let mut table = Table::<u32, u32>::new(64, 7);
+        let mut table = Table::<u64, u32>::new(64, 7);
         let mut model = BTreeMap::new();
         let mut x = 1u32;
         for step in 0..20_000u32 {
             x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let key = (x >> 16) % 96;
+            let key = u64::from((x >> 16) % 96);
             if x & 0x300 == 0 {
                 assert_eq!(table.remove(&key), model.remove(&key));
             } else {
                 let full = model.len() == 64 && !model.contains_key(&key);
-                assert_eq!(table.insert(key, step).is_err(), full);
+                assert_eq!(table.insert(key, step).is_none(), full);
                 if !full {
                     model.insert(key, step);
                 }
@@ -328,7 +502,7 @@ mod tests {
             assert_eq!(table.len(), model.len());
             assert_eq!(table.get(&key), model.get(&key));
         }
-        let mut all: std::vec::Vec<_> = table.iter().map(|(k, v)| (*k, *v)).collect();
+        let mut all: std::vec::Vec<_> = table.iter().map(|(k, v)| (k, *v)).collect();
         all.sort_unstable();
         assert_eq!(all, model.into_iter().collect::<std::vec::Vec<_>>());
     }
@@ -341,7 +515,7 @@ mod tests {
             if table.is_full() {
                 table.remove(&(i - 10));
             }
-            assert!(table.insert(i, i).is_ok());
+            assert!(table.insert(i, i).is_some());
         }
         assert_eq!(table.slots.capacity(), before);
         assert!(table.slots.len() <= 10);

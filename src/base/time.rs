@@ -1,19 +1,25 @@
 //! Two clocks that do not mix: [`Mono`] for every timer and age, [`UnixMs`] for what is on the
 //! wire or signed. The caller reads them; nothing below `os` does.
 
-/// Milliseconds of a clock that never steps. Its zero means nothing.
+use core::num::NonZeroU64;
+
+/// Milliseconds of a clock that never steps. Its zero means nothing, so it does without: times that
+/// may be "never" need no room for that.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Mono(u64);
+pub struct Mono(NonZeroU64);
 
 impl Mono {
     /// A point in time.
     pub const fn from_ms(ms: u64) -> Self {
-        Self(ms)
+        match NonZeroU64::new(ms) {
+            Some(ms) => Self(ms),
+            None => Self(NonZeroU64::MIN),
+        }
     }
 
     /// Milliseconds since the clock's own zero.
     pub const fn as_ms(self) -> u64 {
-        self.0
+        self.0.get()
     }
 
     /// This point plus `ms`.
@@ -34,8 +40,13 @@ impl Mono {
 
     /// Milliseconds from `earlier` to this point; 0 if `earlier` is later.
     pub const fn since(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
+        self.0.get().saturating_sub(earlier.0.get())
     }
+}
+
+/// The first of those times that will come.
+pub fn earliest(times: &[Option<Mono>]) -> Option<Mono> {
+    times.iter().flatten().copied().min()
 }
 
 /// Milliseconds since 1970 by the wall clock, which may step and may be wrong.

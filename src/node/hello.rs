@@ -11,7 +11,7 @@ use super::peer::{Contact, Peer, Version};
 use super::policy;
 use super::state::Core;
 use super::topology::Offer;
-use crate::base::{Mono, PacketId, Slot, Table};
+use crate::base::{Mono, PacketId, Recent, Slot};
 use crate::crypto::armor::{self, SessionKeys};
 use crate::crypto::identity::{self as digest, Digest};
 use crate::wire::control;
@@ -47,13 +47,13 @@ pub(crate) fn own_version(aes: bool) -> Version {
 /// Cap: `Limits::hello_gate`. Anybody can fill it; full of fresh entries, further networks
 /// wait.
 pub(crate) struct HelloGate {
-    seen: Table<u64, Mono>,
+    seen: Recent<u64>,
 }
 
 impl HelloGate {
     pub(crate) fn new(cap: usize, seed: u64) -> Self {
         Self {
-            seen: Table::new(cap, seed),
+            seen: Recent::new(cap, seed),
         }
     }
 
@@ -65,19 +65,8 @@ impl HelloGate {
     }
 
     pub(crate) fn pass(&mut self, ip: IpAddr, now: Mono) -> bool {
-        let network = Self::network(ip);
-        if let Some(last) = self.seen.get_mut(&network) {
-            if now.since(*last) < policy::HELLO_GATE_MS {
-                return false;
-            }
-            *last = now;
-            return true;
-        }
-        if self.seen.is_full() {
-            self.seen
-                .retain(|_, at| now.since(*at) < policy::HELLO_GATE_MS);
-        }
-        self.seen.insert(network, now).is_ok()
+        let pause = policy::HELLO_GATE_MS;
+        self.seen.pass(Self::network(ip), now, pause, true)
     }
 }
 
@@ -693,7 +682,7 @@ impl Core {
             return false;
         };
         let count = self.topology.endpoints(address).count();
-        let allowed = |core: &Self, e: &SocketAddr| !core.underlay.blocks_for(address, e.ip());
+        let allowed = |core: &Self, e: &SocketAddr| !core.underlay.blocks_for(address, e);
         let mut sent = false;
         for v6 in [false, true] {
             let of_family = self

@@ -38,7 +38,7 @@ struct Origin {
 
 /// The packet names the trusted path that its source lies on (wire 6.6).
 fn is_trusted(rules: &Rules, from: SocketAddr, packet: &[u8]) -> bool {
-    let id = rules.trusted(from.ip());
+    let id = rules.trusted(&from);
     id.is_some() && id == packet::trusted_id(packet)
 }
 
@@ -59,7 +59,7 @@ impl Node {
         let core = &mut self.core;
         core.stats.rx_datagrams = core.stats.rx_datagrams.wrapping_add(1);
         core.stats.rx_bytes = core.stats.rx_bytes.wrapping_add(datagram.len() as u64);
-        if core.underlay.blocks(from.ip()) {
+        if core.underlay.blocks(&from) {
             return core.stats.drop(DropReason::BadPath);
         }
         match packet::classify(datagram) {
@@ -450,7 +450,7 @@ impl Core {
                 if traffic {
                     path.busy = Some(now);
                 }
-            } else if !peer.has_sibling(local, from.ip(), now) {
+            } else if !peer.has_sibling(local, &from, now) {
                 self.unknown_path(out, slot, verb, local, from);
             }
         }
@@ -533,7 +533,7 @@ impl Core {
         };
         for path in &mut peer.paths {
             let other = path.local == local
-                && path.remote.ip() != new.ip()
+                && !inet::same_ip(&path.remote, &new)
                 && path.remote.is_ipv4() == new.is_ipv4();
             let silent = now.since(path.heard) >= policy::UNANSWERED_MS && path.probed.is_none();
             if other && silent && path.is_usable(now) && asked.push(path.remote).is_ok() {
@@ -687,9 +687,7 @@ impl Core {
         let Some(entry) = self.peers.at_mut(slot) else {
             return;
         };
-        if entry.has_alive_like(at.ip(), now)
-            || !entry.rendezvous_gate.pass(now, policy::CONFIRM_MS)
-        {
+        if entry.has_alive_like(&at, now) || !entry.rendezvous_gate.pass(now, policy::CONFIRM_MS) {
             return self.stats.drop(DropReason::Ignored);
         }
         if at.is_ipv4() {
@@ -739,9 +737,9 @@ impl Core {
                 self.stats.drop(DropReason::BadPath);
                 continue;
             }
-            let family = usize::from(Family::of(&at.ip()) == Family::V6);
+            let family = usize::from(Family::of(&at) == Family::V6);
             let Some(count) = tried
-                .get_mut(inet::scope(at.ip()) as usize)
+                .get_mut(inet::scope_of(&at) as usize)
                 .and_then(|t| t.get_mut(family))
             else {
                 continue;
@@ -788,7 +786,7 @@ impl Core {
         let mut ours: heapless::Vec<SocketAddr, { policy::PUSH_ADDRESSES }> = heapless::Vec::new();
         let bound = self.sockets.iter().flatten().copied();
         for address in self.surfaces.iter(now).chain(bound) {
-            let scope = inet::scope(address.ip());
+            let scope = inet::scope_of(&address);
             let usable = matches!(
                 scope,
                 inet::Scope::Private
@@ -800,8 +798,8 @@ impl Core {
                 && address.port() != 0
                 && ours.len() < most
                 && !ours.contains(&address)
-                && !self.is_managed(address.ip())
-                && !self.underlay.blocks(address.ip())
+                && !self.is_managed(&address)
+                && !self.underlay.blocks(&address)
             {
                 let _ = ours.push(address);
             }

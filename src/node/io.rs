@@ -1,6 +1,6 @@
 //! What goes into the node and what comes out of it.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use crate::base::{Address, Limits, NetworkId};
 use crate::wire::identity::SecretIdentity;
@@ -21,10 +21,10 @@ pub enum Family {
 
 impl Family {
     /// The family of an address.
-    pub const fn of(ip: &IpAddr) -> Self {
-        match ip {
-            IpAddr::V4(_) => Self::V4,
-            IpAddr::V6(_) => Self::V6,
+    pub const fn of(place: &SocketAddr) -> Self {
+        match place {
+            SocketAddr::V4(_) => Self::V4,
+            SocketAddr::V6(_) => Self::V6,
         }
     }
 }

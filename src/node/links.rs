@@ -89,7 +89,7 @@ impl Core {
         }
         self.surfaces.forget_socket(socket);
         let mut at = 0;
-        while let Some((slot, &address, _)) = self.peers.next_from(at) {
+        while let Some((slot, address, _)) = self.peers.next_from(at) {
             at = slot.index() + 1;
             let mut lost = Addresses::new();
             while let Some(path) = self.peers.at_mut(slot).and_then(|peer| {

@@ -44,7 +44,7 @@ use self::state::Core;
 use self::underlay::Underlay;
 use self::waiting::Way;
 use self::whois::{Due, Want};
-use crate::base::{Address, Mono, NetworkId, Now};
+use crate::base::{Address, Mono, NetworkId, Now, earliest};
 use crate::crypto::rng::Rng;
 use crate::wire::Malformed;
 use crate::wire::identity::Identity;
@@ -73,6 +73,10 @@ struct Ctx<'a> {
 impl Carrier for Ctx<'_> {
     fn now(&self) -> Now {
         self.core.now
+    }
+
+    fn mono(&self) -> Mono {
+        self.core.now.mono
     }
 
     fn rng(&mut self) -> &mut Rng {
@@ -253,7 +257,7 @@ impl Node {
     /// When [`Self::handle_timeout`] wants to be called. May change after every call above.
     pub fn poll_timeout(&self) -> Option<Mono> {
         let networks = self.networks.next_deadline();
-        [self.core.deadline(), networks].into_iter().flatten().min()
+        earliest(&[self.core.deadline(), networks])
     }
 
     /// News for the service; drain it after each batch of inputs.

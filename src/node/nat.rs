@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 
 use super::io::{Family, SocketId};
 use super::policy;
-use crate::base::{Address, Mono, Table};
+use crate::base::{Address, Mono, Recent};
 use crate::wire::inet::{self, Scope};
 
 struct Report {
@@ -60,35 +60,34 @@ impl Surfaces {
         ours: SocketAddr,
         now: Mono,
     ) -> News {
-        let scope = inet::scope(ours.ip());
-        if scope != inet::scope(at.ip())
+        let scope = inet::scope_of(&ours);
+        if scope != inet::scope_of(&at)
             || matches!(scope, Scope::None | Scope::Loopback | Scope::Multicast)
-            || Family::of(&ours.ip()) != Family::of(&at.ip())
+            || Family::of(&ours) != Family::of(&at)
             || ours.port() == 0
         {
             return News::Refused;
         }
         self.reports
             .retain(|r| now.since(r.since) < policy::SURFACE_MS);
-        let family = Family::of(&ours.ip());
+        let family = Family::of(&ours);
         let same = |r: &Report| {
             r.reporter == reporter
                 && r.local == local
                 && r.at == at
-                && inet::scope(r.ours.ip()) == scope
+                && inet::scope_of(&r.ours) == scope
         };
         let known = self.reports.iter_mut().find(|r| same(r));
         if let Some(entry) = known {
-            let moved = entry.ours.ip() != ours.ip();
+            let moved = !inet::same_ip(&entry.ours, &ours);
             entry.since = now;
             let remapped = !moved && entry.ours != ours;
             entry.ours = ours;
             if moved && upstream {
-                let at_ip = at.ip();
                 self.reports.retain(|r| {
-                    r.at.ip() == at_ip
-                        || inet::scope(r.ours.ip()) != scope
-                        || Family::of(&r.ours.ip()) != family
+                    inet::same_ip(&r.at, &at)
+                        || inet::scope_of(&r.ours) != scope
+                        || Family::of(&r.ours) != family
                 });
                 return News::Changed(scope, family);
             }
@@ -205,35 +204,19 @@ impl Tries {
 ///
 /// Cap: `Limits::introductions`; the oldest goes. Whoever sends through us fills it.
 pub(crate) struct Introductions {
-    pairs: Table<(Address, Address), Mono>,
+    pairs: Recent<(Address, Address)>,
 }
 
 impl Introductions {
     pub(crate) fn new(cap: usize, seed: u64) -> Self {
         Self {
-            pairs: Table::new(cap, seed),
+            pairs: Recent::new(cap, seed),
         }
     }
 
     /// May this pair be introduced now? Remembers that it was.
     pub(crate) fn pass(&mut self, a: Address, b: Address, now: Mono) -> bool {
         let pair = if a < b { (a, b) } else { (b, a) };
-        if let Some(last) = self.pairs.get_mut(&pair) {
-            if now.since(*last) < policy::INTRODUCE_MS {
-                return false;
-            }
-            *last = now;
-            return true;
-        }
-        if self.pairs.is_full() {
-            self.pairs
-                .retain(|_, at| now.since(*at) < policy::INTRODUCE_MS);
-        }
-        if self.pairs.is_full()
-            && let Some((&oldest, _)) = self.pairs.iter().min_by_key(|(_, at)| **at)
-        {
-            self.pairs.remove(&oldest);
-        }
-        self.pairs.insert(pair, now).is_ok()
+        self.pairs.pass(pair, now, policy::INTRODUCE_MS, false)
     }
 }

@@ -196,8 +196,7 @@ impl Core {
         let Some(peer) = self.peers.at_mut(slot) else {
             return;
         };
-        let ip = hop.remote.ip();
-        let datagram_max = self.underlay.datagram_max(ip, hop.datagram_max);
+        let datagram_max = self.underlay.datagram_max(&hop.remote, hop.datagram_max);
         let pieces = fragment::piece_count(packet.len(), datagram_max);
         if pieces > peer.pieces_max() {
             self.stats.drop(DropReason::TooLong);
@@ -226,7 +225,7 @@ impl Core {
         // Answers are sealed even there (wire 6.6), and what an upstream passes on.
         let trusted = match verb {
             Some(Verb::Hello | Verb::Ok | Verb::Error) => None,
-            _ => self.underlay.trusted(ip),
+            _ => self.underlay.trusted(&hop.remote),
         };
         let trusted = trusted.filter(|_| {
             seal.suite.is_none()
@@ -268,7 +267,7 @@ impl Core {
         parts: [&[u8]; 2],
         ttl: Option<u8>,
     ) {
-        if self.underlay.blocks(to.ip()) {
+        if self.underlay.blocks(&to) {
             return self.stats.drop(DropReason::BadPath);
         }
         self.stats.tx_datagrams = self.stats.tx_datagrams.wrapping_add(1);
@@ -373,7 +372,7 @@ impl Core {
 
     fn serves(&self, socket: SocketId, remote: SocketAddr) -> bool {
         self.socket(socket)
-            .is_some_and(|own| Family::of(&own.ip()) == Family::of(&remote.ip()))
+            .is_some_and(|own| Family::of(&own) == Family::of(&remote))
     }
 
     /// Attempt number `attempt` to learn an identity; the best upstream first, then in turn

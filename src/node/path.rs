@@ -112,7 +112,7 @@ impl Path {
     /// differs from 1.14.1: the age of a silent path is not multiplied by the scope factor, so
     /// a dead private path does not beat a living global one.
     pub(crate) fn quality(&self, now: Mono) -> u64 {
-        let scope = 8 - inet::scope(self.remote.ip()) as u64;
+        let scope = 8 - inet::scope_of(&self.remote) as u64;
         let latency = u64::from(self.latency_ms.unwrap_or(policy::LATENCY_UNKNOWN_MS));
         let age = now.since(self.heard);
         let silence = if age < policy::PATH_ALIVE_MS {

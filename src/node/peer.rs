@@ -1,7 +1,7 @@
 //! A peer: an identity with a key agreed once, its version, its paths, its gates (node 4).
 
 use alloc::boxed::Box;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use super::deadline::Beat;
 use super::io::{Family, SocketId};
@@ -289,7 +289,7 @@ impl Peer {
             let scope = self
                 .paths
                 .get(at)
-                .map_or(1, |p| 8 - inet::scope(p.remote.ip()) as u64);
+                .map_or(1, |p| 8 - inet::scope_of(&p.remote) as u64);
             let small = gain < policy::SWITCH_GAIN_MS * scope || gain * 5 < now_quality;
             // Nothing measured yet is no reason to stay.
             let measured = self
@@ -340,7 +340,7 @@ impl Peer {
     pub(crate) fn learn(&mut self, path: Path, cap: usize, now: Mono) -> Option<Path> {
         let same = self.paths.iter().position(|p| {
             p.local == path.local
-                && p.remote.ip() == path.remote.ip()
+                && inet::same_ip(&p.remote, &path.remote)
                 && !p.holds_against_sibling(now)
         });
         let at = match same {
@@ -366,10 +366,10 @@ impl Peer {
     ///
     /// differs from 1.14.1, which holds the entry for 19 s: a NAT that forgot its mappings gives
     /// others, and until they are learnt nobody reaches who is behind it.
-    pub(crate) fn has_sibling(&self, local: SocketId, ip: IpAddr, now: Mono) -> bool {
-        self.paths
-            .iter()
-            .any(|p| p.local == local && p.remote.ip() == ip && p.holds_against_sibling(now))
+    pub(crate) fn has_sibling(&self, local: SocketId, at: &SocketAddr, now: Mono) -> bool {
+        self.paths.iter().any(|p| {
+            p.local == local && inet::same_ip(&p.remote, at) && p.holds_against_sibling(now)
+        })
     }
 
     /// May an unknown path be tried now? Remembers that it was.
@@ -419,12 +419,12 @@ impl Peer {
     }
 
     /// A usable, living path of the same scope class and family exists.
-    pub(crate) fn has_alive_like(&self, ip: IpAddr, now: Mono) -> bool {
+    pub(crate) fn has_alive_like(&self, at: &SocketAddr, now: Mono) -> bool {
         self.paths.iter().any(|p| {
             p.is_usable(now)
                 && p.is_alive(now)
-                && inet::scope(p.remote.ip()) == inet::scope(ip)
-                && Family::of(&p.remote.ip()) == Family::of(&ip)
+                && inet::scope_of(&p.remote) == inet::scope_of(at)
+                && Family::of(&p.remote) == Family::of(at)
         })
     }
 

@@ -12,6 +12,7 @@ use super::io::{DropReason, Stats};
 use super::policy;
 use crate::base::{Mono, PacketId};
 use crate::wire::fragment::PIECES_MAX;
+use crate::wire::inet;
 use crate::wire::packet::PACKET_MAX;
 
 struct Assembly {
@@ -133,7 +134,7 @@ impl Reassembly {
         }
         let free = self.slots.iter().position(|s| s.0.is_none());
         let of_source = |s: &(Option<Assembly>, Vec<u8>)| {
-            s.0.as_ref().is_some_and(|a| a.from.ip() == from.ip())
+            s.0.as_ref().is_some_and(|a| inet::same_ip(&a.from, &from))
         };
         let greedy =
             self.slots.iter().filter(|s| of_source(s)).count() >= self.slots.len().div_ceil(4);

@@ -84,7 +84,7 @@ impl Core {
         let (Some(peer_a), Some(peer_b)) = (self.peers.at(slot_a), self.peers.at(slot_b)) else {
             return;
         };
-        let class = |path: &Path| (inet::scope(path.remote.ip()), path.remote.is_ipv6());
+        let class = |path: &Path| (inet::scope_of(&path.remote), path.remote.is_ipv6());
         let best = |paths: &heapless::Vec<Path, { Limits::PATHS_MAX }>, wanted| {
             paths
                 .iter()

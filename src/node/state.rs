@@ -3,7 +3,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use super::deadline::{Beat, Deadlines};
 use super::expected::Expected;
@@ -20,7 +20,7 @@ use super::underlay::Rules;
 use super::waiting::Waiting;
 use super::whois::Whois;
 use crate::base::gate::Once;
-use crate::base::{Address, Limits, Mono, Now, Slot, Table};
+use crate::base::{Address, Limits, Mono, Now, Slot, Table, earliest};
 use crate::crypto::agree::agree;
 use crate::crypto::armor::SessionKeys;
 use crate::crypto::rng::Rng;
@@ -187,21 +187,14 @@ impl Core {
         if self.peers.is_full() {
             let idle = |p: &Peer| {
                 let heard = p.heard.unwrap_or(p.created);
-                !p.upstream && p.contact.is_none() && now.since(heard) >= policy::BUSY_MS
+                let idle = !p.upstream && p.contact.is_none();
+                (idle && now.since(heard) >= policy::BUSY_MS).then(|| heard.as_ms())
             };
-            let victim = self
-                .peers
-                .iter()
-                .filter(|(_, p)| idle(p))
-                .min_by_key(|(_, p)| p.heard.unwrap_or(p.created))
-                .map(|(a, _)| *a)?;
+            let victim = self.peers.least(idle)?;
             self.remove_peer(victim);
         }
         let address = identity.address;
-        let slot = self
-            .peers
-            .insert(address, Peer::new(identity, keys, now))
-            .ok()?;
+        let slot = self.peers.insert(address, Peer::new(identity, keys, now))?;
         self.whois.found(address);
         self.retry_for(address);
         self.rearm(slot);
@@ -245,7 +238,7 @@ impl Core {
             .peers
             .iter()
             .filter(|(a, p)| (p.upstream || p.contact.is_some()) && !wanted.contains(a))
-            .map(|(a, _)| *a)
+            .map(|(a, _)| a)
             .collect();
         for address in gone {
             if let Some(peer) = self.peers.get_mut(&address) {
@@ -356,9 +349,13 @@ impl Core {
     /// A surface of ours is none of our own addresses.
     pub(crate) fn behind_nat(&self) -> bool {
         let now = self.now.mono;
-        self.surfaces
-            .iter(now)
-            .any(|s| !self.sockets.iter().flatten().any(|own| own.ip() == s.ip()))
+        self.surfaces.iter(now).any(|s| {
+            !self
+                .sockets
+                .iter()
+                .flatten()
+                .any(|own| inet::same_ip(own, &s))
+        })
     }
 
     /// How much is sent unasked.
@@ -405,16 +402,17 @@ impl Core {
     /// May `remote` be contacted or learnt as a path of `peer` (node 5.5)?
     pub(crate) fn allows_path(&self, peer: Address, remote: &SocketAddr) -> bool {
         matches!(
-            inet::scope(remote.ip()),
+            inet::scope_of(remote),
             Scope::Private | Scope::PseudoPrivate | Scope::Shared | Scope::Global
         ) && remote.port() != 0
-            && !self.is_managed(remote.ip())
+            && !self.is_managed(remote)
             && !self.sockets.iter().flatten().any(|own| own == remote)
-            && !self.underlay.blocks_for(peer, remote.ip())
-            && self.topology.allows(peer, remote.ip())
+            && !self.underlay.blocks_for(peer, remote)
+            && self.topology.allows(peer, remote)
     }
 
-    pub(crate) fn is_managed(&self, ip: IpAddr) -> bool {
+    pub(crate) fn is_managed(&self, place: &SocketAddr) -> bool {
+        let ip = place.ip();
         self.managed.iter().any(|net| net.contains(ip))
     }
 
@@ -425,7 +423,7 @@ impl Core {
         let now = self.now.mono;
         let hit = |path: &Path| {
             which.is_none_or(|(scope, family)| {
-                inet::scope(path.remote.ip()) == scope && Family::of(&path.remote.ip()) == family
+                inet::scope_of(&path.remote) == scope && Family::of(&path.remote) == family
             })
         };
         let mut at = 0;
@@ -471,8 +469,8 @@ impl Core {
             }
             let silent = |p: &&Path| {
                 p.local == local
-                    && inet::scope(p.remote.ip()) == scope
-                    && Family::of(&p.remote.ip()) == family
+                    && inet::scope_of(&p.remote) == scope
+                    && Family::of(&p.remote) == family
                     && !p.is_expired(now)
                     && p.heard != now
             };
@@ -485,7 +483,7 @@ impl Core {
     }
 
     pub(crate) fn too_big(&mut self, to: SocketAddr) {
-        for (_, peer) in self.peers.iter_mut() {
+        for peer in self.peers.values_mut() {
             for path in peer.paths.iter_mut().filter(|p| p.remote == to) {
                 path.datagram_max = policy::DATAGRAM_REDUCED as u16;
             }
@@ -494,7 +492,7 @@ impl Core {
 
     /// Earliest of all deadlines but the networks'.
     pub(crate) fn deadline(&self) -> Option<Mono> {
-        [
+        earliest(&[
             self.timers.first().map(|f| f.0),
             self.digests.deadline(),
             self.waiting.deadline(),
@@ -502,9 +500,6 @@ impl Core {
             self.tries.deadline(),
             self.seeds_next,
             self.no_socket,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        ])
     }
 }

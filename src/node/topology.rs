@@ -4,11 +4,12 @@
 //! hold the planet's key fill it.
 
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
-use crate::base::Address;
+use crate::base::{Address, sorted};
 use crate::crypto::sign;
 use crate::wire::identity::Identity;
+use crate::wire::inet;
 use crate::wire::world::{self, World, WorldBuf, WorldKind};
 
 /// A moon that we orbit.
@@ -171,7 +172,7 @@ impl Topology {
 
     /// An upstream is met only at its stable endpoints' IP addresses, any port; one that is
     /// listed anywhere without endpoints, everywhere (node 3.1).
-    pub(crate) fn allows(&self, address: Address, ip: IpAddr) -> bool {
+    pub(crate) fn allows(&self, address: Address, at: &SocketAddr) -> bool {
         let mut listed = false;
         let mut free = false;
         let mut found = false;
@@ -181,7 +182,7 @@ impl Topology {
                 let mut any = false;
                 for endpoint in root.endpoints() {
                     any = true;
-                    found |= endpoint.ip() == ip;
+                    found |= inet::same_ip(&endpoint, at);
                 }
                 free |= !any;
             }
@@ -255,12 +256,12 @@ impl Topology {
     }
 
     fn rebuild(&mut self) {
-        let mut all: Vec<Address> = self
-            .worlds()
-            .flat_map(|w| w.roots().map(|r| r.identity.address).collect::<Vec<_>>())
-            .collect();
-        all.sort_unstable();
-        all.dedup();
+        let mut all = Vec::new();
+        for world in self.worlds() {
+            for root in world.roots() {
+                sorted::insert(&mut all, root.identity.address);
+            }
+        }
         self.am_upstream = all.contains(&self.me);
         all.retain(|a| *a != self.me);
         self.upstreams = all;

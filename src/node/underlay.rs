@@ -6,7 +6,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use super::io::{Event, Outbox};
 use super::network::IpNet;
@@ -14,7 +14,7 @@ use super::path::Path;
 use super::policy;
 use super::record::{Addresses, Recalled};
 use super::state::Core;
-use crate::base::{Address, Slot};
+use crate::base::{Address, Slot, sorted};
 use crate::wire::identity::Identity;
 use crate::wire::packet::{DATAGRAM_DEFAULT, DATAGRAM_MAX};
 
@@ -79,17 +79,29 @@ pub(crate) struct Rules {
     pub(crate) low_bandwidth: bool,
 }
 
+/// One of the nets does.
+fn holds(nets: &[IpNet], at: &SocketAddr) -> bool {
+    let ip = at.ip();
+    nets.iter().any(|net| net.contains(ip))
+}
+
+/// The first that counts.
+fn first<'a>(nets: &'a [PhysicalNet], at: &SocketAddr) -> Option<&'a PhysicalNet> {
+    let ip = at.ip();
+    nets.iter().find(|p| p.net.contains(ip))
+}
+
 impl Rules {
-    pub(crate) fn new(mut said: Underlay) -> Self {
-        said.physical.truncate(NETS_MAX);
-        said.peers.truncate(PEERS_MAX);
-        said.physical.sort_by_key(|p| (p.net.bits, p.net.ip));
-        said.peers.sort_by_key(|p| p.address);
-        for peer in &mut said.peers {
+    pub(crate) fn new(said: Underlay) -> Self {
+        let (mut all, mut peers) = (Vec::new(), Vec::new());
+        for net in said.physical.into_iter().take(NETS_MAX) {
+            sorted::insert_by_key(&mut all, net, |p| (p.net.bits, p.net.ip));
+        }
+        for mut peer in said.peers.into_iter().take(PEERS_MAX) {
             peer.try_at.truncate(TRIES_MAX);
             peer.blacklist.truncate(PEER_NETS_MAX);
+            sorted::insert_by_key(&mut peers, peer, |p| p.address);
         }
-        let all = said.physical;
         let any = |wanted: fn(&PhysicalNet) -> bool| {
             // One that says nothing of it hides those inside it all the same.
             if all.iter().any(wanted) {
@@ -102,33 +114,30 @@ impl Rules {
             sized: any(|p| p.mtu != 0),
             trusted: any(|p| p.trusted_path_id != 0),
             blocked: all.iter().filter(|p| p.blacklist).map(|p| p.net).collect(),
-            peers: said.peers,
+            peers,
             low_bandwidth: said.low_bandwidth,
         }
     }
 
     /// Nothing is sent to this address, and nothing from it is heard.
-    pub(crate) fn blocks(&self, ip: IpAddr) -> bool {
-        self.blocked.iter().any(|net| net.contains(ip))
+    pub(crate) fn blocks(&self, at: &SocketAddr) -> bool {
+        holds(&self.blocked, at)
     }
 
     /// The peer is never to be met at this address.
-    pub(crate) fn blocks_for(&self, peer: Address, ip: IpAddr) -> bool {
-        self.blocks(ip)
-            || self
-                .hints(peer)
-                .is_some_and(|p| p.blacklist.iter().any(|net| net.contains(ip)))
+    pub(crate) fn blocks_for(&self, peer: Address, at: &SocketAddr) -> bool {
+        self.blocks(at) || self.hints(peer).is_some_and(|p| holds(&p.blacklist, at))
     }
 
     /// The id of the trusted path to and from this address.
-    pub(crate) fn trusted(&self, ip: IpAddr) -> Option<u64> {
-        let found = self.trusted.iter().find(|p| p.net.contains(ip))?;
+    pub(crate) fn trusted(&self, at: &SocketAddr) -> Option<u64> {
+        let found = first(&self.trusted, at)?;
         (found.trusted_path_id != 0).then_some(found.trusted_path_id)
     }
 
     /// Largest datagram to this address; `known`: what the path was found to take.
-    pub(crate) fn datagram_max(&self, ip: IpAddr, known: usize) -> usize {
-        let found = self.sized.iter().find(|p| p.net.contains(ip));
+    pub(crate) fn datagram_max(&self, at: &SocketAddr, known: usize) -> usize {
+        let found = first(&self.sized, at);
         match found.map(|p| usize::from(p.mtu)).filter(|mtu| *mtu != 0) {
             Some(mtu) => {
                 let mtu = mtu.clamp(DATAGRAM_MIN, DATAGRAM_MAX);
@@ -155,12 +164,12 @@ impl Core {
         self.underlay = Rules::new(said);
         let mut at = 0;
         let mut lost = false;
-        while let Some((slot, &address, _)) = self.peers.next_from(at) {
+        while let Some((slot, address, _)) = self.peers.next_from(at) {
             at = slot.index() + 1;
             while let Some(path) = self.peers.at_mut(slot).and_then(|peer| {
                 peer.hinted = None;
                 let rules = &self.underlay;
-                let blocked = |p: &Path| rules.blocks_for(address, p.remote.ip());
+                let blocked = |p: &Path| rules.blocks_for(address, &p.remote);
                 let gone = peer.paths.iter().position(blocked)?;
                 Some(peer.paths.remove(gone))
             }) {
@@ -245,8 +254,8 @@ mod tests {
         }
     }
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().expect("an address")
+    fn at(ip: &str) -> SocketAddr {
+        SocketAddr::new(ip.parse().expect("an address"), 9993)
     }
 
     #[test]
@@ -259,11 +268,11 @@ mod tests {
             physical: alloc::vec![narrow, wide],
             ..Underlay::default()
         });
-        assert_eq!(rules.datagram_max(ip("10.1.0.1"), 1432), 1500);
-        assert_eq!(rules.trusted(ip("10.1.0.1")), None);
+        assert_eq!(rules.datagram_max(&at("10.1.0.1"), 1432), 1500);
+        assert_eq!(rules.trusted(&at("10.1.0.1")), None);
         // A blacklist is no such choice: any of them blocks.
-        assert!(rules.blocks(ip("10.1.0.1")) && !rules.blocks(ip("10.2.0.1")));
-        assert_eq!(rules.datagram_max(ip("11.1.0.1"), 1432), 1432);
+        assert!(rules.blocks(&at("10.1.0.1")) && !rules.blocks(&at("10.2.0.1")));
+        assert_eq!(rules.datagram_max(&at("11.1.0.1"), 1432), 1432);
     }
 
     #[test]
@@ -275,7 +284,7 @@ mod tests {
                 physical: alloc::vec![lan],
                 ..Underlay::default()
             });
-            rules.datagram_max(ip("192.168.7.7"), known)
+            rules.datagram_max(&at("192.168.7.7"), known)
         };
         let mut size = size;
         assert_eq!(size(9000, 1432), 9000);
@@ -299,8 +308,8 @@ mod tests {
             ..Underlay::default()
         });
         assert_eq!(rules.peers.len(), PEERS_MAX);
-        assert!(rules.blocks_for(peer(50), ip("10.0.0.1")));
-        assert!(!rules.blocks_for(peer(1), ip("10.0.0.1")));
-        assert!(!rules.blocks(ip("10.0.0.1")));
+        assert!(rules.blocks_for(peer(50), &at("10.0.0.1")));
+        assert!(!rules.blocks_for(peer(1), &at("10.0.0.1")));
+        assert!(!rules.blocks(&at("10.0.0.1")));
     }
 }

@@ -78,13 +78,14 @@ impl Waiting {
             return;
         }
         let all = self.slots.iter().enumerate();
-        let mut kept: heapless::Vec<(u64, usize), { policy::WAITING_PER_PEER }> = all
-            .filter_map(|(i, s)| s.0.as_ref().map(|e| (e, i)))
-            .filter(|(e, _)| e.address == address)
-            .map(|(e, i)| (e.order, i))
-            .take(policy::WAITING_PER_PEER)
-            .collect();
-        kept.sort_unstable();
+        let mut kept: heapless::Vec<(u64, usize), { policy::WAITING_PER_PEER }> =
+            heapless::Vec::new();
+        for (i, (entry, _)) in all {
+            if let Some(entry) = entry.as_ref().filter(|e| e.address == address) {
+                let at = kept.iter().position(|k| k.0 > entry.order);
+                let _ = kept.insert(at.unwrap_or(kept.len()), (entry.order, i));
+            }
+        }
         // A lent buffer leaves an empty vector behind.
         let is_free = |s: &(Option<Entry>, Vec<u8>)| s.0.is_none() && s.1.capacity() > 0;
         let free = self.slots.iter().position(is_free);

@@ -57,9 +57,7 @@ impl Whois {
             *last = now;
             return Want::Ask;
         }
-        if self.asks.is_full() {
-            evict_oldest(&mut self.asks, |a| a.since);
-        }
+        self.asks.make_room(|a| a.since);
         let first = policy::WHOIS_MS[0];
         let _ = self.asks.insert(
             address,
@@ -91,7 +89,7 @@ impl Whois {
 
     /// An upstream can be reached again: nobody need wait for a repeat.
     pub(crate) fn hurry_all(&mut self, now: Mono) {
-        for (_, ask) in self.asks.iter_mut() {
+        for ask in self.asks.values_mut() {
             ask.next = now;
         }
     }
@@ -102,11 +100,11 @@ impl Whois {
     }
 
     pub(crate) fn deadline(&self) -> Option<Mono> {
-        self.asks.iter().map(|(_, a)| a.next).min()
+        self.asks.values().map(|a| a.next).min()
     }
 
     pub(crate) fn due(&mut self, now: Mono) -> Option<Due> {
-        let (&address, _) = self.asks.iter().find(|(_, a)| a.next <= now)?;
+        let (address, _) = self.asks.iter().find(|(_, a)| a.next <= now)?;
         let ask = self.asks.get_mut(&address)?;
         match policy::WHOIS_MS.get(usize::from(ask.attempts)) {
             Some(&pause) => {
@@ -122,20 +120,12 @@ impl Whois {
             }
             None => {
                 let since = self.asks.remove(&address)?.since;
-                if self.unknown.is_full() {
-                    evict_oldest(&mut self.unknown, |at| *at);
-                }
+                self.unknown.make_room(|at| *at);
                 // Ten seconds from the first question, not from the last.
                 let _ = self.unknown.insert(address, since);
                 Some(Due::GiveUp(address))
             }
         }
-    }
-}
-
-fn evict_oldest<V>(table: &mut Table<Address, V>, at: impl Fn(&V) -> Mono) {
-    if let Some((&key, _)) = table.iter().min_by_key(|(_, v)| at(v)) {
-        table.remove(&key);
     }
 }
 

@@ -67,11 +67,11 @@ fn skip_further(reader: &mut Reader<'_>) -> Result<(), Malformed> {
     reader.bytes(usize::from(len)).map(|_| ())
 }
 
+/// Writes what is signed of a credential.
+type Fields<'f> = &'f dyn Fn(&mut Writer<'_>) -> Result<(), Malformed>;
+
 /// Eight bytes 7f, fields, u16 0, eight bytes 7f; its length in `buffer`.
-fn signed_message(
-    buffer: &mut [u8],
-    fields: impl FnOnce(&mut Writer<'_>) -> Result<(), Malformed>,
-) -> Result<usize, Malformed> {
+fn signed_message(buffer: &mut [u8], fields: Fields<'_>) -> Result<usize, Malformed> {
     let mut writer = Writer::new(buffer);
     writer.bytes(&MARK)?;
     fields(&mut writer)?;
@@ -138,7 +138,7 @@ impl<'a> Tag<'a> {
 
     /// What the signature is made over; its length in `buffer`.
     pub fn signed_message(&self, buffer: &mut [u8]) -> Result<usize, Malformed> {
-        signed_message(buffer, |writer| self.write_fields(writer))
+        signed_message(buffer, &|writer| self.write_fields(writer))
     }
 }
 
@@ -220,7 +220,7 @@ impl<'a> Revocation<'a> {
 
     /// What the signature is made over; its length in `buffer`.
     pub fn signed_message(&self, buffer: &mut [u8]) -> Result<usize, Malformed> {
-        signed_message(buffer, |writer| self.write_fields(writer))
+        signed_message(buffer, &|writer| self.write_fields(writer))
     }
 }
 

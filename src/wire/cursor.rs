@@ -114,6 +114,11 @@ impl<'a> Writer<'a> {
         self.buffer.get(..self.len).unwrap_or_default()
     }
 
+    /// What was written, for longer than the writer lives.
+    pub fn into_written(self) -> &'a [u8] {
+        self.buffer.get(..self.len).unwrap_or_default()
+    }
+
     /// Bytes as they are.
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         let end = self

@@ -20,9 +20,9 @@ pub enum Dialect {
 }
 
 /// Digits of a 64-bit number as 1.1.6 and later write it.
-const NUMBER_DIGITS: usize = 16;
+const NUMBER_DIGITS: u32 = 16;
 /// Digits of an address.
-const ADDRESS_DIGITS: usize = 10;
+const ADDRESS_DIGITS: u32 = 10;
 
 /// A dictionary as it was received.
 #[derive(Clone, Copy, Debug)]
@@ -293,26 +293,40 @@ impl<'w, 'b> DictWriter<'w, 'b> {
         self.end()
     }
 
-    /// Text without anything to escape, made on the spot.
-    pub fn format(&mut self, key: &str, text: core::fmt::Arguments<'_>) -> Result<(), Malformed> {
+    /// Text without anything to escape, in parts.
+    pub fn parts(&mut self, key: &str, parts: &[&str]) -> Result<(), Malformed> {
         self.begin(key)?;
-        core::fmt::write(&mut Plain(self.out), text).map_err(|_| Malformed::Truncated)?;
+        for part in parts {
+            self.out.bytes(part.as_bytes())?;
+        }
+        self.end()
+    }
+
+    /// A number of so many digits.
+    fn hex(&mut self, key: &str, value: u64, digits: u32) -> Result<(), Malformed> {
+        self.begin(key)?;
+        for n in (0..digits).rev() {
+            let digit = value.checked_shr(n.saturating_mul(4)).unwrap_or(0) & 15;
+            let digit = char::from_digit(digit as u32, 16).map_or(b'0', |c| c as u8);
+            self.out.u8(digit)?;
+        }
         self.end()
     }
 
     /// A number of sixteen digits.
     pub fn number(&mut self, key: &str, value: u64) -> Result<(), Malformed> {
-        self.format(key, format_args!("{value:0NUMBER_DIGITS$x}"))
+        self.hex(key, value, NUMBER_DIGITS)
     }
 
     /// A number of as many digits as it needs, as 1.0.x clients write it.
     pub fn short_number(&mut self, key: &str, value: u64) -> Result<(), Malformed> {
-        self.format(key, format_args!("{value:x}"))
+        let bits = u64::BITS.saturating_sub(value.leading_zeros());
+        self.hex(key, value, bits.div_ceil(4).max(1))
     }
 
     /// A number of ten digits: a node address, 0 for none.
     pub fn address(&mut self, key: &str, value: u64) -> Result<(), Malformed> {
-        self.format(key, format_args!("{value:0ADDRESS_DIGITS$x}"))
+        self.hex(key, value, ADDRESS_DIGITS)
     }
 
     /// `1` or `0`.
@@ -334,14 +348,6 @@ impl<'w, 'b> DictWriter<'w, 'b> {
             Dialect::Modern => Ok(()),
             Dialect::Old => self.out.u8(b'\n'),
         }
-    }
-}
-
-struct Plain<'w, 'b>(&'w mut Writer<'b>);
-
-impl core::fmt::Write for Plain<'_, '_> {
-    fn write_str(&mut self, s: &str) -> core::fmt::Result {
-        self.0.bytes(s.as_bytes()).map_err(|_| core::fmt::Error)
     }
 }
 

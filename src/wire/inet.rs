@@ -152,6 +152,18 @@ pub fn scope(ip: IpAddr) -> Scope {
     }
 }
 
+/// [`scope`] of where a socket is.
+#[inline(never)]
+pub fn scope_of(place: &SocketAddr) -> Scope {
+    scope(place.ip())
+}
+
+/// The same machine, perhaps another port.
+#[inline(never)]
+pub fn same_ip(a: &SocketAddr, b: &SocketAddr) -> bool {
+    a.ip() == b.ip()
+}
+
 fn scope_v4(ip: Ipv4Addr) -> Scope {
     let bits = u32::from(ip);
     for (net, len, scope) in V4_SCOPES {

@@ -41,14 +41,10 @@ impl Routes {
             route.used = now;
             return;
         }
-        let of_member = table.iter().filter(|(_, r)| r.member == member).count();
+        let of_member = table.values().filter(|r| r.member == member).count();
         let greedy = of_member >= (cap / 4).max(1);
         if greedy || (table.is_full() && table.get(&key).is_none()) {
-            let victims = table.iter().filter(|(_, r)| !greedy || r.member == member);
-            let stalest = victims.min_by_key(|(_, r)| r.used).map(|(key, _)| *key);
-            if let Some(stalest) = stalest {
-                table.remove(&stalest);
-            }
+            table.remove_least(|r| (!greedy || r.member == member).then_some(r.used.as_ms()));
         }
         let _ = table.insert(key, Route { member, used: now });
     }

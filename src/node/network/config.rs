@@ -44,7 +44,7 @@ const AD_HOC_WINDOW_MS: u64 = 7_200_000;
 const ADDRESS_MASK: u64 = 0xff_ffff_ffff;
 
 /// An address with the length of its on-link prefix.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct IpNet {
     /// The address.
     pub ip: IpAddr,
@@ -146,7 +146,7 @@ pub struct SignOn {
 }
 
 /// What is in force. Sized by its content; who fills it checks the bounds (network 9).
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Config {
     /// When it was issued, ms since 1970 by the controller's clock.
     pub(crate) timestamp: u64,
@@ -177,13 +177,12 @@ pub(crate) struct Config {
 }
 
 /// What an ad-hoc id comes to.
-#[expect(clippy::large_enum_variant, reason = "made once per join")]
 pub(crate) enum AdHoc {
     /// An ordinary network, or an `ff…` id without meaning.
     No,
     /// A port range whose end is before its start.
     Invalid,
-    Yes(Config),
+    Yes(Box<Config>),
 }
 
 impl Config {
@@ -267,26 +266,22 @@ impl Config {
         self.specialists.iter().filter(has).filter_map(specialist)
     }
 
-    fn ad_hoc(multicast_limit: u32, rules: &[u8]) -> Self {
-        Self {
-            timestamp: 0,
-            window_ms: AD_HOC_WINDOW_MS,
-            revision: 1,
-            flags: FLAG_NDP,
-            mtu: MTU_DEFAULT,
-            multicast_limit,
-            public: true,
-            name: heapless::String::new(),
-            addresses: heapless::Vec::new(),
-            routes: Vec::new(),
-            rules: rules.into(),
-            own: Held::default(),
-            papers: Papers::default(),
-            specialists: Vec::new(),
-            dns: Dns::default(),
-            trace: (0, 0),
-            sign_on: None,
-        }
+    /// One that says nothing.
+    pub(crate) fn new() -> Box<Self> {
+        let mut config = Box::<Self>::default();
+        config.mtu = MTU_DEFAULT;
+        config
+    }
+
+    fn ad_hoc(multicast_limit: u32, rules: &[u8]) -> Box<Self> {
+        let mut config = Self::new();
+        config.window_ms = AD_HOC_WINDOW_MS;
+        config.revision = 1;
+        config.flags = FLAG_NDP;
+        config.multicast_limit = multicast_limit;
+        config.public = true;
+        config.rules = rules.into();
+        config
     }
 }
 

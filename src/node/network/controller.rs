@@ -1,5 +1,6 @@
 //! What we ask of a network's controller, and what it answers (network 1.5 to 1.8).
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -136,9 +137,9 @@ pub(crate) enum Source {
 impl Networks {
     /// Asks whoever is due.
     pub(super) fn ask_controllers(&mut self, c: &mut dyn Carrier) {
-        let now = c.now().mono;
+        let now = c.mono();
         let mut at = 0;
-        while let Some((slot, &id, network)) = self.networks.next_from(at) {
+        while let Some((slot, id, network)) = self.networks.next_from(at) {
             at = slot.index() + 1;
             if network.ask.next.is_none_or(|due| due > now) {
                 continue;
@@ -201,12 +202,12 @@ impl Networks {
         for (key, value) in numbers {
             dict.number(key, value)?;
         }
-        dict.format("o", format_args!("{}/{}", c_os(), c_arch()))
+        dict.parts("o", &[c_os(), "/", c_arch()])
     }
 
     /// Ask at once: we were offline, or the user says so.
     pub(crate) fn hurry(&mut self, c: &dyn Carrier, id: NetworkId) -> bool {
-        let now = c.now().mono;
+        let now = c.mono();
         match self.networks.get_mut(&id) {
             Some(network) => {
                 network.ask.hurry(now);
@@ -218,14 +219,14 @@ impl Networks {
 
     /// Every controller is asked.
     pub(crate) fn hurry_all(&mut self, now: Mono) {
-        for (_, network) in self.networks.iter_mut() {
+        for network in self.networks.values_mut() {
             network.ask.hurry(now);
         }
     }
 
     /// We can reach an upstream again: whoever did not answer may now.
     pub(super) fn hurry_unanswered(&mut self, now: Mono) {
-        for (_, network) in self.networks.iter_mut() {
+        for network in self.networks.values_mut() {
             if network.ask.is_unanswered() {
                 network.ask.hurry(now);
             }
@@ -284,7 +285,7 @@ impl Networks {
         body: &[u8],
     ) -> Result<(), Refusal> {
         let id = chunk.network;
-        let now = c.now().mono;
+        let now = c.mono();
         let controller = id.controller().ok_or(Refusal::OtherNetwork)?;
         let Some(signed) = &chunk.signed else {
             // The form of old controllers: only the packet itself proves where it is from.
@@ -361,8 +362,8 @@ impl Networks {
     }
 
     /// Puts a configuration of the controller into force.
-    pub(super) fn accept(&mut self, c: &mut dyn Carrier, id: NetworkId, config: Config) {
-        let now = c.now().mono;
+    pub(super) fn accept(&mut self, c: &mut dyn Carrier, id: NetworkId, config: Box<Config>) {
+        let now = c.mono();
         let jitter = u64::from(c.rng().below((REFRESH_MS / 10) as u32));
         let pauses = if c.low_bandwidth() { METERED } else { 1 };
         if let Some(network) = self.networks.get_mut(&id) {
@@ -438,7 +439,7 @@ impl Networks {
     /// Counts what was not taken and remembers why.
     pub(super) fn refuse(&mut self, c: &mut dyn Carrier, id: NetworkId, why: Refusal) {
         c.drop(DropReason::Refused);
-        let now = c.now().mono;
+        let now = c.mono();
         if let Some(network) = self.networks.get_mut(&id) {
             let n = &mut network.refused[why.slot()];
             *n = n.saturating_add(1);
@@ -478,7 +479,7 @@ fn sign_on_url(text: &[u8]) -> String {
     // Flavour 0 has one address; of flavour 1 the first that leads somewhere.
     let url = ["aU", "iU", "aCU"].iter().find_map(|key| dict.get(key));
     let bytes: Vec<u8> = url.map_or_else(Vec::new, |v| v.bytes().take(URL_MAX).collect());
-    String::from_utf8_lossy(&bytes).into_owned()
+    decode::lossy(&bytes)
 }
 
 /// Names as others say them.

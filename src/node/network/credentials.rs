@@ -3,12 +3,11 @@
 //! Everything is filed under the member that it names, whoever brings it, and only what the
 //! network's controller signed. What is equal to what is on file costs no check of a signature.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::config::Config;
-use super::member::{Agreement, File, Filed, Member};
-use super::refusal::Refusal;
+use super::member::{Agreement, Filed, Member};
+use super::refusal::{Field, Refusal};
 use super::{Carrier, Network, Networks};
 use crate::base::gate::Bucket;
 use crate::base::{Address, Mono, NetworkId, Table};
@@ -16,7 +15,7 @@ use crate::crypto::sign;
 use crate::node::io::DropReason;
 use crate::wire::Malformed;
 use crate::wire::credential::{
-    self, Bundle, Capability, Com, Credential, Credentials, Ownership, Records, Revocation, Tag,
+    Bundle, Com, Credential, Credentials, Records, Revocation, Signature,
 };
 use crate::wire::cursor::{Reader, Writer};
 use crate::wire::packet::{HEADER_LEN, VERB_AT};
@@ -34,13 +33,6 @@ const OWNERSHIPS_MAX: usize = 4;
 const SIGNED_MAX: usize = 2_048;
 /// Binary certificate without signature: eight qualifiers at most.
 const COM_MAX: usize = 8 + 8 * 24;
-
-/// What filing a credential came to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Filing {
-    New,
-    Redundant,
-}
 
 /// From when on credentials count: those issued before were revoked (network 3.4).
 ///
@@ -83,12 +75,9 @@ impl Revocations {
             return raised;
         }
         if self.table.is_full() {
-            let oldest = self.table.iter().min_by_key(|(_, threshold)| **threshold);
-            if let Some(oldest) = oldest.map(|(key, _)| *key) {
-                self.table.remove(&oldest);
-            }
+            self.table.remove_least(|threshold| Some(*threshold));
         }
-        self.table.insert(key, to).is_ok()
+        self.table.insert(key, to).is_some()
     }
 
     pub(crate) fn forget_network(&mut self, network: NetworkId) {
@@ -115,28 +104,60 @@ impl Shown {
             *last = now;
             return gate.pass(now);
         }
-        if self.table.is_full() {
-            let oldest = self.table.iter().min_by_key(|(_, (_, last))| *last);
-            if let Some(oldest) = oldest.map(|(from, _)| *from) {
-                self.table.remove(&oldest);
-            }
-        }
+        self.table.make_room(|(_, last)| *last);
         let mut gate = Bucket::new(GATE.0, GATE.1);
-        gate.pass(now) && self.table.insert(from, (gate, now)).is_ok()
+        gate.pass(now) && self.table.insert(from, (gate, now)).is_some()
     }
 }
 
-/// A credential beside the certificate, before it is checked.
-struct Paper<'a, T> {
+/// What a credential beside the certificate says, before it is checked.
+struct Paper<'a> {
     network: NetworkId,
     holder: Address,
     signer: Address,
-    signature: Option<&'a [u8; 96]>,
+    signature: Option<&'a Signature>,
     /// As revocations name it.
     kind: u8,
-    /// So many of this kind are kept of one member.
-    most: usize,
-    filed: Filed<T>,
+    id: u32,
+    timestamp: u64,
+    value: u32,
+    what: &'a [u8],
+}
+
+impl Paper<'_> {
+    fn is(&self, filed: &Filed) -> bool {
+        filed.kind == self.kind && filed.id == self.id
+    }
+
+    /// May it be filed? `true`: it is there already. `most`: so many of its kind are kept of one
+    /// member.
+    fn place(&self, known: &[Filed], most: usize) -> Result<bool, Refusal> {
+        match known.iter().find(|f| self.is(f)) {
+            Some(held) if held.timestamp > self.timestamp => Err(Refusal::Older),
+            Some(held) => {
+                let same = (held.timestamp, held.value) == (self.timestamp, self.value);
+                Ok(same && *held.what == *self.what)
+            }
+            None if known.iter().filter(|f| f.kind == self.kind).count() >= most => {
+                Err(Refusal::TooMany(Field::Credentials))
+            }
+            None => Ok(false),
+        }
+    }
+
+    fn file(&self, list: &mut Vec<Filed>) {
+        let new = Filed {
+            kind: self.kind,
+            id: self.id,
+            timestamp: self.timestamp,
+            value: self.value,
+            what: self.what.into(),
+        };
+        match list.iter_mut().find(|f| self.is(f)) {
+            Some(old) => *old = new,
+            None => list.push(new),
+        }
+    }
 }
 
 /// Does a member that shows `com` take part (network 3.1)? Worked out once per certificate of
@@ -174,32 +195,21 @@ impl Networks {
         from: Address,
         payload: &[u8],
     ) -> Result<bool, Malformed> {
-        if !self.shown.pass(from, c.now().mono) {
+        if !self.shown.pass(from, c.mono()) {
             c.drop(DropReason::CredentialsGate);
             return Ok(false);
         }
         let mut proved = false;
         for credential in Credentials::new(payload) {
             let credential = credential?;
-            let (network, filed) = match &credential {
-                Credential::Com(com) => (com.network(), self.file_com(c, com)),
-                Credential::Tag(tag) => (Some(tag.network), self.file_tag(c, tag)),
-                Credential::Capability(capability) => (
-                    Some(capability.network),
-                    self.file_capability(c, from, capability),
-                ),
-                Credential::Ownership(ownership) => {
-                    (Some(ownership.network), self.file_ownership(c, ownership))
-                }
-                Credential::Revocation(revocation) => (
-                    Some(revocation.network),
-                    self.file_revocation(c, from, revocation),
-                ),
+            let Some(network) = credential.network() else {
+                c.drop(DropReason::Refused);
+                continue;
             };
-            match (filed, network) {
-                (Ok(_), Some(_)) => proved |= matches!(credential, Credential::Com(_)),
-                (Err(why), Some(network)) => self.refuse(c, network, why),
-                (_, None) => c.drop(DropReason::Refused),
+            let com = matches!(credential, Credential::Com(_));
+            match self.file(c, from, &credential) {
+                Ok(()) => proved |= com,
+                Err(why) => self.refuse(c, network, why),
             }
         }
         Ok(proved)
@@ -219,7 +229,7 @@ impl Networks {
             return Err(Refusal::Signature);
         }
         let signature = signature.ok_or(Refusal::Unsigned)?;
-        if !self.checks.pass(c.now().mono) {
+        if !self.checks.pass(c.mono()) {
             return Err(Refusal::Busy);
         }
         self.check_authority(c, network, controller, message, signature)
@@ -255,17 +265,13 @@ impl Networks {
     }
 
     /// A certificate of membership, alone or attached to a packet.
-    pub(super) fn file_com(
-        &mut self,
-        c: &mut dyn Carrier,
-        com: &Com<'_>,
-    ) -> Result<Filing, Refusal> {
+    pub(super) fn file_com(&mut self, c: &mut dyn Carrier, com: &Com<'_>) -> Result<(), Refusal> {
         let fields = (com.network(), com.issued_to(), com.timestamp());
         let (Some(id), Some(holder), Some(timestamp)) = fields else {
             return Err(Refusal::Form);
         };
         if holder == self.me {
-            return Ok(Filing::Redundant);
+            return Ok(());
         }
         if timestamp <= self.revocations.threshold(id, holder, Revocation::COM, 0) {
             return Err(Refusal::Revoked);
@@ -274,7 +280,7 @@ impl Networks {
         let held = network.members.get(holder).and_then(Member::com);
         if let Some(held) = held {
             if held.signed_message() == com.signed_message() {
-                return Ok(Filing::Redundant);
+                return Ok(());
             }
             if held.timestamp().is_some_and(|t| t > timestamp) {
                 return Err(Refusal::Older);
@@ -284,9 +290,8 @@ impl Networks {
         self.check(c, id, signer, com.signed_message(), Some(signature))?;
         let mut room = [0; COM_MAX];
         let mut writer = Writer::new(&mut room);
-        let fields: heapless::Vec<_, 8> = com.qualifiers().collect();
-        credential::write_com(&mut writer, &fields, None).map_err(|_| Refusal::Form)?;
-        let now = c.now().mono;
+        com.write_unsigned(&mut writer).map_err(|_| Refusal::Form)?;
+        let now = c.mono();
         if let Some(member) = self.joined(id)?.members.entry(holder, now) {
             let bytes = writer.written();
             match &mut member.com {
@@ -297,190 +302,175 @@ impl Networks {
             member.agreement = Agreement::Open;
         }
         self.release(c, id, holder);
-        Ok(Filing::New)
+        Ok(())
     }
 
-    fn file_tag(&mut self, c: &mut dyn Carrier, tag: &Tag<'_>) -> Result<Filing, Refusal> {
-        let paper = Paper {
-            network: tag.network,
-            holder: tag.issued_to,
-            signer: tag.signer,
-            signature: tag.signature,
-            kind: Revocation::TAG,
-            most: self.limits.peer_tags,
-            filed: Filed {
+    /// What a credential says, but for a certificate. `room` is for rules.
+    ///
+    /// Differs from 1.14.1: a capability has one link, and the one whom it names brings it. The
+    /// address in it is not signed (network 3.6).
+    fn paper<'a>(
+        from: Address,
+        credential: &Credential<'a>,
+        room: &'a mut [u8],
+    ) -> Result<Paper<'a>, Refusal> {
+        Ok(match credential {
+            Credential::Com(_) => return Err(Refusal::Form),
+            Credential::Tag(tag) => Paper {
+                network: tag.network,
+                holder: tag.issued_to,
+                signer: tag.signer,
+                signature: tag.signature,
+                kind: Revocation::TAG,
                 id: tag.id,
                 timestamp: tag.timestamp,
-                what: tag.value,
+                value: tag.value,
+                what: &[],
             },
-        };
-        let message = |room: &mut [u8]| tag.signed_message(room);
-        self.file(c, paper, |file| &mut file.tags, message)
+            Credential::Capability(capability) => {
+                let mut links = capability.links();
+                let (Some(link), None) = (links.next(), links.next()) else {
+                    return Err(Refusal::Form);
+                };
+                let mut writer = Writer::new(room);
+                if link.to != from || capability.rules.write(&mut writer).is_err() {
+                    return Err(Refusal::Form);
+                }
+                Paper {
+                    network: capability.network,
+                    holder: from,
+                    signer: link.from,
+                    signature: link.signature,
+                    kind: Revocation::CAPABILITY,
+                    id: capability.id,
+                    timestamp: capability.timestamp,
+                    value: 0,
+                    what: writer.into_written(),
+                }
+            }
+            Credential::Ownership(ownership) => Paper {
+                network: ownership.network,
+                holder: ownership.issued_to,
+                signer: ownership.signer,
+                signature: ownership.signature,
+                kind: Revocation::OWNERSHIP,
+                id: ownership.id,
+                timestamp: ownership.timestamp,
+                value: 0,
+                what: ownership.written_things(),
+            },
+            Credential::Revocation(revocation) => {
+                let kind = revocation.kind;
+                if !(Revocation::COM..=Revocation::OWNERSHIP).contains(&kind) {
+                    return Err(Refusal::Form);
+                }
+                Paper {
+                    network: revocation.network,
+                    holder: revocation.target,
+                    signer: revocation.signer,
+                    signature: revocation.signature,
+                    kind,
+                    id: match kind {
+                        Revocation::COM => 0,
+                        _ => revocation.credential_id,
+                    },
+                    timestamp: revocation.threshold,
+                    value: 0,
+                    what: &[],
+                }
+            }
+        })
     }
 
-    /// Differs from 1.14.1: one link, and the one whom it names brings it. The address in it is
-    /// not signed (network 3.6).
-    fn file_capability(
+    /// What a credential says is checked, and filed under its holder or carried out.
+    fn file(
         &mut self,
         c: &mut dyn Carrier,
         from: Address,
-        capability: &Capability<'_>,
-    ) -> Result<Filing, Refusal> {
-        let mut links = capability.links();
-        let (Some(link), None) = (links.next(), links.next()) else {
-            return Err(Refusal::Form);
-        };
-        if link.to != from {
-            return Err(Refusal::Form);
+        credential: &Credential<'_>,
+    ) -> Result<(), Refusal> {
+        if let Credential::Com(com) = credential {
+            return self.file_com(c, com);
         }
-        let mut room = [0; SIGNED_MAX];
-        let mut writer = Writer::new(&mut room);
-        let rules = capability.rules;
-        rules.write(&mut writer).map_err(|_| Refusal::Form)?;
-        let paper = Paper {
-            network: capability.network,
-            holder: from,
-            signer: link.from,
-            signature: link.signature,
-            kind: Revocation::CAPABILITY,
-            most: self.limits.peer_capabilities,
-            filed: Filed {
-                id: capability.id,
-                timestamp: capability.timestamp,
-                what: Box::from(writer.written()),
+        let mut rules = [0; SIGNED_MAX];
+        let paper = Self::paper(from, credential, &mut rules)?;
+        let (id, holder) = (paper.network, paper.holder);
+        let revocation = match credential {
+            Credential::Revocation(revocation) => Some(revocation),
+            _ => None,
+        };
+        let revoked = self.revocations.threshold(id, holder, paper.kind, paper.id);
+        let most = match paper.kind {
+            Revocation::TAG => self.limits.peer_tags,
+            Revocation::CAPABILITY => self.limits.peer_capabilities,
+            _ => OWNERSHIPS_MAX,
+        };
+        let member = self.joined(id)?.members.get(holder);
+        let known = match revocation {
+            Some(_) => revoked >= paper.timestamp,
+            None if paper.timestamp <= revoked => return Err(Refusal::Revoked),
+            None => match member {
+                Some(member) => paper.place(&member.file, most)?,
+                None => false,
             },
         };
-        let message = |room: &mut [u8]| capability.signed_message(room);
-        self.file(c, paper, |file| &mut file.capabilities, message)
-    }
-
-    fn file_ownership(
-        &mut self,
-        c: &mut dyn Carrier,
-        ownership: &Ownership<'_>,
-    ) -> Result<Filing, Refusal> {
-        let things = ownership.things().map(|t| (t.kind, t.value));
-        let paper = Paper {
-            network: ownership.network,
-            holder: ownership.issued_to,
-            signer: ownership.signer,
-            signature: ownership.signature,
-            kind: Revocation::OWNERSHIP,
-            most: OWNERSHIPS_MAX,
-            filed: Filed {
-                id: ownership.id,
-                timestamp: ownership.timestamp,
-                what: things.collect::<Vec<_>>(),
-            },
-        };
-        let message = |room: &mut [u8]| ownership.signed_message(room);
-        self.file(c, paper, |file| &mut file.ownerships, message)
-    }
-
-    /// What is said by one kind of credential is checked and filed under its holder.
-    fn file<T: PartialEq>(
-        &mut self,
-        c: &mut dyn Carrier,
-        paper: Paper<'_, T>,
-        list: fn(&mut File) -> &mut Vec<Filed<T>>,
-        message: impl FnOnce(&mut [u8]) -> Result<usize, Malformed>,
-    ) -> Result<Filing, Refusal> {
-        let Paper {
-            network: id,
-            holder,
-            signer,
-            signature,
-            kind,
-            most,
-            filed,
-        } = paper;
-        if filed.timestamp <= self.revocations.threshold(id, holder, kind, filed.id) {
-            return Err(Refusal::Revoked);
-        }
-        let member = self.joined(id)?.members.get_mut(holder);
-        if let Some(file) = member.and_then(|m| m.file.as_mut())
-            && place(list(file), &filed, most)?
-        {
-            return Ok(Filing::Redundant);
+        if known {
+            return Ok(());
         }
         let mut room = [0; SIGNED_MAX];
-        let len = message(&mut room).map_err(|_| Refusal::Form)?;
+        let len = credential.signed_message(&mut room);
+        let len = len.map_err(|_| Refusal::Form)?;
         let message = room.get(..len).unwrap_or_default();
-        self.check(c, id, signer, message, signature)?;
-        let now = c.now().mono;
+        self.check(c, id, paper.signer, message, paper.signature)?;
+        if let Some(revocation) = revocation {
+            self.revoke(c, from, revocation, &paper);
+            return Ok(());
+        }
+        let now = c.mono();
         let Network {
             members, config, ..
         } = self.joined(id)?;
         if let (Some(member), Some(config)) = (members.entry(holder, now), config) {
-            replace(list(member.file.get_or_insert_default()), filed);
+            paper.file(&mut member.file);
             member.weigh(config.timestamp, config.window_ms);
         }
-        Ok(Filing::New)
+        Ok(())
     }
 
     /// Differs from 1.14.1, where revoking a tag moves the threshold of the certificate too
     /// (network 8, 7).
-    fn file_revocation(
+    fn revoke(
         &mut self,
         c: &mut dyn Carrier,
         from: Address,
         revocation: &Revocation<'_>,
-    ) -> Result<Filing, Refusal> {
-        let Revocation {
-            network: id,
-            target,
-            kind,
-            credential_id,
-            threshold,
-            ..
-        } = *revocation;
-        if !(Revocation::COM..=Revocation::OWNERSHIP).contains(&kind) {
-            return Err(Refusal::Form);
-        }
-        let credential_id = if kind == Revocation::COM {
-            0
-        } else {
-            credential_id
-        };
-        self.joined(id)?;
-        if self.revocations.threshold(id, target, kind, credential_id) >= threshold {
-            return Ok(Filing::Redundant);
-        }
-        let mut room = [0; 256];
-        let len = revocation
-            .signed_message(&mut room)
-            .map_err(|_| Refusal::Form)?;
-        let message = room.get(..len).unwrap_or_default();
-        self.check(c, id, revocation.signer, message, revocation.signature)?;
+        paper: &Paper<'_>,
+    ) {
+        let (id, target, threshold) = (paper.network, paper.holder, paper.timestamp);
         self.revocations
-            .raise(id, target, kind, credential_id, threshold);
-        let network = self.joined(id)?;
-        let Network {
-            members, config, ..
-        } = network;
-        if let (Some(member), Some(config)) = (members.get_mut(target), config) {
-            if kind == Revocation::COM {
+            .raise(id, target, paper.kind, paper.id, threshold);
+        if let Ok(Network {
+            members,
+            config: Some(config),
+            ..
+        }) = self.joined(id)
+            && let Some(member) = members.get_mut(target)
+        {
+            if paper.kind == Revocation::COM {
                 let stale = |com: Com<'_>| com.timestamp().is_none_or(|t| t <= threshold);
                 if member.com().is_some_and(stale) {
                     member.com = None;
                     member.agreement = Agreement::No;
                 }
-            } else if let Some(file) = &mut member.file {
-                let counts = |id: u32, at: u64| id != credential_id || at > threshold;
-                match kind {
-                    Revocation::CAPABILITY => {
-                        file.capabilities.retain(|f| counts(f.id, f.timestamp));
-                    }
-                    Revocation::TAG => file.tags.retain(|f| counts(f.id, f.timestamp)),
-                    _ => file.ownerships.retain(|f| counts(f.id, f.timestamp)),
-                }
+            } else {
+                let counts = |f: &Filed| !paper.is(f) || f.timestamp > threshold;
+                member.file.retain(counts);
                 member.weigh(config.timestamp, config.window_ms);
             }
         }
         if revocation.flags & Revocation::FAST != 0 {
             self.forward(c, from, revocation);
         }
-        Ok(Filing::New)
     }
 
     /// Tells members of a revocation, those heard last first. Each node does so once, which ends
@@ -498,17 +488,13 @@ impl Networks {
             },
             ..Bundle::default()
         };
-        let mut others: Vec<(Mono, Address)> = self
-            .networks
-            .get(&revocation.network)
-            .into_iter()
-            .flat_map(|n| n.members.iter())
-            .map(|(a, m)| (m.heard, a))
-            .filter(|(_, a)| *a != from && *a != revocation.signer && *a != self.me)
-            .collect();
-        others.sort_unstable_by(|a, b| b.cmp(a));
-        others.truncate(FORWARD_MAX);
-        for (_, to) in others {
+        let Some(network) = self.networks.get(&revocation.network) else {
+            return;
+        };
+        let told = [from, revocation.signer, self.me];
+        let other = |a| !told.contains(&a);
+        let others = network.members.heard_last(FORWARD_MAX, &other);
+        for to in others {
             let mut packet = [0; HEADER_LEN + Revocation::LEN + 80];
             packet[VERB_AT] = Verb::NetworkCredentials as u8;
             let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
@@ -532,28 +518,11 @@ impl Networks {
         {
             return;
         }
-        let now = c.now().mono;
+        let now = c.mono();
         if let Some(mut pending) = self.pendings.take(id, member, now) {
             let (verb, packet) = (pending.verb, pending.id);
             self.inbound(c, member, verb, packet, &mut pending.packet);
             self.pendings.give_back(pending);
         }
-    }
-}
-
-/// May a credential be filed? `true`: it is there already.
-fn place<T: PartialEq>(known: &[Filed<T>], new: &Filed<T>, most: usize) -> Result<bool, Refusal> {
-    match known.iter().find(|f| f.id == new.id) {
-        Some(held) if held.timestamp > new.timestamp => Err(Refusal::Older),
-        Some(held) => Ok(held == new),
-        None if known.len() >= most => Err(Refusal::TooMany("credentials")),
-        None => Ok(false),
-    }
-}
-
-fn replace<T>(list: &mut Vec<Filed<T>>, new: Filed<T>) {
-    match list.iter_mut().find(|f| f.id == new.id) {
-        Some(old) => *old = new,
-        None => list.push(new),
     }
 }

@@ -14,9 +14,9 @@ use super::config::{
     ADDRESSES_MAX, Batch, Config, DNS_SERVERS, DOMAIN_MAX, Dns, FLAG_BROADCAST, FLAG_NDP, IpNet,
     MTU_DEFAULT, MTU_MAX, MTU_MIN, Papers, ROLE_BRIDGE, Route, SignOn,
 };
-use super::member::Held;
-use super::refusal::Refusal;
-use crate::base::{Address, Limits, NetworkId};
+use super::refusal::{Field, Refusal};
+use crate::base::{Address, Limits, NetworkId, sorted};
+use crate::wire::Malformed;
 use crate::wire::credential::{self, Capability, Com, Ownership, Tag};
 use crate::wire::cursor::{Reader, Writer};
 use crate::wire::dict::{Dialect, Dict, DictWriter, Value};
@@ -46,7 +46,7 @@ pub(crate) fn read(
     id: NetworkId,
     me: Address,
     limits: &Limits,
-) -> Result<Config, Refusal> {
+) -> Result<Box<Config>, Refusal> {
     let config = read_any(text, limits)?;
     if config.network != id {
         return Err(Refusal::OtherNetwork);
@@ -61,188 +61,199 @@ pub(crate) fn read(
 pub(crate) struct Decoded {
     pub(crate) network: NetworkId,
     pub(crate) issued_to: Address,
-    pub(crate) config: Config,
+    pub(crate) config: Box<Config>,
 }
 
 pub(crate) fn read_any(text: &[u8], limits: &Limits) -> Result<Decoded, Refusal> {
     let dict = Dict::new(text, Dialect::Modern);
-    if dict.number("v", 0) >= MODERN {
-        modern(&dict, limits)
+    let modern = dict.number("v", 0) >= MODERN;
+    let dict = if modern {
+        dict
     } else {
-        old(text)
-    }
+        Dict::new(text, Dialect::Old)
+    };
+    let number = |field: Field| dict.number(field.key(), 0);
+    let network = NetworkId::new(number(Field::NetworkId));
+    let issued_to = Address::new(number(Field::Id));
+    let mut config = Config::new();
+    let decoded = Decoded {
+        network: network.ok_or(Refusal::Field(Field::NetworkId))?,
+        issued_to: issued_to.ok_or(Refusal::Field(Field::Id))?,
+        config: {
+            if modern {
+                read_modern(&dict, &mut config, limits)?;
+            } else {
+                read_old(&dict, &mut config)?;
+            }
+            config
+        },
+    };
+    Ok(decoded)
 }
 
-fn network_of(dict: &Dict<'_>) -> Result<NetworkId, Refusal> {
-    NetworkId::new(dict.number("nwid", 0)).ok_or(Refusal::Field("nwid"))
-}
-
-fn member_of(dict: &Dict<'_>) -> Result<Address, Refusal> {
-    Address::new(dict.number("id", 0)).ok_or(Refusal::Field("id"))
-}
-
-fn modern(dict: &Dict<'_>, limits: &Limits) -> Result<Decoded, Refusal> {
+fn read_modern(dict: &Dict<'_>, config: &mut Config, limits: &Limits) -> Result<(), Refusal> {
+    let number = |key| dict.number(key, 0);
     let mtu = dict.number("mtu", u64::from(MTU_DEFAULT));
     let mtu = mtu.clamp(u64::from(MTU_MIN), u64::from(MTU_MAX));
-    let mut config = Config {
-        timestamp: dict.number("ts", 0),
-        window_ms: dict.number("ctmd", 0),
-        revision: dict.number("r", 0),
-        flags: dict.number("f", 0),
-        mtu: u16::try_from(mtu).unwrap_or(MTU_DEFAULT),
-        multicast_limit: low_half(dict.number("ml", 0)),
-        public: dict.number("t", 0) == 1,
-        name: heapless::String::new(),
-        addresses: heapless::Vec::new(),
-        routes: Vec::new(),
-        rules: Box::default(),
-        own: Held::default(),
-        papers: Papers::default(),
-        specialists: Vec::new(),
-        dns: Dns::default(),
-        trace: (dict.number("tt", 0), dict.number("tl", 0)),
-        sign_on: sign_on(dict),
-    };
-    let network = network_of(dict)?;
-    let issued_to = member_of(dict)?;
+    config.timestamp = number("ts");
+    config.window_ms = number("ctmd");
+    config.revision = number("r");
+    config.flags = number("f");
+    config.mtu = u16::try_from(mtu).unwrap_or(MTU_DEFAULT);
+    config.multicast_limit = low_half(number("ml"));
+    config.public = number("t") == 1;
+    config.trace = (number("tt"), number("tl"));
+    config.sign_on = sign_on(dict);
     // One pass: the first of equal keys counts, unknown ones are left alone.
-    let mut seen: heapless::Vec<&[u8], 10> = heapless::Vec::new();
+    let mut seen: heapless::Vec<Field, { VALUES.len() }> = heapless::Vec::new();
     for (key, value) in dict.entries() {
-        let known: [&[u8]; 9] = [b"n", b"C", b"CAP", b"TAG", b"COO", b"S", b"RT", b"I", b"R"];
-        let is_dns = key == b"DNS";
-        if !(known.contains(&key) || is_dns) || seen.contains(&key) {
+        let known = VALUES.iter().find(|f| f.key().as_bytes() == key);
+        let Some(&field) = known.filter(|f| !seen.contains(f)) else {
             continue;
-        }
-        let _ = seen.push(key);
-        if value.is_empty() {
-            continue;
-        }
-        let bytes: Vec<u8> = value.bytes().collect();
-        match key {
-            b"n" => config.name = text_of(&bytes),
-            b"C" => {
-                let com = Com::read(&mut Reader::new(&bytes)).map_err(|_| Refusal::Field("C"))?;
-                config.papers.com = com.bytes().into();
-            }
-            b"CAP" => capabilities(&mut config, &bytes, limits)?,
-            b"TAG" => tags(&mut config, &bytes, limits)?,
-            b"COO" => ownerships(&mut config, &bytes)?,
-            b"S" => {
-                let numbers = bytes.as_chunks().0.iter().take(SPECIALISTS_MAX);
-                config.specialists = numbers.map(|n| u64::from_be_bytes(*n)).collect();
-            }
-            b"RT" => config.routes = routes(&bytes)?,
-            b"I" => addresses(&mut config, &bytes)?,
-            b"R" => {
-                let rules = Rules::parse(&bytes).map_err(|_| Refusal::Field("R"))?;
-                config.rules = canonical(&rules)?;
-            }
-            _ => config.dns = dns(&bytes)?,
+        };
+        let _ = seen.push(field);
+        if !value.is_empty() {
+            let bytes: Vec<u8> = value.bytes().collect();
+            read_value(field, &bytes, config, limits)?;
         }
     }
-    Ok(Decoded {
-        network,
-        issued_to,
-        config,
-    })
+    Ok(())
+}
+
+/// Fields with values of their own forms.
+const VALUES: [Field; 10] = [
+    Field::Name,
+    Field::ModernCom,
+    Field::Capabilities,
+    Field::Tags,
+    Field::Ownerships,
+    Field::Specialists,
+    Field::Routes,
+    Field::Addresses,
+    Field::Rules,
+    Field::Dns,
+];
+
+fn read_value(
+    field: Field,
+    bytes: &[u8],
+    config: &mut Config,
+    limits: &Limits,
+) -> Result<(), Refusal> {
+    let bad = |_: Malformed| Refusal::Field(field);
+    let (own, papers) = (&mut config.own, &mut config.papers);
+    let mut reader = Reader::new(bytes);
+    match field {
+        Field::Name => config.name = text_of(bytes),
+        Field::ModernCom => papers.com = Com::read(&mut reader).map_err(bad)?.bytes().into(),
+        // Of these two damage in the middle keeps the records before it.
+        Field::Capabilities => {
+            papers.capabilities = batch(bytes, |reader, count| {
+                let Ok(capability) = Capability::read(reader) else {
+                    return Ok(false);
+                };
+                if count >= limits.own_capabilities {
+                    return Err(Refusal::TooMany(field));
+                }
+                own.allow(capability.id, canonical(&capability.rules)?);
+                Ok(true)
+            })?;
+        }
+        Field::Tags => {
+            papers.tags = batch(bytes, |reader, count| {
+                let Ok(tag) = Tag::read(reader) else {
+                    return Ok(false);
+                };
+                if count >= limits.own_tags {
+                    return Err(Refusal::TooMany(field));
+                }
+                sorted::insert_by_key(&mut own.tags, (tag.id, tag.value), |t| t.0);
+                Ok(true)
+            })?;
+        }
+        Field::Ownerships => {
+            papers.ownerships = batch(bytes, |reader, count| {
+                let ownership = Ownership::read(reader).map_err(bad)?;
+                if count < OWNERSHIPS_MAX {
+                    own.own(ownership.written_things());
+                    return Ok(true);
+                }
+                while !reader.is_empty() {
+                    Ownership::read(reader).map_err(bad)?;
+                }
+                Ok(false)
+            })?;
+        }
+        Field::Specialists => {
+            let numbers = bytes.as_chunks().0.iter().take(SPECIALISTS_MAX);
+            config.specialists = numbers.map(|n| u64::from_be_bytes(*n)).collect();
+        }
+        Field::Routes => routes(&mut reader, &mut config.routes).map_err(bad)?,
+        Field::Addresses => {
+            while !reader.is_empty() {
+                let address = inet::read(&mut reader).map_err(bad)?;
+                if let Some(net) = address.and_then(prefix) {
+                    // The first ones count.
+                    let _ = config.addresses.push(net);
+                }
+            }
+        }
+        Field::Rules => config.rules = canonical(&Rules::parse(bytes).map_err(bad)?)?,
+        _ => dns(&mut reader, &mut config.dns).map_err(bad)?,
+    }
+    Ok(())
 }
 
 fn low_half(n: u64) -> u32 {
     (n & u64::from(u32::MAX)) as u32
 }
 
-/// At most 127 bytes of text; what is no text is shown as such.
+/// At most so many bytes of text.
 fn text_of<const N: usize>(bytes: &[u8]) -> heapless::String<N> {
+    let text = lossy(bytes);
+    let whole = (0..=N).rev().find_map(|end| text.get(..end));
     let mut out = heapless::String::new();
-    for c in String::from_utf8_lossy(bytes).chars() {
-        if out.push(c).is_err() {
-            break;
-        }
-    }
+    let _ = out.push_str(whole.unwrap_or_default());
     out
 }
 
+/// What is no text is shown as such.
+pub(super) fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Strings end at the first zero byte wherever these are read.
 fn string_of(value: Option<Value<'_>>, most: usize) -> String {
+    let ends = |b: &u8| *b == 0;
     let bytes: Vec<u8> = value.map_or_else(Vec::new, |v| v.bytes().take(most).collect());
-    // Strings end at the first zero byte wherever these are read.
-    let text = bytes.split(|b| *b == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(text).into_owned()
+    lossy(bytes.split(ends).next().unwrap_or_default())
 }
 
 /// The rules as they are judged: each entry with the length of its kind.
 fn canonical(rules: &Rules<'_>) -> Result<Box<[u8]>, Refusal> {
     let mut room = vec![0; usize::from(rules.len()) * RULE_MAX_LEN];
     let mut writer = Writer::new(&mut room);
-    rules.write(&mut writer).map_err(|_| Refusal::Field("R"))?;
-    let len = writer.len();
-    room.truncate(len);
-    Ok(room.into())
+    let written = rules.write(&mut writer);
+    written.map_err(|_| Refusal::Field(Field::Rules))?;
+    Ok(writer.written().into())
 }
 
-/// Damage in the middle keeps the records before it.
-fn capabilities(config: &mut Config, bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
+/// Records back to back. `take` reads one, being told how many were taken; `false`: it is not
+/// taken, and what is behind it is left alone.
+fn batch<'a>(
+    bytes: &'a [u8],
+    mut take: impl FnMut(&mut Reader<'a>, usize) -> Result<bool, Refusal>,
+) -> Result<Batch, Refusal> {
     let mut reader = Reader::new(bytes);
-    let mut used = 0;
-    let mut count = 0u16;
-    while !reader.is_empty() {
-        let Ok(capability) = Capability::read(&mut reader) else {
-            break;
-        };
-        if usize::from(count) >= limits.own_capabilities {
-            return Err(Refusal::TooMany("CAP"));
-        }
+    let (mut used, mut count) = (0, 0);
+    while !reader.is_empty() && take(&mut reader, usize::from(count))? {
         count += 1;
         used = bytes.len() - reader.remaining();
-        let rules = canonical(&capability.rules)?;
-        config.own.capabilities.push((capability.id, rules));
     }
-    config.own.capabilities.sort_by_key(|c| c.0);
-    config.papers.capabilities = batch(count, bytes, used);
-    Ok(())
-}
-
-fn tags(config: &mut Config, bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
-    let mut reader = Reader::new(bytes);
-    let mut used = 0;
-    let mut count = 0u16;
-    while !reader.is_empty() {
-        let Ok(tag) = Tag::read(&mut reader) else {
-            break;
-        };
-        if usize::from(count) >= limits.own_tags {
-            return Err(Refusal::TooMany("TAG"));
-        }
-        count += 1;
-        used = bytes.len() - reader.remaining();
-        config.own.tags.push((tag.id, tag.value));
-    }
-    config.own.tags.sort_by_key(|t| t.0);
-    config.papers.tags = batch(count, bytes, used);
-    Ok(())
-}
-
-fn ownerships(config: &mut Config, bytes: &[u8]) -> Result<(), Refusal> {
-    let mut reader = Reader::new(bytes);
-    let mut used = 0;
-    let mut count = 0u16;
-    while !reader.is_empty() {
-        let ownership = Ownership::read(&mut reader).map_err(|_| Refusal::Field("COO"))?;
-        if usize::from(count) < OWNERSHIPS_MAX {
-            count += 1;
-            used = bytes.len() - reader.remaining();
-            let things = ownership.things().map(|t| (t.kind, t.value));
-            config.own.things.extend(things);
-        }
-    }
-    config.papers.ownerships = batch(count, bytes, used);
-    Ok(())
-}
-
-fn batch(count: u16, bytes: &[u8], used: usize) -> Batch {
-    Batch {
+    Ok(Batch {
         count,
         bytes: bytes.get(..used).unwrap_or_default().into(),
-    }
+    })
 }
 
 /// The port field of an address holds the bits of a prefix.
@@ -255,38 +266,14 @@ fn prefix(address: SocketAddr) -> Option<IpNet> {
     })
 }
 
-fn addresses(config: &mut Config, bytes: &[u8]) -> Result<(), Refusal> {
-    let mut reader = Reader::new(bytes);
+fn routes(reader: &mut Reader<'_>, all: &mut Vec<Route>) -> Result<(), Malformed> {
     while !reader.is_empty() {
-        let address = inet::read(&mut reader).map_err(|_| Refusal::Field("I"))?;
-        let net = address.and_then(prefix);
-        if let Some(net) = net {
-            // The first ones count.
-            let _ = config.addresses.push(net);
-        }
-    }
-    Ok(())
-}
-
-fn routes(bytes: &[u8]) -> Result<Vec<Route>, Refusal> {
-    let mut reader = Reader::new(bytes);
-    let mut all = Vec::new();
-    while !reader.is_empty() {
-        let read = |reader: &mut Reader<'_>| {
-            Ok((
-                inet::read(reader)?,
-                inet::read(reader)?,
-                reader.u16()?,
-                reader.u16()?,
-            ))
-        };
-        let (target, via, flags, metric) =
-            read(&mut reader).map_err(|_: crate::wire::Malformed| Refusal::Field("RT"))?;
-        let Some(target) = target.and_then(prefix) else {
-            continue;
-        };
+        let (target, via) = (inet::read(reader)?, inet::read(reader)?);
+        let (flags, metric) = (reader.u16()?, reader.u16()?);
         // The first ones count.
-        if all.len() < ROUTES_MAX {
+        if let Some(target) = target.and_then(prefix)
+            && all.len() < ROUTES_MAX
+        {
             all.push(Route {
                 target,
                 via: via.map(|v| v.ip()),
@@ -295,27 +282,20 @@ fn routes(bytes: &[u8]) -> Result<Vec<Route>, Refusal> {
             });
         }
     }
-    Ok(all)
+    Ok(())
 }
 
-fn dns(bytes: &[u8]) -> Result<Dns, Refusal> {
-    let (domain, servers) = bytes
-        .split_at_checked(DNS_DOMAIN_LEN)
-        .ok_or(Refusal::Field("DNS"))?;
+fn dns(reader: &mut Reader<'_>, dns: &mut Dns) -> Result<(), Malformed> {
+    let domain = reader.bytes(DNS_DOMAIN_LEN)?;
     let domain = domain.split(|b| *b == 0).next().unwrap_or_default();
     let domain = domain.get(..DOMAIN_MAX).unwrap_or(domain);
-    let mut dns = Dns {
-        domain: String::from_utf8_lossy(domain).into_owned(),
-        servers: heapless::Vec::new(),
-    };
-    let mut reader = Reader::new(servers);
+    dns.domain = lossy(domain);
     for _ in 0..DNS_SERVERS {
-        let server = inet::read(&mut reader).map_err(|_| Refusal::Field("DNS"))?;
-        if let Some(server) = server {
+        if let Some(server) = inet::read(reader)? {
             let _ = dns.servers.push(server.ip());
         }
     }
-    Ok(dns)
+    Ok(())
 }
 
 fn sign_on(dict: &Dict<'_>) -> Option<Box<SignOn>> {
@@ -330,92 +310,116 @@ fn sign_on(dict: &Dict<'_>) -> Option<Box<SignOn>> {
         ..SignOn::default()
     };
     sign_on.provider.push_str("default");
-    if enabled {
-        let text = |key, most| string_of(dict.get(key), most);
-        sign_on.url = text("aurl", URL_MAX);
-        if flavour == 0 {
-            sign_on.expiry = dict.number("aexpt", 0);
-        } else {
-            sign_on.issuer = text("iurl", URL_MAX);
-            sign_on.endpoint = text("ssoce", URL_MAX);
-            sign_on.nonce = text("sson", 63);
-            sign_on.state = text("ssos", 127);
-            sign_on.client_id = text("ssocid", 255);
-            if dict.get("ssop").is_some() {
-                sign_on.provider = text("ssop", 63);
-            }
+    if enabled && flavour == 0 {
+        sign_on.expiry = dict.number("aexpt", 0);
+    }
+    for ((key, most), text) in SignOn::TEXTS.into_iter().zip(sign_on.texts_mut()) {
+        let value = dict.get(key);
+        // Who provides it has a default.
+        let told = value.is_some() || key != "ssop";
+        if enabled && told && (flavour != 0 || key == "aurl") {
+            *text = string_of(value, most);
         }
     }
     Some(Box::new(sign_on))
 }
 
-/// The old form. What it cannot say takes the value that 1.1.6 to 1.6.5 gave it; local routes
-/// become routes without gateway, as in 1.0.x.
-fn old(text: &[u8]) -> Result<Decoded, Refusal> {
-    let dict = Dict::new(text, Dialect::Old);
-    let mut room = vec![0; text.len()];
-    let mut text_key = |key: &'static str| -> Result<Option<String>, Refusal> {
-        let found = dict.unescape_all(key, &mut room);
-        let found = found.map_err(|_| Refusal::Field(key))?;
-        Ok(found.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
-    };
-    let network = network_of(&dict)?;
-    let issued_to = member_of(&dict)?;
-    let timestamp = dict.get("ts").ok_or(Refusal::Field("ts"))?.number();
-    let name = text_key("n")?.ok_or(Refusal::Field("n"))?;
-    if name.len() > OLD_NAME_MAX {
-        return Err(Refusal::Field("n"));
+impl SignOn {
+    /// Keys of the texts, with the most that is taken of each.
+    const TEXTS: [(&str, usize); 7] = [
+        ("iurl", URL_MAX),
+        ("aurl", URL_MAX),
+        ("ssoce", URL_MAX),
+        ("sson", 63),
+        ("ssos", 127),
+        ("ssocid", 255),
+        ("ssop", 63),
+    ];
+
+    /// In the order of [`Self::TEXTS`].
+    fn texts(&self) -> [&String; 7] {
+        [
+            &self.issuer,
+            &self.url,
+            &self.endpoint,
+            &self.nonce,
+            &self.state,
+            &self.client_id,
+            &self.provider,
+        ]
     }
-    let ethertypes = text_key("et")?.ok_or(Refusal::Field("et"))?;
-    let multicast_limit = match low_half(dict.number("ml", 0)) {
+
+    /// In the order of [`Self::TEXTS`].
+    fn texts_mut(&mut self) -> [&mut String; 7] {
+        [
+            &mut self.issuer,
+            &mut self.url,
+            &mut self.endpoint,
+            &mut self.nonce,
+            &mut self.state,
+            &mut self.client_id,
+            &mut self.provider,
+        ]
+    }
+}
+
+/// The old form, with equal keys joined. What it cannot say takes the value that 1.1.6 to 1.6.5 gave it; local routes
+/// become routes without gateway, as in 1.0.x.
+fn read_old(dict: &Dict<'_>, config: &mut Config) -> Result<(), Refusal> {
+    let timestamp = dict.get("ts").ok_or(Refusal::Field(Field::Timestamp))?;
+    config.timestamp = timestamp.number();
+    let name = old_text(dict, Field::Name)?;
+    if name.len() > OLD_NAME_MAX {
+        return Err(Refusal::Field(Field::Name));
+    }
+    config.name = text_of(name.as_bytes());
+    config.rules = old_rules(&old_text(dict, Field::Ethertypes)?);
+    config.multicast_limit = match low_half(dict.number("ml", 0)) {
         0 => OLD_MULTICAST_LIMIT,
         limit => limit,
     };
     let broadcast = dict.number("eb", 1) != 0;
-    let mut config = Config {
-        timestamp,
-        window_ms: 0,
-        revision: dict.number("r", 1),
-        flags: FLAG_NDP | if broadcast { FLAG_BROADCAST } else { 0 },
-        mtu: MTU_DEFAULT,
-        multicast_limit,
-        public: dict.number("p", 1) == 0,
-        name: text_of(name.as_bytes()),
-        addresses: heapless::Vec::new(),
-        routes: Vec::new(),
-        rules: old_rules(&ethertypes),
-        own: Held::default(),
-        papers: Papers::default(),
-        specialists: Vec::new(),
-        dns: Dns::default(),
-        trace: (0, 0),
-        sign_on: None,
-    };
-    for key in ["v4s", "v6s"] {
-        old_addresses(&mut config, &text_key(key)?.unwrap_or_default(), key)?;
+    config.flags = FLAG_NDP | if broadcast { FLAG_BROADCAST } else { 0 };
+    config.revision = dict.number("r", 1);
+    config.public = dict.number("p", 1) == 0;
+    for field in [Field::V4, Field::V6] {
+        old_addresses(config, &old_text(dict, field)?, field)?;
     }
-    if let Some(text) = text_key("com")?.filter(|text| !text.is_empty()) {
+    let com = old_text(dict, Field::Com)?;
+    if !com.is_empty() {
         let mut room = [0; COM_MAX];
         let mut writer = Writer::new(&mut room);
         // One that cannot be read is none: members of 1.0.x say so, too.
-        let whole = credential::com_from_text(&text, &mut writer).is_ok()
+        let whole = credential::com_from_text(&com, &mut writer).is_ok()
             && Com::read(&mut Reader::new(writer.written())).is_ok_and(|c| c.network().is_some());
         if whole {
             config.papers.com = writer.written().into();
         }
     }
-    let bridges = text_key("ab")?.unwrap_or_default();
-    config.specialists = bridges
-        .split(',')
-        .filter_map(Address::parse)
-        .map(|a| a.get() | ROLE_BRIDGE)
-        .take(SPECIALISTS_MAX)
-        .collect();
-    Ok(Decoded {
-        network,
-        issued_to,
-        config,
-    })
+    for bridge in old_text(dict, Field::Bridges)?.split(',') {
+        if let Some(bridge) = Address::parse(bridge)
+            && config.specialists.len() < SPECIALISTS_MAX
+        {
+            config.specialists.push(bridge.get() | ROLE_BRIDGE);
+        }
+    }
+    Ok(())
+}
+
+/// A text of the old form. Name and ethertypes must be there.
+fn old_text(dict: &Dict<'_>, field: Field) -> Result<String, Refusal> {
+    let mut bytes = Vec::new();
+    let mut found = !matches!(field, Field::Name | Field::Ethertypes);
+    for (key, value) in dict.entries() {
+        if key == field.key().as_bytes() {
+            found = true;
+            bytes.extend(value.bytes());
+        }
+    }
+    if !found {
+        return Err(Refusal::Field(field));
+    }
+    Ok(lossy(&bytes))
 }
 
 /// Each ethertype of the list becomes a match and ACCEPT; 0 is all, no entry nothing.
@@ -436,8 +440,8 @@ fn old_rules(ethertypes: &str) -> Box<[u8]> {
     rules.into()
 }
 
-fn old_addresses(config: &mut Config, list: &str, key: &'static str) -> Result<(), Refusal> {
-    let (mut own, mut routes) = (Vec::new(), Vec::new());
+fn old_addresses(config: &mut Config, list: &str, field: Field) -> Result<(), Refusal> {
+    let mut lists = [Vec::new(), Vec::new()];
     for entry in list.split(',') {
         let Some((ip, bits)) = entry.split_once('/') else {
             continue;
@@ -446,35 +450,34 @@ fn old_addresses(config: &mut Config, list: &str, key: &'static str) -> Result<(
             continue;
         };
         let most = if ip.is_ipv4() { 32 } else { 128 };
-        if ip.is_ipv4() != (key == "v4s") || bits == 0 || bits > most {
+        if ip.is_ipv4() != (field == Field::V4) || bits == 0 || bits > most {
             continue;
         }
         let net = IpNet { ip, bits };
-        if net.is_network() && bits < most {
-            routes.push(net);
+        let [own, routes] = &mut lists;
+        let list = if net.is_network() && bits < most {
+            routes
         } else {
-            own.push(net);
-        }
-    }
-    for list in [&mut own, &mut routes] {
-        list.sort_by_key(|net| (net.ip, net.bits));
-        list.dedup();
+            own
+        };
+        sorted::insert(list, net);
         if list.len() > OLD_ADDRESSES_MAX {
-            return Err(Refusal::TooMany(key));
+            return Err(Refusal::TooMany(field));
         }
     }
+    let [own, routes] = lists;
     for net in own {
-        config
-            .addresses
-            .push(net)
-            .map_err(|_| Refusal::TooMany(key))?;
+        let pushed = config.addresses.push(net);
+        pushed.map_err(|_| Refusal::TooMany(field))?;
     }
-    config.routes.extend(routes.into_iter().map(|target| Route {
-        target,
-        via: None,
-        flags: 0,
-        metric: 0,
-    }));
+    for target in routes {
+        config.routes.push(Route {
+            target,
+            via: None,
+            flags: 0,
+            metric: 0,
+        });
+    }
     Ok(())
 }
 
@@ -498,10 +501,10 @@ fn size(config: &Config) -> usize {
     } = &config.papers;
     let blobs = [com, &capabilities.bytes, &tags.bytes, &ownerships.bytes];
     let blobs: usize = blobs.iter().map(|b| b.len()).sum();
-    let texts = config.sign_on.as_ref().map_or(0, |s| {
-        let texts = [&s.url, &s.issuer, &s.endpoint, &s.nonce, &s.state];
-        texts.iter().map(|t| t.len()).sum::<usize>() + s.client_id.len() + s.provider.len()
-    });
+    let texts = config
+        .sign_on
+        .as_ref()
+        .map_or(0, |s| s.texts().iter().map(|t| t.len()).sum());
     let lists = ADDRESSES_MAX * inet::WIRE_MAX
         + config.routes.len() * (2 * inet::WIRE_MAX + 4)
         + config.specialists.len() * 8;
@@ -513,19 +516,27 @@ fn write_to(
     config: &Config,
     id: NetworkId,
     me: Address,
-) -> Result<(), crate::wire::Malformed> {
+) -> Result<(), Malformed> {
     let mut dict = DictWriter::new(writer, Dialect::Modern);
-    dict.number("v", FORMAT)?;
-    dict.number("nwid", id.get())?;
-    dict.number("ts", config.timestamp)?;
-    dict.number("ctmd", config.window_ms)?;
-    dict.number("r", config.revision)?;
-    dict.address("id", me.get())?;
-    dict.address("tt", config.trace.0)?;
-    dict.number("tl", config.trace.1)?;
-    dict.number("f", config.flags)?;
-    dict.number("ml", u64::from(config.multicast_limit))?;
-    dict.number("t", u64::from(config.public))?;
+    let (tracer, traces) = config.trace;
+    for (key, value) in [
+        ("v", FORMAT),
+        ("nwid", id.get()),
+        ("ts", config.timestamp),
+        ("ctmd", config.window_ms),
+        ("r", config.revision),
+        ("id", me.get()),
+        ("tt", tracer),
+        ("tl", traces),
+        ("f", config.flags),
+        ("ml", u64::from(config.multicast_limit)),
+        ("t", u64::from(config.public)),
+    ] {
+        match key {
+            "id" | "tt" => dict.address(key, value)?,
+            _ => dict.number(key, value)?,
+        }
+    }
     dict.bytes("n", config.name.as_bytes())?;
     dict.number("mtu", u64::from(config.mtu))?;
     let papers = &config.papers;
@@ -540,11 +551,10 @@ fn write_to(
     blob("CAP", &papers.capabilities.bytes)?;
     blob("TAG", &papers.tags.bytes)?;
     blob("COO", &papers.ownerships.bytes)?;
-    let specialists: Vec<u8> = config
-        .specialists
-        .iter()
-        .flat_map(|s| s.to_be_bytes())
-        .collect();
+    let mut specialists = Vec::new();
+    for specialist in &config.specialists {
+        specialists.extend_from_slice(&specialist.to_be_bytes());
+    }
     blob("S", &specialists)?;
     let mut room = vec![0; (2 * inet::WIRE_MAX + 4) * config.routes.len().max(ADDRESSES_MAX)];
     let mut list = Writer::new(&mut room);
@@ -582,15 +592,11 @@ fn write_to(
         dict.bytes("aurl", sign_on.url.as_bytes())?;
         dict.number("aexpt", sign_on.expiry)?;
     } else if sign_on.enabled {
-        dict.bytes("iurl", sign_on.issuer.as_bytes())?;
-        if !sign_on.url.is_empty() {
-            dict.bytes("aurl", sign_on.url.as_bytes())?;
+        for ((key, _), text) in SignOn::TEXTS.into_iter().zip(sign_on.texts()) {
+            if key != "aurl" || !text.is_empty() {
+                dict.bytes(key, text.as_bytes())?;
+            }
         }
-        dict.bytes("ssoce", sign_on.endpoint.as_bytes())?;
-        dict.bytes("sson", sign_on.nonce.as_bytes())?;
-        dict.bytes("ssos", sign_on.state.as_bytes())?;
-        dict.bytes("ssocid", sign_on.client_id.as_bytes())?;
-        dict.bytes("ssop", sign_on.provider.as_bytes())?;
     }
     Ok(())
 }

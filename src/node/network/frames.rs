@@ -276,7 +276,7 @@ impl Networks {
         }
         let mut recipients = core::mem::take(&mut self.recipients);
         recipients.clear();
-        let behind = self.routes.find(id, ethernet.to, c.now().mono);
+        let behind = self.routes.find(id, ethernet.to, c.mono());
         if let Some(config) = self.config(id) {
             match behind.filter(|a| *a != me && config.is_bridge(*a)) {
                 Some(bridge) => recipients.push(bridge),
@@ -344,7 +344,7 @@ impl Networks {
             return self.count_in(c, id, DropReason::MulticastOff);
         }
         let key = GroupKey { network: id, group };
-        if cast.foreign && self.behind.used(key, c.now().mono) {
+        if cast.foreign && self.behind.used(key, c.mono()) {
             self.groups_changed(c, id);
         }
         let subject = cast.outbound(me, None);
@@ -416,7 +416,7 @@ impl Networks {
         }
         network.drop_out(c, DropReason::NotMember);
         if let Some((verb, packet_id, packet)) = frame {
-            let now = c.now().mono;
+            let now = c.mono();
             self.pendings.push(id, from, verb, packet_id, packet, now);
             if self.refusals.pass(id, from, now) {
                 let code = ErrorCode::NeedMembershipCertificate;
@@ -534,7 +534,7 @@ impl Networks {
             if !config.is_bridge(from) {
                 return false;
             }
-            self.routes.learn(id, ethernet.from, from, c.now().mono);
+            self.routes.learn(id, ethernet.from, from, c.mono());
             // Differs from 1.14.1, which takes any destination here (network 8, 21).
             return ethernet.to.is_multicast() || ethernet.to == derive::mac(id, me) || bridge;
         }
@@ -551,7 +551,7 @@ impl Networks {
             return;
         }
         let filed = match com.network() {
-            Some(of) if of == id => self.file_com(c, com).map(|_| ()),
+            Some(of) if of == id => self.file_com(c, com),
             _ => Err(Refusal::OtherNetwork),
         };
         if let Err(why) = filed {

@@ -12,7 +12,7 @@
 
 use alloc::vec::Vec;
 
-use crate::base::{Address, Mono, NetworkId, Slot, Table, table};
+use crate::base::{Address, Key, Mac, Mono, NetworkId, Slot, Table};
 use crate::wire::multicast::Group;
 
 /// A LIKE is good for so long.
@@ -31,9 +31,20 @@ pub(crate) struct GroupKey {
     pub(crate) group: Group,
 }
 
-impl table::Key for GroupKey {
-    fn mix(&self) -> u64 {
-        (self.network, (self.group.mac, self.group.adi)).mix()
+impl Key for GroupKey {
+    const WORDS: usize = 3;
+
+    fn words(self) -> [u64; 3] {
+        (self.network, (self.group.mac, u64::from(self.group.adi))).words()
+    }
+
+    fn from_words(words: [u64; 3]) -> Self {
+        let (network, (mac, adi)) = <(NetworkId, (Mac, u64))>::from_words(words);
+        let adi = adi as u32;
+        Self {
+            network,
+            group: Group { mac, adi },
+        }
     }
 }
 
@@ -128,8 +139,8 @@ impl Listeners {
         let group = match self.groups.find(&key) {
             Some(group) => group,
             None => match self.groups.insert(key, EMPTY) {
-                Ok(group) => group,
-                Err(_) => return,
+                Some(group) => group,
+                None => return,
             },
         };
         // Evictions may have been the member's own.
@@ -228,7 +239,7 @@ impl Listeners {
         pair.links[0].after = self.free;
         self.free = at;
         let (member, group) = (pair.member, pair.group);
-        if let Some((&key, chain)) = self.groups.entry(group)
+        if let Some((key, chain)) = self.groups.entry(group)
             && chain.len == 0
         {
             self.groups.remove(&key);
@@ -307,7 +318,6 @@ impl Listeners {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Mac;
     use crate::crypto::rng::Rng;
     use std::vec::Vec;
 

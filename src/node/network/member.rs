@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::rules::Thing;
-use crate::base::{Address, Mono, NetworkId, Table};
-use crate::wire::credential::Com;
+use crate::base::{Address, Mono, NetworkId, Recent, Slot, Table, sorted};
+use crate::wire::credential::{self, Com, Revocation};
 use crate::wire::cursor::Reader;
 
 /// Kept so long after the last frame, LIKE or gather of it.
@@ -25,6 +25,18 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// A capability.
+    pub(crate) fn allow(&mut self, id: u32, rules: Box<[u8]>) {
+        sorted::insert_by_key(&mut self.capabilities, (id, rules), |c| c.0);
+    }
+
+    /// Things of a certificate of ownership.
+    pub(crate) fn own(&mut self, things: &[u8]) {
+        for thing in credential::Thing::all(things) {
+            self.things.push((thing.kind, thing.value));
+        }
+    }
+
     pub(crate) const NOTHING: &Self = &Self {
         tags: Vec::new(),
         capabilities: Vec::new(),
@@ -32,23 +44,20 @@ impl Held {
     };
 }
 
-/// A credential on file: its id, when it was issued, and what it says.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Filed<T> {
-    pub(crate) id: u32,
-    pub(crate) timestamp: u64,
-    pub(crate) what: T,
-}
-
-/// Credentials of a member as they were verified, beside its certificate.
+/// A credential on file, beside the certificate.
 ///
 /// Caps: `Limits::peer_tags`, `Limits::peer_capabilities`, four certificates of ownership. Only
-/// what the controller signed enters it; what is beyond the cap is refused.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct File {
-    pub(crate) tags: Vec<Filed<u32>>,
-    pub(crate) capabilities: Vec<Filed<Box<[u8]>>>,
-    pub(crate) ownerships: Vec<Filed<Vec<Thing>>>,
+/// what the controller signed is filed; what is beyond the cap is refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Filed {
+    /// As revocations name it.
+    pub(crate) kind: u8,
+    pub(crate) id: u32,
+    pub(crate) timestamp: u64,
+    /// Of a tag.
+    pub(crate) value: u32,
+    /// Rules of a capability, or the things that are owned.
+    pub(crate) what: Box<[u8]>,
 }
 
 /// Does our certificate agree with that of the member?
@@ -74,7 +83,7 @@ pub(crate) struct Member {
     pub(crate) com: Option<Box<[u8]>>,
     pub(crate) agreement: Agreement,
     /// Verified credentials beside the certificate.
-    pub(crate) file: Option<Box<File>>,
+    pub(crate) file: Vec<Filed>,
     /// Those of them that are valid now.
     pub(crate) held: Option<Box<Held>>,
 }
@@ -89,7 +98,7 @@ impl Member {
             groups_owed: false,
             com: None,
             agreement: Agreement::No,
-            file: None,
+            file: Vec::new(),
             held: None,
         }
     }
@@ -101,24 +110,25 @@ impl Member {
 
     /// Works out what is valid while a configuration of `timestamp` is in force (network 3.3).
     pub(crate) fn weigh(&mut self, timestamp: u64, window_ms: u64) {
-        let Some(file) = &self.file else {
+        if self.file.is_empty() {
             self.held = None;
             return;
-        };
-        let valid = |at: u64| at.abs_diff(timestamp) <= window_ms;
+        }
         let held = self.held.get_or_insert_default();
         held.tags.clear();
-        let tags = file.tags.iter().filter(|t| valid(t.timestamp));
-        held.tags.extend(tags.map(|t| (t.id, t.what)));
         held.things.clear();
-        let ownerships = file.ownerships.iter().filter(|o| valid(o.timestamp));
-        held.things.extend(ownerships.flat_map(|o| o.what.iter()));
         held.capabilities.clear();
-        let capabilities = file.capabilities.iter().filter(|c| valid(c.timestamp));
-        held.capabilities
-            .extend(capabilities.map(|c| (c.id, c.what.clone())));
-        // Differs from 1.14.1, where the order is that of a hash table (network 4.3).
-        held.capabilities.sort_unstable_by_key(|c| c.0);
+        for filed in &self.file {
+            if filed.timestamp.abs_diff(timestamp) > window_ms {
+                continue;
+            }
+            match filed.kind {
+                Revocation::TAG => held.tags.push((filed.id, filed.value)),
+                // Differs from 1.14.1, where the order is that of a hash table (network 4.3).
+                Revocation::CAPABILITY => held.allow(filed.id, filed.what.clone()),
+                _ => held.own(&filed.what),
+            }
+        }
     }
 }
 
@@ -162,24 +172,43 @@ impl Members {
         let slot = match self.table.find(&address) {
             Some(slot) => slot,
             None => {
-                if self.table.is_full() {
-                    let stalest = self.table.iter().min_by_key(|(_, m)| m.heard);
-                    if let Some(stalest) = stalest.map(|(a, _)| *a) {
-                        self.table.remove(&stalest);
-                    }
-                }
-                self.table.insert(address, Member::new(now)).ok()?
+                self.table.make_room(|m| m.heard);
+                self.table.insert(address, Member::new(now))?
             }
         };
         self.table.at_mut(slot)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Address, &Member)> {
-        self.table.iter().map(|(a, m)| (*a, m))
+        self.table.iter()
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Address, &mut Member)> {
-        self.table.iter_mut().map(|(a, m)| (*a, m))
+    /// So many of those wanted, whoever was heard last first.
+    pub(crate) fn heard_last(&self, most: usize, wanted: &dyn Fn(Address) -> bool) -> Vec<Address> {
+        let mut found: Vec<(Mono, Address)> = Vec::new();
+        for (address, member) in self.iter().filter(|(a, _)| wanted(*a)) {
+            let new = (member.heard, address);
+            let at = found.partition_point(|known| *known > new);
+            if at < most {
+                found.truncate(most - 1);
+                found.insert(at, new);
+            }
+        }
+        found.into_iter().map(|(_, address)| address).collect()
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Member> {
+        self.table.values()
+    }
+
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+        self.table.values_mut()
+    }
+
+    /// The first at or after slot number `from`.
+    pub(crate) fn next_from(&self, from: usize) -> Option<(Slot, Address)> {
+        let (slot, address, _) = self.table.next_from(from)?;
+        Some((slot, address))
     }
 
     pub(crate) fn expire(&mut self, now: Mono) {
@@ -192,34 +221,19 @@ impl Members {
 /// Cap: `Limits::refusals`, 40 bytes each. Anybody fills it; the oldest goes, which is then told
 /// again a little sooner.
 pub(crate) struct Refusals {
-    table: Table<(NetworkId, Address), Mono>,
+    table: Recent<(NetworkId, Address)>,
 }
 
 impl Refusals {
     pub(crate) fn new(cap: usize, seed: u64) -> Self {
         Self {
-            table: Table::new(cap, seed),
+            table: Recent::new(cap, seed),
         }
     }
 
     /// May it be told now? Remembers that it was.
     pub(crate) fn pass(&mut self, network: NetworkId, peer: Address, now: Mono) -> bool {
-        let key = (network, peer);
-        match self.table.get_mut(&key) {
-            Some(at) if now.since(*at) < REFUSAL_MS => return false,
-            Some(at) => {
-                *at = now;
-                return true;
-            }
-            None => {}
-        }
-        if self.table.is_full() {
-            let oldest = self.table.iter().min_by_key(|(_, at)| **at);
-            if let Some(oldest) = oldest.map(|(key, _)| *key) {
-                self.table.remove(&oldest);
-            }
-        }
-        self.table.insert(key, now).is_ok()
+        self.table.pass((network, peer), now, REFUSAL_MS, false)
     }
 }
 

@@ -26,6 +26,7 @@ mod stored;
 mod tests;
 mod update;
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -45,7 +46,7 @@ use self::update::Update;
 use super::Full;
 use super::io::{DropReason, Event};
 use crate::base::gate::Bucket;
-use crate::base::{Address, Limits, Mac, Mono, NetworkId, Now, Table};
+use crate::base::{Address, Limits, Mac, Mono, NetworkId, Now, Table, earliest, sorted};
 use crate::crypto::rng::Rng;
 use crate::wire::cursor::Writer;
 use crate::wire::derive;
@@ -78,6 +79,8 @@ fn announce_ms(c: &dyn Carrier) -> u64 {
 pub(crate) trait Carrier {
     /// Both clocks.
     fn now(&self) -> Now;
+    /// That for timers and ages.
+    fn mono(&self) -> Mono;
     /// All randomness.
     fn rng(&mut self) -> &mut Rng;
     /// Sends a plain packet: verb at byte 27, payload behind it. Sealed in place, or kept as a
@@ -264,7 +267,7 @@ struct Network {
     id: NetworkId,
     mac: Mac,
     /// What is in force.
-    config: Option<Config>,
+    config: Option<Box<Config>>,
     /// Since when.
     installed: Option<Mono>,
     /// The controller has sent it; else it comes from a file.
@@ -364,7 +367,7 @@ impl Networks {
         if self.is_joined(id) {
             return Ok(());
         }
-        let now = c.now().mono;
+        let now = c.mono();
         let made = config::ad_hoc(id, self.me);
         let own = id.controller() == Some(self.me);
         let failure = match made {
@@ -394,7 +397,7 @@ impl Networks {
             counters: Counters::default(),
             announce: None,
         };
-        self.networks.insert(id, network).map_err(|_| Full)?;
+        self.networks.insert(id, network).ok_or(Full)?;
         // Nothing in it depends on the time, so it is made once and not every minute.
         match made {
             AdHoc::Yes(config) => {
@@ -429,8 +432,8 @@ impl Networks {
     }
 
     /// Puts a configuration into force.
-    fn install(&mut self, c: &mut dyn Carrier, id: NetworkId, config: Config) {
-        let now = c.now().mono;
+    fn install(&mut self, c: &mut dyn Carrier, id: NetworkId, config: Box<Config>) {
+        let now = c.mono();
         let Some(network) = self.networks.get_mut(&id) else {
             return;
         };
@@ -442,7 +445,7 @@ impl Networks {
         let held = network.config.as_ref();
         let differs = held.is_none_or(|held| held.differs_in_substance(&config));
         let papers = held.is_some_and(|held| held.own != config.own);
-        for (_, member) in network.members.iter_mut() {
+        for member in network.members.values_mut() {
             member.weigh(config.timestamp, config.window_ms);
             if member.com.is_some() {
                 member.agreement = Agreement::Open;
@@ -501,14 +504,13 @@ impl Networks {
         let Some(config) = &network.config else {
             return;
         };
-        let mut groups = network.tap_groups.clone();
-        groups.extend(config.addresses.iter().map(|a| derive::group_of_ip(a.ip)));
-        groups.extend(self.behind.of(id));
-        if config.broadcast() {
-            groups.push(Group::BROADCAST);
+        let mut groups = Vec::new();
+        let made = config.addresses.iter().map(|a| derive::group_of_ip(a.ip));
+        let broadcast = config.broadcast().then_some(Group::BROADCAST);
+        let all = network.tap_groups.iter().copied().chain(made);
+        for group in all.chain(self.behind.of(id)).chain(broadcast) {
+            sorted::insert(&mut groups, group);
         }
-        groups.sort_unstable();
-        groups.dedup();
         let mut before = core::mem::replace(&mut network.groups, groups);
         if config.multicast_limit == 0 {
             network.announce = None;
@@ -517,7 +519,7 @@ impl Networks {
         if network.announce.is_none() {
             // Nobody has been told of any.
             before.clear();
-            network.announce = Some(c.now().mono.after(announce_ms(c)));
+            network.announce = Some(c.mono().after(announce_ms(c)));
         }
         let is_new = |g: &&Group| before.binary_search(g).is_err();
         let new: Vec<Group> = network.groups.iter().filter(is_new).copied().collect();
@@ -529,7 +531,7 @@ impl Networks {
     /// Tells the new groups, or all of them, to whoever must know: upstreams, controller, anchors
     /// and replicators, members.
     fn announce(&mut self, c: &mut dyn Carrier, id: NetworkId, new: Option<&[Group]>) {
-        let now = c.now().mono;
+        let now = c.mono();
         let Some(network) = self.networks.get_mut(&id) else {
             return;
         };
@@ -549,7 +551,12 @@ impl Networks {
         } = network;
         if let Some(config) = config {
             audience.extend(config.anchors().chain(config.replicators()));
-            for (address, member) in members.iter_mut() {
+            let mut at = 0;
+            while let Some((slot, address)) = members.next_from(at) {
+                at = slot.index() + 1;
+                let Some(member) = members.get_mut(address) else {
+                    continue;
+                };
                 let known = c.identity(address).is_some();
                 if known && admits(c, config, address, Some(member)) {
                     if whole {
@@ -577,7 +584,7 @@ impl Networks {
     /// `peer` has passed the gate of a network: it is in the membership table, and is told our
     /// groups now and then (network 3.3).
     fn met(&mut self, c: &mut dyn Carrier, id: NetworkId, peer: Address) {
-        let now = c.now().mono;
+        let now = c.mono();
         let Some(network) = self.networks.get_mut(&id) else {
             return;
         };
@@ -597,31 +604,28 @@ impl Networks {
     pub(crate) fn upstream_up(&mut self, c: &mut dyn Carrier, upstream: Address) {
         for (id, network) in self.networks.iter() {
             if network.announce.is_some() {
-                like(c, upstream, *id, &network.groups);
+                like(c, upstream, id, &network.groups);
             }
         }
-        self.hurry_unanswered(c.now().mono);
+        self.hurry_unanswered(c.mono());
         self.ask_upstream(c, upstream);
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub(crate) fn next_deadline(&self) -> Option<Mono> {
-        let announce = self.networks.iter().filter_map(|(_, n)| n.announce).min();
-        let ask = self.networks.iter().filter_map(|(_, n)| n.ask.next).min();
+        let announce = self.networks.values().filter_map(|n| n.announce).min();
+        let ask = self.networks.values().filter_map(|n| n.ask.next).min();
         let gather = (0..)
             .map_while(|n| self.waiting.hungry(n))
             .filter_map(|key| self.gathers.again(key))
             .min();
         let show = self.showings.deadline();
-        [announce, ask, gather, show, self.waiting.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        earliest(&[announce, ask, gather, show, self.waiting.deadline()])
     }
 
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, c: &mut dyn Carrier) {
-        let now = c.now().mono;
+        let now = c.mono();
         self.waiting.expire(now);
         self.ask_controllers(c);
         self.show_due(c);
@@ -631,7 +635,7 @@ impl Networks {
             self.gather_again(c, key);
         }
         let mut at = 0;
-        while let Some((slot, &id, network)) = self.networks.next_from(at) {
+        while let Some((slot, id, network)) = self.networks.next_from(at) {
             at = slot.index() + 1;
             if network.announce.is_none_or(|due| due > now) {
                 continue;
@@ -649,8 +653,8 @@ impl Networks {
     /// All networks, by slot.
     pub(crate) fn iter(&self, now: Now) -> impl Iterator<Item = NetworkView<'_>> {
         self.networks
-            .iter()
-            .map(move |(_, network)| network.view(self.me, now))
+            .values()
+            .map(move |network| network.view(self.me, now))
     }
 
     /// A network.
@@ -668,7 +672,7 @@ impl Networks {
 
     /// What is in force.
     fn config(&self, id: NetworkId) -> Option<&Config> {
-        self.networks.get(&id)?.config.as_ref()
+        self.networks.get(&id)?.config.as_deref()
     }
 
     /// A frame of the tap goes no further.
@@ -722,7 +726,7 @@ fn like(c: &mut dyn Carrier, to: Address, id: NetworkId, groups: &[Group]) {
 
 impl Network {
     fn view(&self, me: Address, now: Now) -> NetworkView<'_> {
-        let config = self.config.as_ref();
+        let config = self.config.as_deref();
         let old = |c: &Config| {
             let good_until = c
                 .timestamp
@@ -746,7 +750,7 @@ impl Network {
             groups: &self.groups,
             multicast_limit: config.map_or(0, |c| c.multicast_limit),
             members: self.members.len(),
-            authorized: self.members.iter().filter(|(_, m)| agrees(m)).count(),
+            authorized: self.members.values().filter(|m| agrees(m)).count(),
             dns: config.map(|c| &c.dns).filter(|d| **d != Dns::default()),
             sign_on: config.and_then(|c| c.sign_on.as_deref()),
             url: &self.url,

@@ -74,11 +74,8 @@ impl Gathers {
         if !due {
             return false;
         }
-        if before.is_none() && self.table.is_full() {
-            let oldest = self.table.iter().min_by_key(|(_, asked)| asked.at);
-            if let Some(oldest) = oldest.map(|(key, _)| *key) {
-                self.table.remove(&oldest);
-            }
+        if before.is_none() {
+            self.table.make_room(|asked| asked.at);
         }
         let attempts = match before {
             Some(asked) if !any && now.since(asked.at) < GATHER_FULL_MS => {
@@ -254,13 +251,8 @@ impl Behind {
             *at = now;
             return false;
         }
-        if table.is_full() {
-            let stalest = table.iter().min_by_key(|(_, at)| **at);
-            if let Some(stalest) = stalest.map(|(key, _)| *key) {
-                table.remove(&stalest);
-            }
-        }
-        table.insert(key, now).is_ok()
+        table.make_room(|at| *at);
+        table.insert(key, now).is_some()
     }
 
     pub(crate) fn of(&self, network: NetworkId) -> impl Iterator<Item = Group> {

@@ -77,6 +77,10 @@ impl Recorder {
 }
 
 impl Carrier for Recorder {
+    fn mono(&self) -> Mono {
+        self.now.mono
+    }
+
     fn now(&self) -> Now {
         self.now
     }

@@ -2,6 +2,47 @@
 
 use core::fmt;
 
+/// Names fields of a configuration, and what is counted like one.
+macro_rules! fields {
+    ($($name:ident = $key:literal,)+) => {
+        /// A field that may be refused.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Field {
+            $(#[doc = $key] $name,)+
+        }
+
+        impl Field {
+            /// As the dictionary has it.
+            pub const fn key(self) -> &'static str {
+                const KEYS: &[&str] = &[$($key),+];
+                KEYS[self as usize]
+            }
+        }
+    };
+}
+
+fields! {
+    NetworkId = "nwid",
+    Id = "id",
+    Timestamp = "ts",
+    Name = "n",
+    Ethertypes = "et",
+    Com = "com",
+    Bridges = "ab",
+    V4 = "v4s",
+    V6 = "v6s",
+    ModernCom = "C",
+    Capabilities = "CAP",
+    Tags = "TAG",
+    Ownerships = "COO",
+    Specialists = "S",
+    Routes = "RT",
+    Addresses = "I",
+    Rules = "R",
+    Dns = "DNS",
+    Credentials = "credentials",
+}
+
 /// The reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
@@ -24,9 +65,9 @@ pub enum Refusal {
     /// Issued before the one in force.
     Older,
     /// A field is missing or damaged.
-    Field(&'static str),
+    Field(Field),
     /// More entries of a field than we take.
-    TooMany(&'static str),
+    TooMany(Field),
     /// A credential that was revoked.
     Revoked,
     /// A credential in a form that no controller makes.
@@ -77,7 +118,10 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(Self::NAMES[self.slot()])?;
         match self {
-            Self::Field(key) | Self::TooMany(key) => write!(f, ":{key}"),
+            Self::Field(field) | Self::TooMany(field) => {
+                f.write_str(":")?;
+                f.write_str(field.key())
+            }
             _ => Ok(()),
         }
     }

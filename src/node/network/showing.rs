@@ -76,11 +76,8 @@ impl Showings {
     }
 
     fn sent(&mut self, to: Address, now: Mono, owing: bool) {
-        if self.table.is_full() && self.table.find(&to).is_none() {
-            let oldest = self.table.iter().min_by_key(|(_, s)| s.at);
-            if let Some(oldest) = oldest.map(|(to, _)| *to) {
-                self.table.remove(&oldest);
-            }
+        if self.table.find(&to).is_none() {
+            self.table.make_room(|s| s.at);
         }
         let _ = self.table.insert(to, Showing { at: now, owing });
     }
@@ -90,13 +87,13 @@ impl Showings {
             .table
             .iter()
             .filter(|(_, s)| s.owing && s.at.after(NEXT_MS) <= now);
-        due.next().map(|(to, _)| *to)
+        due.next().map(|(to, _)| to)
     }
 
     /// The end of the first pause that somebody waits for.
     pub(crate) fn deadline(&self) -> Option<Mono> {
-        let owing = self.table.iter().filter(|(_, s)| s.owing);
-        owing.map(|(_, s)| s.at.after(NEXT_MS)).min()
+        let owing = self.table.values().filter(|s| s.owing);
+        owing.map(|s| s.at.after(NEXT_MS)).min()
     }
 }
 
@@ -109,7 +106,7 @@ impl Networks {
         to: Address,
         occasion: Occasion,
     ) -> bool {
-        let now = c.now().mono;
+        let now = c.mono();
         if !self.owe(id, to, occasion, now) {
             return true;
         }
@@ -144,9 +141,9 @@ impl Networks {
     /// and it may be that no upstream is there to ask: each shows itself to the other. Who is on
     /// none of our networks ignores it.
     pub(crate) fn met_again(&mut self, c: &mut dyn Carrier, peer: Address) {
-        let now = c.now().mono;
+        let now = c.mono();
         let mut at = 0;
-        while let Some((slot, &id, network)) = self.networks.next_from(at) {
+        while let Some((slot, id, network)) = self.networks.next_from(at) {
             at = slot.index() + 1;
             if network.announce.is_none() {
                 continue;
@@ -167,7 +164,7 @@ impl Networks {
 
     /// Pauses are over.
     pub(super) fn show_due(&mut self, c: &mut dyn Carrier) {
-        while let Some(to) = self.showings.due(c.now().mono) {
+        while let Some(to) = self.showings.due(c.mono()) {
             self.show(c, to);
         }
     }
@@ -175,7 +172,7 @@ impl Networks {
     /// A configuration with other tags or capabilities is in force: members that talk to us
     /// learn it now.
     pub(super) fn push_to_recent(&mut self, c: &mut dyn Carrier, id: NetworkId) {
-        let now = c.now().mono;
+        let now = c.mono();
         let Some(network) = self.networks.get(&id) else {
             return;
         };
@@ -216,7 +213,7 @@ impl Networks {
 
     /// Sends `to` what it is owed, as much as goes into one packet.
     fn show(&mut self, c: &mut dyn Carrier, to: Address) {
-        let now = c.now().mono;
+        let now = c.mono();
         let Some(room) = self.scratch.get_mut(HEADER_LEN..HEADER_LEN + FRAME + ROOM) else {
             return;
         };
@@ -271,7 +268,7 @@ fn pack(
         let next = more.then(|| part.saturating_add(1));
         owing |= next.is_some();
         let _ = bundles.push(bundle);
-        let _ = shown.push((*id, next));
+        let _ = shown.push((id, next));
     }
     let mut writer = Writer::new(room);
     if bundles.is_empty() || write_bundles(&bundles, &mut writer).is_err() {
@@ -427,7 +424,7 @@ mod tests {
         }
 
         fn ids(&self) -> Vec<NetworkId> {
-            self.networks.networks.iter().map(|(id, _)| *id).collect()
+            self.networks.networks.iter().map(|(id, _)| id).collect()
         }
 
         /// What went to the peer: of each packet of credentials the networks, of each list of

@@ -1,15 +1,13 @@
 //! Multicast: to whom a frame goes, what comes from others, who is told of whom
 //! (network 6.3 to 6.5).
 
-use alloc::vec::Vec;
-
 use super::config::{Config, FLAG_UNCOMPRESSED};
 use super::controller::Source;
 use super::frames::{Cast, Verdicts};
 use super::multicast::{GroupKey, Wanted, gather_ms, shuffle};
 use super::showing::Occasion;
 use super::{Carrier, Networks};
-use crate::base::{Address, Mono, NetworkId, PacketId};
+use crate::base::{Address, NetworkId, PacketId};
 use crate::node::io::DropReason;
 use crate::wire::Malformed;
 use crate::wire::control;
@@ -62,7 +60,7 @@ impl Networks {
         cast: Cast<'_>,
         except: Option<Address>,
     ) {
-        let now = c.now().mono;
+        let now = c.mono();
         let me = self.me;
         let mut recipients = core::mem::take(&mut self.recipients);
         recipients.clear();
@@ -118,7 +116,7 @@ impl Networks {
         };
         let wanted = (config.multicast_limit as usize).saturating_add(1);
         let pause = gather_ms(c.low_bandwidth());
-        if self.gathers.pass(key, false, c.now().mono, pause) {
+        if self.gathers.pass(key, false, c.mono(), pause) {
             self.ask_for_members(c, key, wanted);
         }
     }
@@ -147,13 +145,8 @@ impl Networks {
         if whom.iter().all(|a| c.latency_ms(*a).is_none())
             && let Some(network) = self.networks.get(&key.network)
         {
-            let members = network.members.iter();
-            let mut reached: Vec<(Mono, Address)> = members
-                .filter(|(a, _)| c.latency_ms(*a).is_some())
-                .map(|(a, member)| (member.heard, a))
-                .collect();
-            reached.sort_unstable_by(|a, b| b.cmp(a));
-            for (_, member) in reached {
+            let reached = |a| c.latency_ms(a).is_some();
+            for member in network.members.heard_last(GATHER_FROM, &reached) {
                 let _ = whom.push(member);
             }
         }
@@ -248,7 +241,7 @@ impl Networks {
         if member == self.me {
             return;
         }
-        self.listeners.add(key, member, c.now().mono);
+        self.listeners.add(key, member, c.mono());
         while let Some(waiting) = self.waiting.take(key, member) {
             if let Ok((ethernet, payload)) = Ethernet::parse(&waiting.frame) {
                 let cast = Cast {
@@ -314,7 +307,7 @@ impl Networks {
                     self.count_out(c, network, DropReason::BadMac);
                     return Ok(true);
                 }
-                self.routes.learn(network, source, from, c.now().mono);
+                self.routes.learn(network, source, from, c.mono());
             }
             let subject = cast.inbound(self.me, from);
             let decision = self.judge(network, &subject);
@@ -395,7 +388,7 @@ impl Networks {
         key: GroupKey,
         limit: u32,
     ) -> Result<(), Malformed> {
-        let now = c.now().mono;
+        let now = c.mono();
         let listening = self
             .networks
             .get(&key.network)

@@ -112,7 +112,7 @@ impl<'a> Capability<'a> {
         self.links().last().map(|link| link.to)
     }
 
-    fn write_fields(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
+    pub(super) fn write_fields(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
         if usize::from(self.rules.len()) > CAPABILITY_RULES_MAX {
             return Err(Malformed::Length);
         }
@@ -142,6 +142,6 @@ impl<'a> Capability<'a> {
 
     /// What all links sign; its length in `buffer`.
     pub fn signed_message(&self, buffer: &mut [u8]) -> Result<usize, Malformed> {
-        signed_message(buffer, |writer| self.write_fields(writer))
+        signed_message(buffer, &|writer| self.write_fields(writer))
     }
 }

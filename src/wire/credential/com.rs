@@ -148,6 +148,15 @@ impl<'a> Com<'a> {
             .all(|id| reader.u64().is_ok_and(|word| self.value(*id) == Some(word)))
     }
 
+    /// Writes it without its signature.
+    pub fn write_unsigned(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
+        let count = self.qualifiers.len() / QUALIFIER_LEN;
+        writer.u8(COM_TYPE)?;
+        writer.u16(u16::try_from(count).map_err(|_| Malformed::Length)?)?;
+        writer.bytes(self.qualifiers)?;
+        writer.bytes(&[0; Address::LEN])
+    }
+
     /// Text form of 1.0.x to 1.6.5 (network 3.2).
     pub fn write_text(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         let hex = |out: &mut dyn fmt::Write, bytes: &[u8]| {
@@ -213,10 +222,11 @@ pub fn com_from_text(text: &str, writer: &mut Writer<'_>) -> Result<(), Malforme
         parse_hex(digits, &mut bytes)?;
         let qualifier = Qualifier::read(&mut Reader::new(&bytes))?;
         if list.iter().all(|known| known.id != qualifier.id) {
-            list.push(qualifier).map_err(|_| Malformed::Length)?;
+            let at = list.iter().position(|known| known.id > qualifier.id);
+            let at = at.unwrap_or(list.len());
+            list.insert(at, qualifier).map_err(|_| Malformed::Length)?;
         }
     }
-    list.sort_unstable_by_key(|q| q.id);
     let mut signature = [0; SIGNATURE_LEN];
     let signer = fields.next().and_then(Address::parse);
     let signed = signer.filter(|_| {

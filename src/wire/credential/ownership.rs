@@ -65,6 +65,13 @@ impl Thing {
         })
     }
 
+    /// Back to back.
+    pub fn all(bytes: &[u8]) -> impl Iterator<Item = Self> {
+        bytes
+            .chunks_exact(Self::LEN)
+            .filter_map(|thing| Self::read(&mut Reader::new(thing)).ok())
+    }
+
     /// Writes it: as many of these back to back make [`Ownership::new`]'s `things`.
     pub fn write(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
         writer.u8(self.kind)?;
@@ -136,11 +143,14 @@ impl<'a> Ownership<'a> {
         Ok(ownership)
     }
 
+    /// What is owned, as it is written.
+    pub const fn written_things(&self) -> &'a [u8] {
+        self.things
+    }
+
     /// What is owned.
     pub fn things(&self) -> impl Iterator<Item = Thing> + use<'a> {
-        self.things
-            .chunks_exact(Thing::LEN)
-            .filter_map(|thing| Thing::read(&mut Reader::new(thing)).ok())
+        Thing::all(self.things)
     }
 
     /// Is it listed?
@@ -149,7 +159,7 @@ impl<'a> Ownership<'a> {
             .any(|owned| owned.kind == thing.kind && owned.significant() == thing.significant())
     }
 
-    fn write_fields(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
+    pub(super) fn write_fields(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
         let count = self.things.chunks_exact(Thing::LEN);
         if count.len() > THINGS_MAX || !count.remainder().is_empty() {
             return Err(Malformed::Length);
@@ -172,6 +182,6 @@ impl<'a> Ownership<'a> {
 
     /// What the signature is made over; its length in `buffer`.
     pub fn signed_message(&self, buffer: &mut [u8]) -> Result<usize, Malformed> {
-        signed_message(buffer, |writer| self.write_fields(writer))
+        signed_message(buffer, &|writer| self.write_fields(writer))
     }
 }

@@ -2,7 +2,8 @@
 
 use super::super::Malformed;
 use super::super::cursor::{Reader, Writer};
-use super::{Capability, Com, Ownership, Revocation, Tag};
+use super::{Capability, Com, Ownership, Revocation, Tag, signed_message};
+use crate::base::NetworkId;
 
 /// Anything in a NETWORK_CREDENTIALS.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +18,31 @@ pub enum Credential<'a> {
     Revocation(Revocation<'a>),
     /// Certificate of ownership.
     Ownership(Ownership<'a>),
+}
+
+impl Credential<'_> {
+    /// Which network it is of.
+    pub fn network(&self) -> Option<NetworkId> {
+        Some(match self {
+            Self::Com(com) => return com.network(),
+            Self::Capability(capability) => capability.network,
+            Self::Tag(tag) => tag.network,
+            Self::Revocation(revocation) => revocation.network,
+            Self::Ownership(ownership) => ownership.network,
+        })
+    }
+
+    /// What the signature is made over, of certificates of membership excepted
+    /// ([`Com::signed_message`]); its length in `buffer`.
+    pub fn signed_message(&self, buffer: &mut [u8]) -> Result<usize, Malformed> {
+        signed_message(buffer, &|writer| match self {
+            Self::Com(_) => Err(Malformed::Unsupported),
+            Self::Capability(capability) => capability.write_fields(writer),
+            Self::Tag(tag) => tag.write_fields(writer),
+            Self::Revocation(revocation) => revocation.write_fields(writer),
+            Self::Ownership(ownership) => ownership.write_fields(writer),
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,34 @@
+//! Ordered lists of a few dozen entries. Each new one is put where it belongs: a sort of the
+//! standard library would be there once for each kind of entry.
+
+use alloc::vec::Vec;
+
+/// Puts `item` where it belongs in a list that has each entry once.
+pub fn insert<T: Ord>(list: &mut Vec<T>, item: T) {
+    if let Err(at) = list.binary_search(&item) {
+        list.insert(at, item);
+    }
+}
+
+/// Puts `item` where it belongs by `key`, behind those with the same.
+pub fn insert_by_key<T, K: Ord>(list: &mut Vec<T>, item: T, key: impl Fn(&T) -> K) {
+    let new = key(&item);
+    let at = list.partition_point(|known| key(known) <= new);
+    list.insert(at, item);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_ordered_and_keep_what_they_shall() {
+        let (mut once, mut pairs) = (Vec::new(), Vec::new());
+        for (n, x) in [5u8, 3, 9, 3, 5, 1].into_iter().enumerate() {
+            insert(&mut once, x);
+            insert_by_key(&mut pairs, (x, n), |p| p.0);
+        }
+        assert_eq!(once, [1, 3, 5, 9]);
+        assert_eq!(pairs, [(1, 5), (3, 1), (3, 3), (5, 0), (5, 4), (9, 2)]);
+    }
+}
