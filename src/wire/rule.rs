@@ -159,6 +159,53 @@ pub enum What {
 
 const ADDRESS_MASK: u64 = 0xff_ffff_ffff;
 
+/// Bytes of the value that an entry with this number is written with; none of numbers without
+/// meaning.
+pub const fn value_len(number: u8) -> u8 {
+    match number {
+        2..=4 => 14,
+        27 | 28 | 36 => 1,
+        26 | 37 => 2,
+        35 | 38 => 3,
+        39 | 40 | 42 | 43 => 4,
+        24 | 25 | 31 | 32 => 5,
+        29 | 30 => 6,
+        41 | 44..=50 => 8,
+        33 | 34 => 17,
+        51 => 19,
+        _ => 0,
+    }
+}
+
+/// Passes over one entry; its first byte, and the value that its number has.
+fn entry<'a>(reader: &mut Reader<'a>) -> Result<(u8, &'a [u8]), Malformed> {
+    let kind = reader.u8()?;
+    let len = usize::from(reader.u8()?);
+    let value = reader.clone().bytes(value_len(kind & NUMBER).into())?;
+    // 1.14.1 notices only later that a length reaches past the end.
+    reader.bytes(len.min(reader.remaining()))?;
+    Ok((kind, value))
+}
+
+/// Writes one entry with the length that its kind has, and no more in it than is looked at.
+fn rewrite(kind: u8, value: &[u8], writer: &mut Writer<'_>) -> Result<(), Malformed> {
+    let number = kind & NUMBER;
+    writer.u8(kind)?;
+    writer.u8(value_len(number))?;
+    let mut reader = Reader::new(value);
+    match number {
+        2..=4 => writer.u64(reader.u64()? & ADDRESS_MASK)?,
+        51 => {
+            let (start, end) = (reader.u64()?, reader.u64()?);
+            let span = end.wrapping_sub(start) & u64::from(u32::MAX);
+            writer.u64(start)?;
+            writer.u64(start.wrapping_add(span))?;
+        }
+        _ => {}
+    }
+    writer.bytes(reader.rest())
+}
+
 impl Rule {
     /// An action, or a match that stands by itself.
     pub const fn new(what: What) -> Self {
@@ -171,12 +218,8 @@ impl Rule {
 
     /// Reads one entry.
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let kind = reader.u8()?;
-        let len = usize::from(reader.u8()?);
-        let what = What::read(kind & NUMBER, &mut reader.clone())?;
-        // 1.14.1 notices only later that a length reaches past the end.
-        let skip = len.min(reader.remaining());
-        reader.bytes(skip)?;
+        let (kind, value) = entry(reader)?;
+        let what = What::read(kind & NUMBER, &mut Reader::new(value))?;
         Ok(Self {
             not: kind & NOT != 0,
             or: kind & OR != 0,
@@ -188,15 +231,15 @@ impl Rule {
     pub fn write(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
         let not = if self.not { NOT } else { 0 };
         let or = if self.or { OR } else { 0 };
-        let (number, len) = self.what.number_and_len();
-        writer.u8(not | or | (number & NUMBER))?;
-        writer.u8(len)?;
+        let number = self.what.number() & NUMBER;
+        writer.u8(not | or | number)?;
+        writer.u8(value_len(number))?;
         self.what.write(writer)
     }
 
     /// An action, known or not; else a match.
     pub const fn is_action(&self) -> bool {
-        self.what.number_and_len().0 < FIRST_MATCH
+        self.what.number() < FIRST_MATCH
     }
 }
 
@@ -261,38 +304,38 @@ impl What {
         })
     }
 
-    const fn number_and_len(&self) -> (u8, u8) {
+    const fn number(&self) -> u8 {
         match self {
-            Self::Drop => (0, 0),
-            Self::Accept => (1, 0),
-            Self::Tee(_) => (2, 14),
-            Self::Watch(_) => (3, 14),
-            Self::Redirect(_) => (4, 14),
-            Self::Break => (5, 0),
-            Self::Priority => (6, 0),
-            Self::SourceAddress(_) => (24, 5),
-            Self::DestAddress(_) => (25, 5),
-            Self::VlanId(_) => (26, 2),
-            Self::VlanPcp(_) => (27, 1),
-            Self::VlanDei(_) => (28, 1),
-            Self::MacSource(_) => (29, 6),
-            Self::MacDest(_) => (30, 6),
-            Self::Ipv4Source(..) => (31, 5),
-            Self::Ipv4Dest(..) => (32, 5),
-            Self::Ipv6Source(..) => (33, 17),
-            Self::Ipv6Dest(..) => (34, 17),
-            Self::IpTos { .. } => (35, 3),
-            Self::IpProtocol(_) => (36, 1),
-            Self::Ethertype(_) => (37, 2),
-            Self::Icmp { .. } => (38, 3),
-            Self::SourcePorts(..) => (39, 4),
-            Self::DestPorts(..) => (40, 4),
-            Self::Characteristics(_) => (41, 8),
-            Self::FrameSize(..) => (42, 4),
-            Self::Random(_) => (43, 4),
-            Self::Tag { test, .. } => (test.number(), 8),
-            Self::IntegerRange { .. } => (51, 19),
-            Self::Unknown(number) => (*number, 0),
+            Self::Drop => 0,
+            Self::Accept => 1,
+            Self::Tee(_) => 2,
+            Self::Watch(_) => 3,
+            Self::Redirect(_) => 4,
+            Self::Break => 5,
+            Self::Priority => 6,
+            Self::SourceAddress(_) => 24,
+            Self::DestAddress(_) => 25,
+            Self::VlanId(_) => 26,
+            Self::VlanPcp(_) => 27,
+            Self::VlanDei(_) => 28,
+            Self::MacSource(_) => 29,
+            Self::MacDest(_) => 30,
+            Self::Ipv4Source(..) => 31,
+            Self::Ipv4Dest(..) => 32,
+            Self::Ipv6Source(..) => 33,
+            Self::Ipv6Dest(..) => 34,
+            Self::IpTos { .. } => 35,
+            Self::IpProtocol(_) => 36,
+            Self::Ethertype(_) => 37,
+            Self::Icmp { .. } => 38,
+            Self::SourcePorts(..) => 39,
+            Self::DestPorts(..) => 40,
+            Self::Characteristics(_) => 41,
+            Self::FrameSize(..) => 42,
+            Self::Random(_) => 43,
+            Self::Tag { test, .. } => test.number(),
+            Self::IntegerRange { .. } => 51,
+            Self::Unknown(number) => *number,
         }
     }
 
@@ -412,7 +455,7 @@ impl<'a> Rules<'a> {
         let mut reader = Reader::new(bytes);
         let mut count = 0u16;
         while !reader.is_empty() && usize::from(count) < RULES_MAX {
-            Rule::read(&mut reader)?;
+            entry(&mut reader)?;
             count = count.saturating_add(1);
         }
         Ok(Self { bytes, count })
@@ -422,7 +465,7 @@ impl<'a> Rules<'a> {
     pub fn read(reader: &mut Reader<'a>, count: u16) -> Result<Self, Malformed> {
         let bytes = reader.rest();
         for _ in 0..count {
-            Rule::read(reader)?;
+            entry(reader)?;
         }
         Ok(Self { bytes, count })
     }
@@ -445,7 +488,12 @@ impl<'a> Rules<'a> {
 
     /// Writes them, each with the length that its kind has.
     pub fn write(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
-        self.iter().try_for_each(|rule| rule.write(writer))
+        let mut reader = Reader::new(self.bytes);
+        for _ in 0..self.count {
+            let (kind, value) = entry(&mut reader)?;
+            rewrite(kind, value, writer)?;
+        }
+        Ok(())
     }
 }
 

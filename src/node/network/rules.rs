@@ -7,8 +7,8 @@ use core::net::IpAddr;
 
 use super::config::{FLAG_NDP, IpNet};
 use crate::base::{Address, Mac};
-use crate::wire::Malformed;
 use crate::wire::cursor::Reader;
+use crate::wire::rule::value_len;
 
 /// Flag of the configuration: unknown matches count as matching.
 pub const FLAG_UNKNOWN_MATCHES: u64 = 0x08;
@@ -180,9 +180,8 @@ fn run_with(rules: &[u8], subject: &Subject<'_>, facts: &Facts<'_>, state: &mut 
                 continue;
             }
             let answer = match matches(number, value, subject, facts, state) {
-                Ok(Match::Hard(answer)) => answer,
-                Ok(Match::Plain(answer)) => answer ^ (kind & NOT != 0),
-                Err(_) => false,
+                Match::Hard(answer) => answer,
+                Match::Plain(answer) => answer ^ (kind & NOT != 0),
             };
             state.set = if kind & OR != 0 {
                 state.set | answer
@@ -191,10 +190,9 @@ fn run_with(rules: &[u8], subject: &Subject<'_>, facts: &Facts<'_>, state: &mut 
             };
             continue;
         }
-        let mut value = Reader::new(value);
         if !state.set {
             let copies = (2..=4).contains(&number);
-            if subject.inbound && copies && target(&mut value) == facts.me.get() {
+            if subject.inbound && copies && target(value) == facts.me.get() {
                 state.sup = true;
             }
             state.set = true;
@@ -207,7 +205,7 @@ fn run_with(rules: &[u8], subject: &Subject<'_>, facts: &Facts<'_>, state: &mut 
             1 | 6 => return done(Outcome::Accept, copy),
             5 => return done(Outcome::NoMatch, copy),
             2..=4 => {
-                let target = target(&mut value);
+                let target = target(value);
                 let to = Address::new(target);
                 if target == subject.source.get() {
                     // It has seen the frame already.
@@ -224,7 +222,7 @@ fn run_with(rules: &[u8], subject: &Subject<'_>, facts: &Facts<'_>, state: &mut 
                         _ => done(Outcome::Redirect(to), copy),
                     };
                 } else {
-                    let most = value.u32().and_then(|_| value.u16()).map_or(0, usize::from);
+                    let most = value.get(12..14).map_or(0, |len| word(len, 0).into());
                     let all = subject.payload.len();
                     let len = if most == 0 { all } else { most.min(all) };
                     copy = to.map(|to| CopyTo {
@@ -301,8 +299,8 @@ pub fn decide<'r>(
 }
 
 /// Whom an action names: any 40 bits, 0 for nobody.
-fn target(value: &mut Reader<'_>) -> u64 {
-    value.u64().unwrap_or(0) & 0xff_ffff_ffff
+fn target(value: &[u8]) -> u64 {
+    value.get(..8).map_or(0, |to| number(to, 3, 5))
 }
 
 fn number_of(address: Option<Address>) -> u64 {
@@ -314,8 +312,17 @@ fn byte(frame: &[u8], at: usize) -> u8 {
     frame.get(at).copied().unwrap_or(0)
 }
 
+/// So many bytes of it as a number.
+fn number(frame: &[u8], at: usize, len: usize) -> u64 {
+    (at..at + len).fold(0, |n, at| n << 8 | u64::from(byte(frame, at)))
+}
+
 fn word(frame: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([byte(frame, at), byte(frame, at + 1)])
+    number(frame, at, 2) as u16
+}
+
+fn double(frame: &[u8], at: usize) -> u32 {
+    number(frame, at, 4) as u32
 }
 
 fn is_v4(s: &Subject<'_>) -> bool {
@@ -355,58 +362,50 @@ fn tag(tags: &[(u32, u32)], id: u32) -> Option<u32> {
     tags.iter().find(|t| t.0 == id).map(|t| t.1)
 }
 
-fn matches(
-    number: u8,
-    value: &[u8],
-    s: &Subject<'_>,
-    facts: &Facts<'_>,
-    state: &mut State,
-) -> Result<Match, Malformed> {
+fn matches(number: u8, v: &[u8], s: &Subject<'_>, facts: &Facts<'_>, state: &mut State) -> Match {
     use Match::{Hard, Plain};
-    let mut v = Reader::new(value);
     let frame = s.payload;
-    Ok(match number {
-        24 => Plain(v.array()? == s.source.to_bytes()),
-        25 => Plain(v.array()? == s.destination.map_or([0; Address::LEN], Address::to_bytes)),
-        // Tags are not parsed: the VLAN of every frame is 0.
-        26 => Plain(v.u16()? == 0),
-        27 | 28 => Plain(v.u8()? == 0),
-        29 => Plain(v.mac()? == s.from),
-        30 => Plain(v.mac()? == s.to),
-        31 | 32 => {
-            let (net, bits) = (v.u32()?, v.u8()?);
-            if !is_v4(s) {
-                return Ok(Hard(false));
-            }
-            let at = if number == 31 { 12 } else { 16 };
-            let ip = (u32::from(word(frame, at)) << 16) | u32::from(word(frame, at + 2));
-            let shift = 32 - u32::from(bits.min(32));
-            Plain((ip ^ net).checked_shr(shift).unwrap_or(0) == 0)
+    if v.len() < usize::from(value_len(number)) {
+        return Hard(false);
+    }
+    match number {
+        24 => Plain(v.starts_with(&s.source.to_bytes())),
+        25 => {
+            let to = s.destination.map_or([0; Address::LEN], Address::to_bytes);
+            Plain(v.starts_with(&to))
         }
-        33 | 34 => {
-            let (net, bits) = (u128::from_be_bytes(v.array()?), v.u8()?);
-            if !is_v6(s) {
-                return Ok(Hard(false));
+        // Tags are not parsed: the VLAN of every frame is 0.
+        26 => Plain(word(v, 0) == 0),
+        27 | 28 => Plain(byte(v, 0) == 0),
+        29 => Plain(v.starts_with(&s.from.to_bytes())),
+        30 => Plain(v.starts_with(&s.to.to_bytes())),
+        31..=34 => {
+            let is_such = if number < 33 { is_v4(s) } else { is_v6(s) };
+            if !is_such {
+                return Hard(false);
             }
-            let at = if number == 33 { 8 } else { 24 };
-            let ip = frame.get(at..).and_then(|f| f.first_chunk()).copied();
-            let ip = u128::from_be_bytes(ip.unwrap_or_default());
-            let shift = 128 - u32::from(bits.min(128));
-            Plain(ip & u128::MAX.checked_shl(shift).unwrap_or(0) == net)
+            let (at, len) = [(12, 4), (16, 4), (8, 16), (24, 16)][usize::from(number - 31)];
+            let bits = usize::from(byte(v, len));
+            Plain((0..len).all(|n| {
+                let mask = (0xff00 >> bits.saturating_sub(8 * n).min(8)) as u8;
+                // Of IPv6 the net's host bits must be 0.
+                let looked_at = if len == 4 { mask } else { 0xff };
+                byte(frame, at + n) & mask == byte(v, n) & looked_at
+            }))
         }
         35 => {
-            let (mask, from, to) = (v.u8()?, v.u8()?, v.u8()?);
+            let (mask, from, to) = (byte(v, 0), byte(v, 1), byte(v, 2));
             let tos = if is_v4(s) {
                 byte(frame, 1)
             } else if is_v6(s) {
                 (word(frame, 0) >> 4) as u8
             } else {
-                return Ok(Hard(false));
+                return Hard(false);
             };
             Plain((from..=to).contains(&(tos & mask)))
         }
         36 => {
-            let wanted = v.u8()?;
+            let wanted = byte(v, 0);
             let protocol = if is_v4(s) {
                 Some(byte(frame, 9))
             } else if s.ethertype == IPV6 {
@@ -416,9 +415,9 @@ fn matches(
             };
             protocol.map_or(Hard(false), |p| Plain(p == wanted))
         }
-        37 => Plain(v.u16()? == s.ethertype),
+        37 => Plain(word(v, 0) == s.ethertype),
         38 => {
-            let (kind, code, flags) = (v.u8()?, v.u8()?, v.u8()?);
+            let (kind, code, flags) = (byte(v, 0), byte(v, 1), byte(v, 2));
             let at = if is_v4(s) {
                 let h = v4_header(frame);
                 (byte(frame, 9) == ICMP && frame.len() >= h + 2).then_some(h)
@@ -441,22 +440,20 @@ fn matches(
             }
         }
         39 | 40 => {
-            let (from, to) = (v.u16()?, v.u16()?);
+            let (from, to) = (word(v, 0), word(v, 2));
             let offset = if number == 39 { 0 } else { 2 };
             if is_v4(s) {
                 let h = v4_header(frame);
                 let ports = HAS_PORTS.contains(&byte(frame, 9)) && frame.len() > h + 4;
-                return Ok(Plain(
-                    ports && (from..=to).contains(&word(frame, h + offset)),
-                ));
+                return Plain(ports && (from..=to).contains(&word(frame, h + offset)));
             }
             if s.ethertype != IPV6 {
-                return Ok(Hard(false));
+                return Hard(false);
             }
             match walk(frame) {
                 Some((protocol, at)) if HAS_PORTS.contains(&protocol) => {
                     if frame.len() <= at + 4 {
-                        return Ok(Hard(false));
+                        return Hard(false);
                     }
                     let port = word(frame, at + offset);
                     Plain(port != 0 && (from..=to).contains(&port))
@@ -465,27 +462,27 @@ fn matches(
                 None => Hard(false),
             }
         }
-        41 => Plain(characteristics(s, facts) & v.u64()? != 0),
+        41 => Plain(characteristics(s, facts) & self::number(v, 0, 8) != 0),
         42 => {
-            let (from, to) = (usize::from(v.u16()?), usize::from(v.u16()?));
+            let (from, to) = (usize::from(word(v, 0)), usize::from(word(v, 2)));
             Plain((from..=to).contains(&frame.len()))
         }
         43 => {
             let lot = state.lot;
             state.lot = next_lot(lot);
-            Plain(lot <= v.u32()?)
+            Plain(lot <= double(v, 0))
         }
         44..=48 => {
-            let (id, limit) = (v.u32()?, v.u32()?);
+            let (id, limit) = (double(v, 0), double(v, 4));
             let Some(own) = tag(facts.own_tags, id) else {
-                return Ok(Hard(false));
+                return Hard(false);
             };
             let Some(remote) = s.destination.and_then(|_| tag(facts.peer_tags, id)) else {
                 if s.inbound && !state.sup {
-                    return Ok(Hard(false));
+                    return Hard(false);
                 }
                 state.skip = true;
-                return Ok(Hard(true));
+                return Hard(true);
             };
             Plain(match number {
                 44 => own.abs_diff(remote) <= limit,
@@ -496,14 +493,14 @@ fn matches(
             })
         }
         49 | 50 => {
-            let (id, wanted) = (v.u32()?, v.u32()?);
+            let (id, wanted) = (double(v, 0), double(v, 4));
             if state.sup {
                 state.skip = true;
-                return Ok(Hard(true));
+                return Hard(true);
             }
             let sender = number == 49;
             if sender != s.inbound {
-                return Ok(tag(facts.own_tags, id).map_or(Hard(false), |v| Plain(v == wanted)));
+                return tag(facts.own_tags, id).map_or(Hard(false), |v| Plain(v == wanted));
             }
             match s.destination.and_then(|_| tag(facts.peer_tags, id)) {
                 Some(value) => Plain(value == wanted),
@@ -515,15 +512,15 @@ fn matches(
             }
         }
         51 => {
-            let (start, end) = (v.u64()?, v.u64()?);
-            let (index, format) = (usize::from(v.u16()?), v.u8()?);
+            let (start, end) = (self::number(v, 0, 8), self::number(v, 8, 8));
+            let (index, format) = (usize::from(word(v, 16)), byte(v, 18));
             // Real nodes keep the low half of the width only.
             let width = u64::from(end.wrapping_sub(start) as u32);
             let x = integer(frame, index, format);
             Plain(x >= start && x <= start.wrapping_add(width))
         }
         _ => Plain(facts.flags & FLAG_UNKNOWN_MATCHES != 0),
-    })
+    }
 }
 
 /// A number of 1 to 64 bits in a frame (network 4.4).
