@@ -4,7 +4,8 @@
 use alloc::collections::VecDeque;
 use core::net::{IpAddr, SocketAddr};
 
-use super::io::{DropReason, Event, Outbox, SocketId};
+use super::inbound::Origin;
+use super::io::{DropReason, Event, Out, SocketId};
 use super::nat::News;
 use super::outbound::{Hop, Seal};
 use super::peer::{Contact, Peer, Version};
@@ -142,7 +143,7 @@ impl Core {
     /// Our HELLO to an address.
     pub(crate) fn send_hello(
         &mut self,
-        out: &mut dyn Outbox,
+        out: &mut Out<'_>,
         slot: Slot,
         local: SocketId,
         remote: SocketAddr,
@@ -153,7 +154,7 @@ impl Core {
     /// Our HELLO over a hop; `sent_to` is where the peer itself is, if that is known.
     pub(crate) fn hello_over(
         &mut self,
-        out: &mut dyn Outbox,
+        out: &mut Out<'_>,
         slot: Slot,
         hop: Hop,
         sent_to: Option<SocketAddr>,
@@ -203,7 +204,7 @@ impl Core {
     /// HELLO in suite 0, from anybody. Not yet authenticated.
     pub(crate) fn handle_hello(
         &mut self,
-        out: &mut dyn Outbox,
+        out: &mut Out<'_>,
         local: SocketId,
         from: SocketAddr,
         header: Header,
@@ -238,7 +239,14 @@ impl Core {
                     self.stats.drop(DropReason::Authentication);
                     return;
                 }
-                self.known_hello(out, slot, local, from, header, packet);
+                let origin = Origin {
+                    slot,
+                    peer: header.source,
+                    back: Hop::plain(local, from),
+                    id: header.id,
+                    hops: header.hops(),
+                };
+                self.known_hello(out, &origin, packet);
             }
             (_, same) => {
                 if !self.hello_gate.pass(from.ip(), self.now.mono) {
@@ -259,7 +267,8 @@ impl Core {
                     self.refuse_collision(out, identity, keys, hop, header.id);
                     return;
                 }
-                let Some(facts) = self.hello_facts(&keys, hop, header, packet) else {
+                let Some(facts) = self.hello_facts(&keys, hop, header.id, header.hops(), packet)
+                else {
                     return;
                 };
                 let job = Job {
@@ -275,22 +284,14 @@ impl Core {
     }
 
     /// HELLO of a known peer, authenticated.
-    pub(crate) fn known_hello(
-        &mut self,
-        out: &mut dyn Outbox,
-        slot: Slot,
-        local: SocketId,
-        from: SocketAddr,
-        header: Header,
-        packet: &mut [u8],
-    ) {
-        let hop = Hop::plain(local, from);
-        let Some(peer) = self.peers.at(slot) else {
+    pub(crate) fn known_hello(&mut self, out: &mut Out<'_>, origin: &Origin, packet: &mut [u8]) {
+        let Some(peer) = self.peers.at(origin.slot) else {
             return;
         };
         let keys = peer.keys.clone();
-        if let Some(facts) = self.hello_facts(&keys, hop, header, packet) {
-            self.answer_hello(out, slot, facts);
+        let facts = self.hello_facts(&keys, origin.back, origin.id, origin.hops, packet);
+        if let Some(facts) = facts {
+            self.answer_hello(out, origin.slot, facts);
         }
     }
 
@@ -299,13 +300,14 @@ impl Core {
         &mut self,
         keys: &SessionKeys,
         back: Hop,
-        header: Header,
+        id: PacketId,
+        hops: u8,
         packet: &mut [u8],
     ) -> Option<Facts> {
         self.stats.received(Verb::Hello);
         let hello = Hello::parse(packet.get(HEADER_LEN..)?).ok()?;
         let mut facts = Facts {
-            id: header.id,
+            id,
             time: hello.time,
             version: Version {
                 protocol: hello.protocol,
@@ -317,7 +319,7 @@ impl Core {
             planet: hello.planet,
             moons: heapless::Vec::new(),
             back,
-            hops: header.hops(),
+            hops,
         };
         if let Some(at) = hello.tail_at {
             let at = HEADER_LEN + at;
@@ -338,24 +340,33 @@ impl Core {
     }
 
     /// OK(HELLO), then what the HELLO tells about the peer.
-    fn answer_hello(&mut self, out: &mut dyn Outbox, slot: Slot, facts: Facts) {
+    fn answer_hello(&mut self, out: &mut Out<'_>, slot: Slot, facts: Facts) {
+        let Some(peer) = self.peers.at(slot) else {
+            return;
+        };
+        let origin = Origin {
+            slot,
+            peer: peer.identity.address,
+            back: facts.back,
+            id: facts.id,
+            hops: facts.hops,
+        };
         let mut scratch = core::mem::take(&mut self.scratch);
         if let Some(len) = self.write_ok_hello(&mut scratch, &facts)
             && let Some(packet) = scratch.get_mut(..len)
         {
-            self.reply(out, slot, facts.back, facts.hops, packet);
+            self.reply(out, &origin, packet);
         }
         self.scratch = scratch;
-        let (local, from) = (facts.back.local, facts.back.remote);
         if let Some(peer) = self.peers.at_mut(slot) {
             peer.version = Some(facts.version);
         }
         if facts.hops == 0
             && let Some(ours) = facts.sent_to
         {
-            self.surface_report(out, slot, local, from, ours);
+            self.surface_report(out, &origin, ours);
         }
-        self.received(out, slot, Verb::Hello, local, from, facts.hops, false);
+        self.heard(out, &origin, Verb::Hello, false);
     }
 
     fn write_ok_hello(&self, buffer: &mut [u8], facts: &Facts) -> Option<usize> {
@@ -398,7 +409,7 @@ impl Core {
     /// ERROR code 4 under the key agreed with the identity that came second.
     fn refuse_collision(
         &mut self,
-        out: &mut dyn Outbox,
+        out: &mut Out<'_>,
         identity: Identity,
         keys: SessionKeys,
         hop: Hop,
@@ -425,10 +436,8 @@ impl Core {
     /// OK(HELLO) to a HELLO of ours, sent `sent`.
     pub(crate) fn handle_ok_hello(
         &mut self,
-        out: &mut dyn Outbox,
-        slot: Slot,
-        back: Hop,
-        hops: u8,
+        out: &mut Out<'_>,
+        origin: &Origin,
         sent: Mono,
         body: &[u8],
     ) {
@@ -441,7 +450,7 @@ impl Core {
             return;
         }
         let now = self.now.mono;
-        let Some(peer) = self.peers.at_mut(slot) else {
+        let Some(peer) = self.peers.at_mut(origin.slot) else {
             return;
         };
         let from = peer.identity.address;
@@ -451,22 +460,22 @@ impl Core {
             minor: ok.minor,
             revision: ok.revision,
         });
-        self.received(out, slot, Verb::Ok, back.local, back.remote, hops, false);
-        if hops == 0 {
+        self.heard(out, origin, Verb::Ok, false);
+        if origin.hops == 0 {
             let path = self
                 .peers
-                .at_mut(slot)
-                .and_then(|p| p.path_mut(back.local, &back.remote));
+                .at_mut(origin.slot)
+                .and_then(|p| p.path_mut(origin.back.local, &origin.back.remote));
             if let Some(path) = path {
                 path.measure(now.since(sent));
             }
             if let Some(ours) = ok.seen_as {
-                self.surface_report(out, slot, back.local, back.remote, ours);
+                self.surface_report(out, origin, ours);
             }
         }
         let may_tell = self.topology.is_upstream(from) || self.topology.is_awaited_seed(from);
         if may_tell && !ok.worlds.is_empty() {
-            self.offered_worlds(slot, ok.worlds);
+            self.offered_worlds(origin.slot, ok.worlds);
         }
     }
 
@@ -507,17 +516,11 @@ impl Core {
         }
     }
 
-    /// `slot`'s peer, heard directly from `from`, sees us at `ours`.
-    fn surface_report(
-        &mut self,
-        out: &mut dyn Outbox,
-        slot: Slot,
-        local: SocketId,
-        from: SocketAddr,
-        ours: SocketAddr,
-    ) {
+    /// A peer, heard directly, sees us at `ours`.
+    fn surface_report(&mut self, out: &mut Out<'_>, origin: &Origin, ours: SocketAddr) {
+        let (local, from) = (origin.back.local, origin.back.remote);
         let now = self.now.mono;
-        let Some(peer) = self.peers.at(slot) else {
+        let Some(peer) = self.peers.at(origin.slot) else {
             return;
         };
         let (reporter, upstream) = (peer.identity.address, peer.upstream);
@@ -568,7 +571,7 @@ impl Core {
     }
 
     /// A slice of the check that is running.
-    pub(crate) fn work_on_digest(&mut self, out: &mut dyn Outbox) {
+    pub(crate) fn work_on_digest(&mut self, out: &mut Out<'_>) {
         let now = self.now.mono;
         if self.digests.next.is_none_or(|at| at > now) {
             return;
@@ -638,7 +641,7 @@ impl Core {
     }
 
     /// HELLO round to somebody who must stay in reach (node 3.2).
-    pub(crate) fn ask_contact(&mut self, out: &mut dyn Outbox, slot: Slot) {
+    pub(crate) fn ask_contact(&mut self, out: &mut Out<'_>, slot: Slot) {
         let now = self.now.mono;
         let any_socket = self.sockets.iter().any(Option::is_some);
         let Some(peer) = self.peers.at_mut(slot) else {
@@ -677,7 +680,7 @@ impl Core {
     }
 
     /// HELLO to stable endpoints: one per family drawn by lot, or all.
-    fn hello_endpoints(&mut self, out: &mut dyn Outbox, slot: Slot, by_lot: bool) -> bool {
+    fn hello_endpoints(&mut self, out: &mut Out<'_>, slot: Slot, by_lot: bool) -> bool {
         let Some(address) = self.peers.at(slot).map(|p: &Peer| p.identity.address) else {
             return false;
         };

@@ -3,7 +3,7 @@
 
 use core::net::SocketAddr;
 
-use super::io::{DropReason, Event, Family, Outbox, SocketId};
+use super::io::{DropReason, Event, Family, Out, SocketId};
 use super::outbound::{Hop, Seal};
 use super::path::Path;
 use super::policy;
@@ -12,7 +12,7 @@ use super::underlay::Rules;
 use super::waiting::Way;
 use super::whois::Want;
 use super::{Ctx, Node};
-use crate::base::{Address, Limits, Slot};
+use crate::base::{Address, Limits, PacketId, Slot};
 use crate::crypto::armor;
 use crate::wire::control::{self, ErrorReply, OkReply, PushDirectPaths, Rendezvous};
 use crate::wire::cursor::{Reader, Writer};
@@ -26,14 +26,15 @@ use crate::wire::verb::{ErrorCode, Verb};
 /// Identities in one OK(WHOIS).
 const WHOIS_ANSWERS: usize = 4;
 
-/// Where a packet came from.
-#[derive(Clone, Copy)]
-struct Origin {
-    slot: Slot,
-    peer: Address,
-    local: SocketId,
-    from: SocketAddr,
-    header: Header,
+/// Where an authentic packet came from.
+pub(crate) struct Origin {
+    pub(crate) slot: Slot,
+    pub(crate) peer: Address,
+    /// The way that it came.
+    pub(crate) back: Hop,
+    pub(crate) id: PacketId,
+    /// Relays passed.
+    pub(crate) hops: u8,
 }
 
 /// The packet names the trusted path that its source lies on (wire 6.6).
@@ -42,16 +43,10 @@ fn is_trusted(rules: &Rules, from: SocketAddr, packet: &[u8]) -> bool {
     id.is_some() && id == packet::trusted_id(packet)
 }
 
-impl Origin {
-    fn back(&self) -> Hop {
-        Hop::plain(self.local, self.from)
-    }
-}
-
 impl Node {
     pub(super) fn datagram(
         &mut self,
-        out: &mut dyn Outbox,
+        out: &mut Out<'_>,
         local: SocketId,
         from: SocketAddr,
         datagram: &mut [u8],
@@ -120,7 +115,7 @@ impl Node {
     /// A whole packet for us.
     pub(super) fn packet(
         &mut self,
-        out: &mut dyn Outbox,
+        out: &mut Out<'_>,
         local: SocketId,
         from: SocketAddr,
         packet: &mut [u8],
@@ -165,12 +160,12 @@ impl Node {
         if !opened {
             return core.stats.drop(DropReason::Authentication);
         }
-        let origin = Origin {
+        let origin = &Origin {
             slot,
             peer: header.source,
-            local,
-            from,
-            header,
+            back: Hop::plain(local, from),
+            id: header.id,
+            hops: header.hops(),
         };
         if packet
             .get(VERB_AT)
@@ -183,7 +178,7 @@ impl Node {
     }
 
     /// Unpacks into the scratch buffer and goes on there.
-    fn compressed(&mut self, out: &mut dyn Outbox, origin: Origin, packet: &mut [u8]) {
+    fn compressed(&mut self, out: &mut Out<'_>, origin: &Origin, packet: &mut [u8]) {
         let mut unpacked = core::mem::take(&mut self.unpacked);
         let len = match (unpacked.get_mut(HEADER_LEN..), packet.get(HEADER_LEN..)) {
             (Some(room), Some(squeezed)) => lz4::decompress(squeezed, room).ok(),
@@ -202,7 +197,7 @@ impl Node {
         self.unpacked = unpacked;
     }
 
-    fn dispatch(&mut self, out: &mut dyn Outbox, origin: Origin, packet: &mut [u8]) {
+    fn dispatch(&mut self, out: &mut Out<'_>, origin: &Origin, packet: &mut [u8]) {
         let Some(byte) = packet.get(VERB_AT) else {
             return;
         };
@@ -225,17 +220,7 @@ impl Node {
             | Verb::MulticastFrame => self.network_verb(out, origin, verb, packet),
             Verb::Ok => self.ok(out, origin, packet),
             Verb::Error => self.error(out, origin, packet),
-            Verb::Hello => {
-                let Origin {
-                    slot,
-                    local,
-                    from,
-                    header,
-                    ..
-                } = origin;
-                self.core
-                    .known_hello(out, slot, local, from, header, packet);
-            }
+            Verb::Hello => self.core.known_hello(out, origin, packet),
             Verb::Whois => self.core.whois_asked(out, origin, packet),
             Verb::Rendezvous => self.core.rendezvous(out, origin, packet),
             Verb::Echo => self.core.echo(out, origin, packet),
@@ -253,24 +238,18 @@ impl Node {
         }
     }
 
-    fn network_verb(
-        &mut self,
-        out: &mut dyn Outbox,
-        origin: Origin,
-        verb: Verb,
-        packet: &mut [u8],
-    ) {
+    fn network_verb(&mut self, out: &mut Out<'_>, origin: &Origin, verb: Verb, packet: &mut [u8]) {
         let mut ctx = Ctx {
             core: &mut self.core,
             out,
         };
         let verdict = self
             .networks
-            .inbound(&mut ctx, origin.peer, verb, origin.header.id, packet);
+            .inbound(&mut ctx, origin.peer, verb, origin.id, packet);
         self.core.heard(out, origin, verb, verdict.member);
     }
 
-    fn ok(&mut self, out: &mut dyn Outbox, origin: Origin, packet: &mut [u8]) {
+    fn ok(&mut self, out: &mut Out<'_>, origin: &Origin, packet: &mut [u8]) {
         let now = self.core.now.mono;
         let Ok(ok) = OkReply::parse(packet.get(HEADER_LEN..).unwrap_or_default()) else {
             return self.core.stats.drop(DropReason::Malformed);
@@ -281,10 +260,8 @@ impl Node {
         };
         match request.verb {
             Verb::Hello => {
-                let hops = origin.header.hops();
-                let (slot, back) = (origin.slot, origin.back());
                 self.core
-                    .handle_ok_hello(out, slot, back, hops, request.sent, ok.body);
+                    .handle_ok_hello(out, origin, request.sent, ok.body);
             }
             Verb::Whois => {
                 self.core.heard(out, origin, Verb::Ok, false);
@@ -301,12 +278,12 @@ impl Node {
             }
             Verb::Echo => {
                 self.core.heard(out, origin, Verb::Ok, false);
-                if origin.header.hops() == 0
+                if origin.hops == 0
                     && let Some(path) = self
                         .core
                         .peers
                         .at_mut(origin.slot)
-                        .and_then(|p| p.path_mut(origin.local, &origin.from))
+                        .and_then(|p| p.path_mut(origin.back.local, &origin.back.remote))
                 {
                     path.measure(now.since(request.sent));
                 }
@@ -323,7 +300,7 @@ impl Node {
         }
     }
 
-    fn error(&mut self, out: &mut dyn Outbox, origin: Origin, packet: &mut [u8]) {
+    fn error(&mut self, out: &mut Out<'_>, origin: &Origin, packet: &mut [u8]) {
         let now = self.core.now.mono;
         let Ok(error) = ErrorReply::parse(packet.get(HEADER_LEN..).unwrap_or_default()) else {
             return self.core.stats.drop(DropReason::Malformed);
@@ -372,30 +349,10 @@ impl Node {
 }
 
 impl Core {
-    fn heard(&mut self, out: &mut dyn Outbox, origin: Origin, verb: Verb, member: bool) {
-        let hops = origin.header.hops();
-        self.received(
-            out,
-            origin.slot,
-            verb,
-            origin.local,
-            origin.from,
-            hops,
-            member,
-        );
-    }
-
     /// An authenticated packet that counts (node 4.3). `member`: it proved membership.
-    pub(crate) fn received(
-        &mut self,
-        out: &mut dyn Outbox,
-        slot: Slot,
-        verb: Verb,
-        local: SocketId,
-        from: SocketAddr,
-        hops: u8,
-        member: bool,
-    ) {
+    pub(crate) fn heard(&mut self, out: &mut Out<'_>, origin: &Origin, verb: Verb, member: bool) {
+        let slot = origin.slot;
+        let (local, from) = (origin.back.local, &origin.back.remote);
         let now = self.now.mono;
         // Drawn for those few who must stay in reach, not for every packet.
         let kept = self.peers.at(slot).is_some_and(|p| p.contact.is_some());
@@ -441,8 +398,8 @@ impl Core {
             rearm |= answering || contact.asked.is_some();
             contact.answered(next);
         }
-        if hops == 0 {
-            if let Some(path) = peer.path_mut(local, &from) {
+        if origin.hops == 0 {
+            if let Some(path) = peer.path_mut(local, from) {
                 path.receive(now);
                 if member {
                     path.trust = Some(now);
@@ -450,8 +407,8 @@ impl Core {
                 if traffic {
                     path.busy = Some(now);
                 }
-            } else if !peer.has_sibling(local, &from, now) {
-                self.unknown_path(out, slot, verb, local, from);
+            } else if !peer.has_sibling(local, from, now) {
+                self.unknown_path(out, origin, verb);
             }
         }
         if rearm {
@@ -460,18 +417,13 @@ impl Core {
         if answering {
             self.update_online();
         }
-        self.push_paths(out, slot, local, from, hops);
+        self.push_paths(out, origin);
     }
 
     /// A packet came directly over a path that is not in the list (node 5.1).
-    fn unknown_path(
-        &mut self,
-        out: &mut dyn Outbox,
-        slot: Slot,
-        verb: Verb,
-        local: SocketId,
-        from: SocketAddr,
-    ) {
+    fn unknown_path(&mut self, out: &mut Out<'_>, origin: &Origin, verb: Verb) {
+        let slot = origin.slot;
+        let (local, from) = (origin.back.local, origin.back.remote);
         let now = self.now.mono;
         let cap = self.limits.paths_per_peer;
         let Some(address) = self.peers.at(slot).map(|p| p.identity.address) else {
@@ -509,7 +461,7 @@ impl Core {
             remote: from,
         });
         self.tries.stop(address);
-        self.doubt_others(out, slot, local, from);
+        self.doubt_others(out, origin);
         self.rearm(slot);
         self.retry_for(address);
         if recalled && !upstream {
@@ -525,7 +477,9 @@ impl Core {
 
     /// A peer that answers at a new place may have left the places where it was: those that
     /// are silent are asked now, and not used while they do not answer.
-    fn doubt_others(&mut self, out: &mut dyn Outbox, slot: Slot, local: SocketId, new: SocketAddr) {
+    fn doubt_others(&mut self, out: &mut Out<'_>, origin: &Origin) {
+        let slot = origin.slot;
+        let (local, new) = (origin.back.local, &origin.back.remote);
         let now = self.now.mono;
         let mut asked: heapless::Vec<SocketAddr, { Limits::PATHS_MAX }> = heapless::Vec::new();
         let Some(peer) = self.peers.at_mut(slot) else {
@@ -533,7 +487,7 @@ impl Core {
         };
         for path in &mut peer.paths {
             let other = path.local == local
-                && !inet::same_ip(&path.remote, &new)
+                && !inet::same_ip(&path.remote, new)
                 && path.remote.is_ipv4() == new.is_ipv4();
             let silent = now.since(path.heard) >= policy::UNANSWERED_MS && path.probed.is_none();
             if other && silent && path.is_usable(now) && asked.push(path.remote).is_ok() {
@@ -556,7 +510,7 @@ impl Core {
     /// 13-byte LAN beacon of 1.0.3 and older (wire 7.1).
     fn beacon(
         &mut self,
-        out: &mut dyn Outbox,
+        out: &mut Out<'_>,
         local: SocketId,
         from: SocketAddr,
         address: Option<Address>,
@@ -578,12 +532,12 @@ impl Core {
         self.emit(out, slot, Hop::plain(local, from), &mut packet, seal);
     }
 
-    fn echo(&mut self, out: &mut dyn Outbox, origin: Origin, packet: &mut [u8]) {
+    fn echo(&mut self, out: &mut Out<'_>, origin: &Origin, packet: &mut [u8]) {
         let now = self.now.mono;
         let Some(peer) = self.peers.at_mut(origin.slot) else {
             return;
         };
-        let passed = match peer.path_mut(origin.local, &origin.from) {
+        let passed = match peer.path_mut(origin.back.local, &origin.back.remote) {
             Some(path) => path.echo_gate.pass(now, policy::ECHO_GATE_MS),
             // Not a path yet, or relayed: one gate for the peer.
             None => peer.probe_gate.pass(now, policy::ECHO_GATE_MS),
@@ -596,15 +550,14 @@ impl Core {
             (packet.get(HEADER_LEN..), scratch.get_mut(HEADER_LEN..))
         {
             let mut writer = Writer::new(room);
-            let written = control::write_ok_head(&mut writer, Verb::Echo, origin.header.id)
+            let written = control::write_ok_head(&mut writer, Verb::Echo, origin.id)
                 .and_then(|()| writer.bytes(payload));
             let end = HEADER_LEN + writer.len();
             if written.is_ok()
                 && let Some(reply) = scratch.get_mut(..end)
             {
                 reply[VERB_AT] = Verb::Ok as u8;
-                let hops = origin.header.hops();
-                self.reply(out, origin.slot, origin.back(), hops, reply);
+                self.reply(out, origin, reply);
             } else {
                 self.stats.drop(DropReason::TooLong);
             }
@@ -613,7 +566,7 @@ impl Core {
         self.heard(out, origin, Verb::Echo, false);
     }
 
-    fn whois_asked(&mut self, out: &mut dyn Outbox, origin: Origin, packet: &mut [u8]) {
+    fn whois_asked(&mut self, out: &mut Out<'_>, origin: &Origin, packet: &mut [u8]) {
         let now = self.now.mono;
         let root = self.topology.am_upstream();
         let Some(peer) = self.peers.at_mut(origin.slot) else {
@@ -625,7 +578,7 @@ impl Core {
         let mut reply = [0u8; HEADER_LEN + 9 + WHOIS_ANSWERS * Identity::LEN];
         reply[VERB_AT] = Verb::Ok as u8;
         let mut writer = Writer::new(&mut reply[HEADER_LEN..]);
-        if control::write_ok_head(&mut writer, Verb::Whois, origin.header.id).is_err() {
+        if control::write_ok_head(&mut writer, Verb::Whois, origin.id).is_err() {
             return;
         }
         let mut found = 0;
@@ -654,7 +607,7 @@ impl Core {
         if found > 0
             && let Some(reply) = reply.get_mut(..end)
         {
-            self.reply(out, origin.slot, origin.back(), origin.header.hops(), reply);
+            self.reply(out, origin, reply);
         }
         if root {
             // Another upstream may know; the asker repeats by itself.
@@ -667,7 +620,7 @@ impl Core {
         self.heard(out, origin, Verb::Whois, false);
     }
 
-    fn rendezvous(&mut self, out: &mut dyn Outbox, origin: Origin, packet: &mut [u8]) {
+    fn rendezvous(&mut self, out: &mut Out<'_>, origin: &Origin, packet: &mut [u8]) {
         let now = self.now.mono;
         self.heard(out, origin, Verb::Rendezvous, false);
         if !self.topology.is_upstream(origin.peer) {
@@ -693,13 +646,13 @@ impl Core {
         if at.is_ipv4() {
             // Opens our NAT without reaching theirs.
             let junk = self.rng.next_u32().to_be_bytes();
-            self.put_raw(out, origin.local, at, &junk, Some(2));
+            self.put_raw(out, origin.back.local, at, &junk, Some(2));
         }
-        self.contact(out, slot, origin.local, at, None);
-        self.tries.start(peer, origin.local, at, now);
+        self.contact(out, slot, origin.back.local, at, None);
+        self.tries.start(peer, origin.back.local, at, now);
     }
 
-    fn pushed_paths(&mut self, out: &mut dyn Outbox, origin: Origin, packet: &mut [u8]) {
+    fn pushed_paths(&mut self, out: &mut Out<'_>, origin: &Origin, packet: &mut [u8]) {
         let now = self.now.mono;
         self.heard(out, origin, Verb::PushDirectPaths, false);
         let Some(peer) = self.peers.at_mut(origin.slot) else {
@@ -753,22 +706,15 @@ impl Core {
     }
 
     /// Our addresses to a trusted peer that has just spoken, when due (node 8.2).
-    fn push_paths(
-        &mut self,
-        out: &mut dyn Outbox,
-        slot: Slot,
-        local: SocketId,
-        from: SocketAddr,
-        hops: u8,
-    ) {
+    fn push_paths(&mut self, out: &mut Out<'_>, origin: &Origin) {
         let (now, pace) = (self.now.mono, self.pace());
-        let Some(peer) = self.peers.at_mut(slot) else {
+        let Some(peer) = self.peers.at_mut(origin.slot) else {
             return;
         };
         if peer.trust.is_none() || !peer.has_trust(now) {
             return;
         }
-        let pause = if hops == 0 {
+        let pause = if origin.hops == 0 {
             pace.push_direct_ms
         } else {
             policy::PUSH_RELAYED_MS
@@ -815,7 +761,7 @@ impl Core {
         }
         let end = HEADER_LEN + writer.len();
         if let Some(packet) = packet.get_mut(..end) {
-            self.reply(out, slot, Hop::plain(local, from), hops, packet);
+            self.reply(out, origin, packet);
         }
     }
 }

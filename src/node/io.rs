@@ -38,6 +38,9 @@ pub trait Outbox {
     fn frame(&mut self, network: NetworkId, ethernet: &[u8]);
 }
 
+/// An [`Outbox`] as it is handed on inside: `&mut Out` is one word, it would be two.
+pub(crate) type Out<'a> = &'a mut dyn Outbox;
+
 /// News of the underlay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkChange {

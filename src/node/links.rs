@@ -3,7 +3,7 @@
 
 use core::net::SocketAddr;
 
-use super::io::{Event, Outbox, SocketId};
+use super::io::{Event, Out, SocketId};
 use super::policy;
 use super::record::{Addresses, Recalled};
 use super::state::Core;
@@ -12,7 +12,7 @@ use alloc::boxed::Box;
 
 impl Core {
     /// The machine slept, or the underlay moved: nothing is certain any more.
-    pub(crate) fn moved(&mut self, out: &mut dyn Outbox) {
+    pub(crate) fn moved(&mut self, out: &mut Out<'_>) {
         self.stats.moves = self.stats.moves.wrapping_add(1);
         self.reset_paths(out, None);
         for_each_upstream(self, |core, slot| {

@@ -39,6 +39,7 @@ pub use self::peer::{Traffic, Version};
 pub use self::topology::{Role, supersedes};
 pub use self::view::{MoonView, PathView, PeerView};
 
+use self::io::Out;
 use self::network::{Carrier, NetworkView, Networks};
 use self::state::Core;
 use self::underlay::Underlay;
@@ -65,12 +66,12 @@ pub struct Node {
 }
 
 /// The node core as the network layer sees it.
-struct Ctx<'a> {
+struct Ctx<'a, 'o> {
     core: &'a mut Core,
-    out: &'a mut dyn Outbox,
+    out: &'a mut Out<'o>,
 }
 
-impl Carrier for Ctx<'_> {
+impl Carrier for Ctx<'_, '_> {
     fn now(&self) -> Now {
         self.core.now
     }
@@ -167,6 +168,7 @@ impl Node {
         datagram: &mut [u8],
         out: &mut dyn Outbox,
     ) {
+        let out = &mut { out };
         self.enter(now, out);
         self.datagram(out, local, canonical(from), datagram);
         self.leave_call(out);
@@ -181,6 +183,7 @@ impl Node {
         len: usize,
         out: &mut dyn Outbox,
     ) {
+        let out = &mut { out };
         self.enter(now, out);
         self.core.stats.frames_in = self.core.stats.frames_in.wrapping_add(1);
         let mut ctx = Ctx {
@@ -193,6 +196,7 @@ impl Node {
 
     /// Does what is due, nothing else.
     pub fn handle_timeout(&mut self, now: Now, out: &mut dyn Outbox) {
+        let out = &mut { out };
         self.enter(now, out);
         while let Some((at, id)) = self.core.timers.first() {
             if at > now.mono {
@@ -236,6 +240,7 @@ impl Node {
 
     /// News of the underlay.
     pub fn handle_link(&mut self, now: Now, change: LinkChange, out: &mut dyn Outbox) {
+        let out = &mut { out };
         self.enter(now, out);
         match change {
             LinkChange::SocketUp { socket, local } => self.core.socket_up(socket, canonical(local)),
@@ -249,6 +254,7 @@ impl Node {
 
     /// What the owner says of the networks below, in place of what was said before.
     pub fn set_underlay(&mut self, now: Now, said: Underlay, out: &mut dyn Outbox) {
+        let out = &mut { out };
         self.enter(now, out);
         self.core.set_underlay(said);
         self.leave_call(out);
@@ -279,6 +285,7 @@ impl Node {
         stored: Option<&[u8]>,
         out: &mut dyn Outbox,
     ) -> Result<(), Full> {
+        let out = &mut { out };
         self.enter(now, out);
         let mut ctx = Ctx {
             core: &mut self.core,
@@ -292,6 +299,7 @@ impl Node {
 
     /// Asks the controller of a network again, as soon as it may answer. `false`: not on it.
     pub fn refresh(&mut self, now: Now, id: NetworkId, out: &mut dyn Outbox) -> bool {
+        let out = &mut { out };
         self.enter(now, out);
         let ctx = Ctx {
             core: &mut self.core,
@@ -310,6 +318,7 @@ impl Node {
 
     /// Leaves a network. `false`: was not on it.
     pub fn leave(&mut self, now: Now, id: NetworkId, out: &mut dyn Outbox) -> bool {
+        let out = &mut { out };
         self.enter(now, out);
         let mut ctx = Ctx {
             core: &mut self.core,
@@ -323,6 +332,7 @@ impl Node {
 
     /// The multicast groups that the tap of a network has subscribed to.
     pub fn set_groups(&mut self, now: Now, id: NetworkId, groups: &[Group], out: &mut dyn Outbox) {
+        let out = &mut { out };
         self.enter(now, out);
         let mut ctx = Ctx {
             core: &mut self.core,
@@ -341,6 +351,7 @@ impl Node {
         definition: Option<&[u8]>,
         out: &mut dyn Outbox,
     ) -> Result<(), Full> {
+        let out = &mut { out };
         self.enter(now, out);
         let world = definition.and_then(|bytes| WorldBuf::new(bytes).ok());
         let taken = self.core.topology.orbit(id, seed, world);
@@ -354,6 +365,7 @@ impl Node {
 
     /// Stops orbiting a moon. `false`: did not.
     pub fn deorbit(&mut self, now: Now, id: u64, out: &mut dyn Outbox) -> bool {
+        let out = &mut { out };
         self.enter(now, out);
         let known = self.core.topology.deorbit(id);
         self.core.rebuild_upstreams();
@@ -406,7 +418,7 @@ impl Node {
         self.core.surfaces.iter(self.core.now.mono)
     }
 
-    fn enter(&mut self, now: Now, out: &mut dyn Outbox) {
+    fn enter(&mut self, now: Now, out: &mut Out<'_>) {
         let Now {
             mono: before, wall, ..
         } = core::mem::replace(&mut self.core.now, now);
@@ -427,7 +439,7 @@ impl Node {
         }
     }
 
-    fn leave_call(&mut self, out: &mut dyn Outbox) {
+    fn leave_call(&mut self, out: &mut Out<'_>) {
         if self.core.managed_stale {
             self.core.managed_stale = false;
             self.core.managed.clear();
@@ -459,7 +471,7 @@ impl Node {
     }
 
     /// Packets that waited for an identity or a path go on, or wait on.
-    fn retry(&mut self, address: Option<Address>, out: &mut dyn Outbox) {
+    fn retry(&mut self, address: Option<Address>, out: &mut Out<'_>) {
         let mark = self.core.waiting.mark();
         while let Some(mut taken) = self.core.waiting.take(address, mark) {
             let (peer, way) = (taken.address, taken.way);
@@ -485,7 +497,7 @@ impl Node {
     }
 
     /// Seeds of awaited moons that nobody has told us about yet.
-    fn seek_seeds(&mut self, out: &mut dyn Outbox) {
+    fn seek_seeds(&mut self, out: &mut Out<'_>) {
         let now = self.core.now.mono;
         if self.core.seeds_next.is_none_or(|at| at > now) {
             return;

@@ -3,7 +3,8 @@
 use core::net::SocketAddr;
 
 use super::expected::Request;
-use super::io::{DropReason, Event, Family, Outbox, SocketId};
+use super::inbound::Origin;
+use super::io::{DropReason, Event, Family, Out, SocketId};
 use super::policy;
 use super::state::Core;
 use super::waiting::Way;
@@ -81,7 +82,7 @@ fn verb_of(packet: &[u8]) -> Option<Verb> {
 impl Core {
     /// Sends a plain packet (verb at byte 27, payload behind it) the best way there is; keeps a
     /// copy if identity or path are missing.
-    pub(crate) fn send(&mut self, out: &mut dyn Outbox, to: Address, packet: &mut [u8]) {
+    pub(crate) fn send(&mut self, out: &mut Out<'_>, to: Address, packet: &mut [u8]) {
         let now = self.now.mono;
         let Some(slot) = self.peers.find(&to) else {
             let introduced = self.introduced(to);
@@ -107,7 +108,7 @@ impl Core {
     }
 
     /// As [`Self::send`], compressed if that makes it shorter (wire 8).
-    pub(crate) fn send_compressed(&mut self, out: &mut dyn Outbox, to: Address, packet: &mut [u8]) {
+    pub(crate) fn send_compressed(&mut self, out: &mut Out<'_>, to: Address, packet: &mut [u8]) {
         const WORTH: usize = HEADER_LEN + 64;
         if packet.len() <= WORTH {
             return self.send(out, to, packet);
@@ -187,7 +188,7 @@ impl Core {
     /// Seals and sends over a given hop.
     pub(crate) fn emit(
         &mut self,
-        out: &mut dyn Outbox,
+        out: &mut Out<'_>,
         slot: Slot,
         hop: Hop,
         packet: &mut [u8],
@@ -261,7 +262,7 @@ impl Core {
 
     fn put(
         &mut self,
-        out: &mut dyn Outbox,
+        out: &mut Out<'_>,
         local: SocketId,
         to: SocketAddr,
         parts: [&[u8]; 2],
@@ -281,7 +282,7 @@ impl Core {
     /// Bytes that are no packet of ours: relayed ones, hole-punching junk.
     pub(crate) fn put_raw(
         &mut self,
-        out: &mut dyn Outbox,
+        out: &mut Out<'_>,
         local: SocketId,
         to: SocketAddr,
         bytes: &[u8],
@@ -292,19 +293,11 @@ impl Core {
 
     /// An answer: over the path the request came by if it came directly, else the best way,
     /// else back to whoever relayed it.
-    pub(crate) fn reply(
-        &mut self,
-        out: &mut dyn Outbox,
-        slot: Slot,
-        back: Hop,
-        hops: u8,
-        packet: &mut [u8],
-    ) {
-        let hop = if hops == 0 {
-            back
-        } else {
-            self.route(slot, None).unwrap_or(back)
-        };
+    pub(crate) fn reply(&mut self, out: &mut Out<'_>, origin: &Origin, packet: &mut [u8]) {
+        let slot = origin.slot;
+        let relayed = origin.hops > 0;
+        let best = relayed.then(|| self.route(slot, None)).flatten();
+        let hop = best.unwrap_or(origin.back);
         let now = self.now.mono;
         if let Some(path) = self
             .peers
@@ -319,7 +312,7 @@ impl Core {
     /// ECHO (HELLO to peers that may not know it) to an address, known path or not.
     pub(crate) fn contact(
         &mut self,
-        out: &mut dyn Outbox,
+        out: &mut Out<'_>,
         slot: Slot,
         local: SocketId,
         remote: SocketAddr,
@@ -346,12 +339,7 @@ impl Core {
     }
 
     /// [`Self::contact`] from every socket of the family.
-    pub(crate) fn contact_from_all(
-        &mut self,
-        out: &mut dyn Outbox,
-        slot: Slot,
-        remote: SocketAddr,
-    ) {
+    pub(crate) fn contact_from_all(&mut self, out: &mut Out<'_>, slot: Slot, remote: SocketAddr) {
         for n in 0..self.sockets.len() {
             let socket = SocketId(n as u16);
             if self.serves(socket, remote) {
@@ -361,7 +349,7 @@ impl Core {
     }
 
     /// HELLO to an address from every socket of the family.
-    pub(crate) fn hello_from_all(&mut self, out: &mut dyn Outbox, slot: Slot, remote: SocketAddr) {
+    pub(crate) fn hello_from_all(&mut self, out: &mut Out<'_>, slot: Slot, remote: SocketAddr) {
         for n in 0..self.sockets.len() {
             let socket = SocketId(n as u16);
             if self.serves(socket, remote) {
@@ -377,7 +365,7 @@ impl Core {
 
     /// Attempt number `attempt` to learn an identity; the best upstream first, then in turn
     /// with the next best.
-    pub(crate) fn send_whois(&mut self, out: &mut dyn Outbox, address: Address, attempt: u8) {
+    pub(crate) fn send_whois(&mut self, out: &mut Out<'_>, address: Address, attempt: u8) {
         if self.best_upstream().is_none() {
             // Asked again as soon as an upstream can be reached.
             return;

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 
 use super::Node;
-use super::io::Outbox;
+use super::io::{Out, Outbox};
 use super::policy;
 use super::state::Core;
 use crate::base::{Address, Limits, Mono, Now, Slot};
@@ -74,6 +74,7 @@ impl Node {
         record: &[u8],
         out: &mut dyn Outbox,
     ) -> Result<Address, Malformed> {
+        let out = &mut { out };
         self.enter(now, out);
         let record = Record::parse(record)?;
         let address = record.identity.address;
@@ -101,7 +102,7 @@ impl Node {
 
 impl Core {
     /// Tries the addresses of an earlier run if that is due.
-    pub(crate) fn recall(&mut self, out: &mut dyn Outbox, slot: Slot) {
+    pub(crate) fn recall(&mut self, out: &mut Out<'_>, slot: Slot) {
         let now = self.now.mono;
         let Some(peer) = self.peers.at_mut(slot) else {
             return;

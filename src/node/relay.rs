@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use super::io::{DropReason, Outbox, SocketId};
+use super::io::{DropReason, Out, SocketId};
 use super::outbound::{Hop, Seal};
 use super::path::Path;
 use super::state::Core;
@@ -17,7 +17,7 @@ impl Core {
     /// Somebody else's datagram (node 6.2). `source`: none for a piece.
     pub(super) fn relay(
         &mut self,
-        out: &mut dyn Outbox,
+        out: &mut Out<'_>,
         local: SocketId,
         from: SocketAddr,
         datagram: &mut [u8],
@@ -73,7 +73,7 @@ impl Core {
     }
 
     /// RENDEZVOUS to both ends of a relayed conversation (node 6.3).
-    fn introduce(&mut self, out: &mut dyn Outbox, a: Address, b: Address) {
+    fn introduce(&mut self, out: &mut Out<'_>, a: Address, b: Address) {
         let now = self.now.mono;
         let (Some(slot_a), Some(slot_b)) = (self.peers.find(&a), self.peers.find(&b)) else {
             return;

@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 use super::deadline::{Beat, Deadlines};
 use super::expected::Expected;
 use super::hello::{Digests, HelloGate};
-use super::io::{Config, Event, Family, Outbox, SocketId, Stats};
+use super::io::{Config, Event, Family, Out, SocketId, Stats};
 use super::nat::{Introductions, Surfaces, Tries};
 use super::network::IpNet;
 use super::path::Path;
@@ -419,7 +419,7 @@ impl Core {
     // Paths.
 
     /// Paths of a scope and family (all: `None`) must prove themselves before they are used.
-    pub(crate) fn reset_paths(&mut self, out: &mut dyn Outbox, which: Option<(Scope, Family)>) {
+    pub(crate) fn reset_paths(&mut self, out: &mut Out<'_>, which: Option<(Scope, Family)>) {
         let now = self.now.mono;
         let hit = |path: &Path| {
             which.is_none_or(|(scope, family)| {
@@ -452,7 +452,7 @@ impl Core {
     /// the others needs a word from us, if they went too.
     pub(crate) fn remapped(
         &mut self,
-        out: &mut dyn Outbox,
+        out: &mut Out<'_>,
         local: SocketId,
         scope: Scope,
         family: Family,

@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::io::{Event, Outbox};
+use super::io::{Event, Out};
 use super::network::IpNet;
 use super::path::Path;
 use super::policy;
@@ -198,7 +198,7 @@ impl Core {
 
     /// There is something for a peer: without a path it is looked for where the owner says
     /// (node 6.1).
-    pub(crate) fn try_hints(&mut self, out: &mut dyn Outbox, slot: Slot) {
+    pub(crate) fn try_hints(&mut self, out: &mut Out<'_>, slot: Slot) {
         let now = self.now.mono;
         if self.underlay.peers.is_empty() {
             return;

@@ -3,7 +3,7 @@
 
 use core::net::SocketAddr;
 
-use super::io::{Event, Outbox, SocketId};
+use super::io::{Event, Out, SocketId};
 use super::path::Path;
 use super::policy;
 use super::state::Core;
@@ -11,7 +11,7 @@ use crate::base::{Limits, Slot};
 
 impl Core {
     /// A peer's deadline has come: forget it, check its paths, keep them open.
-    pub(crate) fn peer_due(&mut self, out: &mut dyn Outbox, slot: Slot) {
+    pub(crate) fn peer_due(&mut self, out: &mut Out<'_>, slot: Slot) {
         let now = self.now.mono;
         let pace = self.pace();
         let beat = self.beat();
@@ -64,8 +64,8 @@ impl Core {
             // `round` holds the next one's time, jitter included.
             peer.round = Some(round);
             self.drop_expired(slot);
-            self.each_path(out, slot, |core, out, local, remote| {
-                core.send_hello(out, slot, local, remote);
+            self.each_path(out, slot, &mut |core, out, local, remote| {
+                core.send_hello(out, slot, local, *remote);
             });
         }
         let keeps = self
@@ -73,14 +73,14 @@ impl Core {
             .at(slot)
             .is_some_and(|p| p.is_active(now) || (p.upstream && keeps_mapping));
         if keeps {
-            self.each_path(out, slot, |core, out, local, remote| {
+            self.each_path(out, slot, &mut |core, out, local, remote| {
                 let due = core
                     .peers
                     .at(slot)
-                    .and_then(|p| p.path(local, &remote))
+                    .and_then(|p| p.path(local, remote))
                     .is_some_and(|p| p.keepalive_at(now, pace, beat) <= now);
                 if due {
-                    core.contact(out, slot, local, remote, None);
+                    core.contact(out, slot, local, *remote, None);
                 }
             });
         }
@@ -90,9 +90,9 @@ impl Core {
     /// Does something with every path that is not expired.
     fn each_path(
         &mut self,
-        out: &mut dyn Outbox,
+        out: &mut Out<'_>,
         slot: Slot,
-        mut act: impl FnMut(&mut Self, &mut dyn Outbox, SocketId, SocketAddr),
+        act: &mut dyn FnMut(&mut Self, &mut Out<'_>, SocketId, &SocketAddr),
     ) {
         let now = self.now.mono;
         for i in 0..Limits::PATHS_MAX {
@@ -101,7 +101,7 @@ impl Core {
                 continue;
             };
             let (local, remote) = (path.local, path.remote);
-            act(self, out, local, remote);
+            act(self, out, local, &remote);
         }
     }
 
@@ -124,7 +124,7 @@ impl Core {
 
     /// Silence after sending: ECHO over all paths; silence after that: the path has failed
     /// until it speaks again (node 5.2).
-    fn check_paths(&mut self, out: &mut dyn Outbox, slot: Slot) {
+    fn check_paths(&mut self, out: &mut Out<'_>, slot: Slot) {
         let now = self.now.mono;
         let mut probe = false;
         let Some(peer) = self.peers.at_mut(slot) else {
@@ -156,8 +156,8 @@ impl Core {
             }
         }
         if probe {
-            self.each_path(out, slot, |core, out, local, remote| {
-                core.contact(out, slot, local, remote, None);
+            self.each_path(out, slot, &mut |core, out, local, remote| {
+                core.contact(out, slot, local, *remote, None);
             });
         }
     }
