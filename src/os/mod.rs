@@ -124,14 +124,43 @@ impl Error {
     }
 }
 
+/// An errno as programs name it: `EPERM`; a rare one as `errno71`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ErrnoName(pub i32);
+
+impl fmt::Display for ErrnoName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // nix knows them all, which costs 5 KB.
+        let name = match self.0 {
+            libc::EPERM => "EPERM",
+            libc::ENOENT => "ENOENT",
+            libc::EIO => "EIO",
+            libc::ENXIO => "ENXIO",
+            libc::ENOMEM => "ENOMEM",
+            libc::EACCES => "EACCES",
+            libc::EBUSY => "EBUSY",
+            libc::EEXIST => "EEXIST",
+            libc::ENODEV => "ENODEV",
+            libc::EINVAL => "EINVAL",
+            libc::ENFILE => "ENFILE",
+            libc::EMFILE => "EMFILE",
+            libc::ENOSPC => "ENOSPC",
+            libc::EROFS => "EROFS",
+            libc::ENOSYS => "ENOSYS",
+            libc::ENOBUFS => "ENOBUFS",
+            libc::EADDRINUSE => "EADDRINUSE",
+            libc::EADDRNOTAVAIL => "EADDRNOTAVAIL",
+            libc::EOPNOTSUPP => "EOPNOTSUPP",
+            rare => return write!(f, "errno{rare}"),
+        };
+        f.write_str(name)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let errno = nix::errno::Errno::from_raw(self.errno);
-        write!(f, "{}: {}", self.op, errno.desc())?;
-        match errno {
-            nix::errno::Errno::UnknownErrno => write!(f, " (errno {})", self.errno),
-            known => write!(f, " ({known:?})"),
-        }
+        let reason = io::Error::from_raw_os_error(self.errno);
+        write!(f, "{}: {reason}", self.op)
     }
 }
 
@@ -155,12 +184,20 @@ fn pair(kind: SockType, flags: SockFlag) -> Result<(OwnedFd, OwnedFd), Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::Error;
+    use super::{ErrnoName, Error};
 
     #[test]
-    fn an_error_tells_call_reason_and_name() {
+    fn an_error_tells_call_reason_and_number() {
         let text = |errno| Error { op: "bind", errno }.to_string();
-        assert_eq!(text(libc::EPERM), "bind: Operation not permitted (EPERM)");
-        assert!(text(4711).ends_with("(errno 4711)"));
+        let refused = "bind: Operation not permitted (os error 1)";
+        assert_eq!(text(libc::EPERM), refused);
+        assert!(text(4711).ends_with("(os error 4711)"));
+    }
+
+    #[test]
+    fn a_number_of_the_system_has_its_name() {
+        assert_eq!(ErrnoName(libc::EPERM).to_string(), "EPERM");
+        assert_eq!(ErrnoName(libc::EADDRINUSE).to_string(), "EADDRINUSE");
+        assert_eq!(ErrnoName(4711).to_string(), "errno4711");
     }
 }

@@ -232,7 +232,7 @@ impl Daemon {
                 | Event::PathUp { .. }
                 | Event::PathDown { .. }
                 | Event::PathPreferred { .. }
-                | Event::Surface => log::debug!("{event:?}"),
+                | Event::Surface => {}
             }
             tell(self, event);
         }

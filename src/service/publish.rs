@@ -153,6 +153,7 @@ fn peer(server: &mut Server, daemon: &Daemon, address: Address, state: &str) -> 
     let version = version.map(|v| format!("{}.{}.{}", v.major, v.minor, v.revision));
     let version = version.as_deref().unwrap_or("-");
     let keys = format_args!("addr={address} role={role} version={version} state={state}");
+    log::debug!("peer {keys}");
     server.publish(daemon.now.wall, Class::Peer, keys)
 }
 
@@ -175,6 +176,7 @@ fn path(
     let keys = format_args!(
         "addr={peer} local={local} remote={remote} if={device} latency={latency} op={op}"
     );
+    log::debug!("path {keys}");
     server.publish(daemon.now.wall, Class::Path, keys)
 }
 

@@ -261,8 +261,8 @@ impl Daemon {
             );
         }
         for change in changes {
-            log::debug!("{change:?}");
-            if matches!(change, LinkChange::SocketUp { .. }) {
+            if let LinkChange::SocketUp { local, .. } = change {
+                log::debug!("bound {local}");
                 self.watchdog.opened = self.watchdog.opened.wrapping_add(1);
             }
             self.node.handle_link(self.now, change, &mut self.wires);

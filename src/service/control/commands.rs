@@ -12,6 +12,7 @@ use super::lists_network::{Family, property};
 #[cfg(feature = "metrics")]
 use super::metrics::Metrics;
 use crate::base::{Address, NetworkId};
+use crate::os::ErrnoName;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -146,8 +147,8 @@ pub(super) fn refuse(out: &mut Buffer, command: &str, refusal: &Refusal) {
     let Refusal { code, errno, text } = refusal;
     match errno {
         Some(errno) => {
-            let name = nix::errno::Errno::from_raw(*errno);
-            out.row(format_args!("{code} {command} {name:?} {text}"));
+            let name = ErrnoName(*errno);
+            out.row(format_args!("{code} {command} {name} {text}"));
         }
         None => out.row(format_args!("{code} {command} {text}")),
     }
