@@ -140,23 +140,11 @@ impl Value {
     /// than an object has members.
     pub fn set(&mut self, key: &str, value: Self) {
         let Self::Object(members) = self else { return };
-        let mut last = None;
-        for (n, (k, _)) in members.iter().enumerate() {
-            if k == key {
-                last = Some(n);
-            }
-        }
-        let Some(last) = last else {
-            return members.push((key.to_owned(), value));
-        };
-        if let Some(member) = members.get_mut(last) {
-            member.1 = value;
-        }
-        for n in (0..last).rev() {
-            if members.get(n).is_some_and(|(k, _)| k == key) {
-                members.remove(n);
-            }
-        }
+        let last = members.iter().rposition(|(k, _)| k == key);
+        let before = members.iter().take(last.unwrap_or(members.len()));
+        let at = before.filter(|(k, _)| k != key).count();
+        members.retain(|(k, _)| k != key);
+        members.insert(at, (key.to_owned(), value));
     }
 
     /// Takes a member out of an object.

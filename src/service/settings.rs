@@ -313,24 +313,20 @@ impl NetworkSettings {
 
     /// The value of a key as `set` takes it. `None`: no such key.
     pub fn get(&self, key: &str) -> Option<String> {
-        let allow = match key {
-            "allowManaged" => &self.allow_managed,
-            "allowGlobal" => &self.allow_global,
-            "allowDefault" => &self.allow_default,
-            "ifname" => return Some(self.ifname.clone().unwrap_or_default()),
-            _ => {
-                let number = match key {
-                    "allowDNS" => Some(self.allow_dns.into()),
-                    "metric" => self.metric,
-                    "table" => self.table,
-                    "mtu" => self.mtu.map(u32::from),
-                    "firewallMark" => self.firewall_mark,
-                    _ => return None,
-                };
-                return Some(number.map_or_else(String::new, |n| n.to_string()));
-            }
+        let dns = u8::from(self.allow_dns);
+        let value: Option<&dyn fmt::Display> = match key {
+            "allowManaged" => Some(&self.allow_managed),
+            "allowGlobal" => Some(&self.allow_global),
+            "allowDefault" => Some(&self.allow_default),
+            "allowDNS" => Some(&dns),
+            "ifname" => self.ifname.as_ref().map(|name| name as _),
+            "metric" => self.metric.as_ref().map(|n| n as _),
+            "table" => self.table.as_ref().map(|n| n as _),
+            "mtu" => self.mtu.as_ref().map(|n| n as _),
+            "firewallMark" => self.firewall_mark.as_ref().map(|n| n as _),
+            _ => return None,
         };
-        Some(allow.to_string())
+        Some(value.map_or_else(String::new, ToString::to_string))
     }
 
     /// The file's text: the four lines that 1.14.1 reads, ours if set, and what was kept.

@@ -266,18 +266,16 @@ fn status(host: &dyn Host, part: &mut usize, n: &mut usize, out: &mut Buffer) ->
     loop {
         let i = *n;
         *n += 1;
-        let row = match *part - STATUS_SCALARS {
-            0 => host.bound(i).map(|at| format!("bound {}", Slash(at))),
-            1 => host.surface(i).map(|at| format!("surface {}", Slash(at))),
-            2 => (host.drops(i)).map(|(reason, count)| format!("drops {reason} {count}")),
-            3 => host
-                .figure(i)
-                .map(|(name, figure)| format!("{name} {figure}")),
-            4 => (host.note(i)).map(|(name, text)| format!("{name} {}", Field(&text))),
+        let mut say = |text: fmt::Arguments<'_>| out.row(format_args!("200 status {text}"));
+        let said = match *part - STATUS_SCALARS {
+            0 => (host.bound(i)).map(|at| say(format_args!("bound {}", Slash(at)))),
+            1 => (host.surface(i)).map(|at| say(format_args!("surface {}", Slash(at)))),
+            2 => (host.drops(i)).map(|(why, count)| say(format_args!("drops {why} {count}"))),
+            3 => (host.figure(i)).map(|(name, n)| say(format_args!("{name} {n}"))),
+            4 => (host.note(i)).map(|(name, text)| say(format_args!("{name} {}", Field(&text)))),
             _ => return false,
         };
-        if let Some(row) = row {
-            out.row(format_args!("200 status {row}"));
+        if said.is_some() {
             return true;
         }
         *part += 1;

@@ -125,31 +125,38 @@ pub(super) fn network(
     loop {
         let i = *n;
         *n += 1;
-        let row = match *part - SCALARS {
+        let mut say = |text: fmt::Arguments<'_>| out.row(format_args!("200 network {text}"));
+        let said = match *part - SCALARS {
             0 => host.setting_keys().get(i).map(|key| {
                 let value = host.setting(id, key).unwrap_or_default();
-                format!("setting {key} {}", Field(&value))
+                say(format_args!("setting {key} {}", Field(&value)));
             }),
             1 => host.address(id, i).map(|net| {
                 let installed = word(host.address_installed(id, i));
-                format!("ip {net} {}", Field(installed))
+                say(format_args!("ip {net} {}", Field(installed)));
             }),
             2 => host.route(id, i).map(|route| {
-                format!(
+                say(format_args!(
                     "route {} {} {} {} {}",
                     route.target,
                     Or(route.via, "-"),
                     route.flags,
                     route.metric,
                     Field(word(route.installed)),
-                )
+                ));
             }),
-            3 => (i == 0).then(|| dns_row(host, &network)),
-            4 => (host.group(id, i)).map(|(mac, adi)| format!("mcast {mac} {adi:08x}")),
+            3 => (i == 0).then(|| {
+                let servers = joined(&|n| host.dns_server(id, n).map(|ip| ip.to_string()));
+                say(format_args!(
+                    "dns {} {servers} {}",
+                    Field(network.dns_domain),
+                    Field(network.dns_state),
+                ));
+            }),
+            4 => (host.group(id, i)).map(|(mac, adi)| say(format_args!("mcast {mac} {adi:08x}"))),
             _ => return false,
         };
-        if let Some(row) = row {
-            out.row(format_args!("200 network {row}"));
+        if said.is_some() {
             return true;
         }
         *part += 1;
@@ -163,15 +170,6 @@ pub(super) fn word(installed: Installed<'_>) -> &str {
         Installed::No("") => "no",
         Installed::No(reason) => reason,
     }
-}
-
-fn dns_row(host: &dyn Host, network: &NetworkRow<'_>) -> String {
-    let servers = joined(&|n| host.dns_server(network.id, n).map(|ip| ip.to_string()));
-    format!(
-        "dns {} {servers} {}",
-        Field(network.dns_domain),
-        Field(network.dns_state),
-    )
 }
 
 /// With commas between them; `-` if there is none.
