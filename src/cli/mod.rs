@@ -7,7 +7,6 @@
 #![forbid(unsafe_code)]
 
 use core::fmt;
-use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -60,7 +59,7 @@ struct Options {
 
 /// Runs `zerotier-cli` with the arguments behind its name; gives its exit status.
 pub fn run(program: &str, arguments: &[OsString], screen: &mut Screen) -> u8 {
-    let home = env::var_os("ZEROTIER_HOME");
+    let home = crate::os::environment(c"ZEROTIER_HOME");
     let status = match parse(arguments, home) {
         Asked::Help => {
             screen.print(format_args!("{}\n", Help(program)));

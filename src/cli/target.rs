@@ -1,7 +1,6 @@
 //! Whom to ask: the control socket of the home, else the TCP port there, as the switches say
 //! (service 2).
 
-use std::env;
 #[cfg(feature = "http-compat")]
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -87,7 +86,7 @@ impl Target {
             });
         }
         read_token(&self.home.join(TOKEN_FILE)).or_else(|| {
-            let home = env::var_os("HOME").filter(|home| !home.is_empty())?;
+            let home = crate::os::environment(c"HOME").filter(|home| !home.is_empty())?;
             read_token(&Path::new(&home).join(USER_TOKEN_FILE))
         })
     }
@@ -115,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_pipe_in_place_of_a_file_is_passed_over() {
-        let home = env::temp_dir().join(format!("zt-{}-pipes", std::process::id()));
+        let home = std::env::temp_dir().join(format!("zt-{}-pipes", std::process::id()));
         let _ = std::fs::remove_dir_all(&home);
         std::fs::create_dir_all(&home).expect("a directory");
         for name in [PORT_FILE, TOKEN_FILE] {

@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{
@@ -212,7 +212,7 @@ fn unlink(path: &Path) -> Result<bool, Error> {
             note(|| Step::Unlink(path.to_owned()));
             Ok(true)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
         Err(error) => Err(Error::from_io("unlink", error)),
     }
 }
@@ -337,7 +337,7 @@ pub fn close_to_others(path: &Path) -> Result<(), Error> {
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW)
         .open(path);
     let (file, meta) = match opened {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
         Err(error) => return Err(Error::from_io("open", error)),
         Ok(file) => regular(file)?,
     };
@@ -699,7 +699,7 @@ mod tests {
         let lock = |file: &File| {
             let flags = nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_GETFL).expect("flags");
             match flags & libc::O_ACCMODE {
-                libc::O_RDONLY => Err(TryLockError::Error(io::Error::from_raw_os_error(
+                libc::O_RDONLY => Err(TryLockError::Error(std::io::Error::from_raw_os_error(
                     libc::EBADF,
                 ))),
                 _ => file.try_lock(),

@@ -7,9 +7,12 @@
 //! all. What is for the BSDs is written from their headers and has not run there yet.
 #![allow(unsafe_code)]
 
+use core::ffi::CStr;
 use core::fmt;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType};
 
@@ -50,7 +53,6 @@ pub mod netlink;
 #[path = "route_bsd.rs"]
 pub mod netlink;
 pub mod privilege;
-#[cfg_attr(target_os = "openbsd", path = "program_std.rs")]
 pub mod program;
 #[cfg(any(
     target_os = "freebsd",
@@ -165,6 +167,18 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// A variable of the environment. Nothing here changes one.
+pub fn environment(name: &CStr) -> Option<OsString> {
+    // SAFETY: the name lives for the call.
+    let value = unsafe { libc::getenv(name.as_ptr()) };
+    if value.is_null() {
+        return None;
+    }
+    // SAFETY: it is a text of the C library's that nobody changes.
+    let value = unsafe { CStr::from_ptr(value) };
+    Some(OsStr::from_bytes(value.to_bytes()).to_owned())
+}
 
 /// The result of a call that gives -1 when it fails.
 fn check(op: &'static str, result: libc::c_int) -> Result<libc::c_int, Error> {

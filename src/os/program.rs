@@ -1,77 +1,78 @@
 //! Another program, started without shell, environment and terminal, and never waited for.
 
-use std::ffi::CString;
-use std::os::fd::AsRawFd as _;
+use core::fmt;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::ExitStatus;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
-use nix::unistd::{Pid, pipe, write};
+use nix::unistd::{Pid, pipe2, read, write};
 
-use super::{Error, check};
+use super::{Error, check, file, signal};
 
-const NULL: &str = "/dev/null";
-const ENVIRONMENT: [&std::ffi::CStr; 1] = [c"PATH=/usr/sbin:/usr/bin:/sbin:/bin"];
+const ENVIRONMENT: &CStr = c"PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A program that was started. One that is dropped goes on.
 #[derive(Debug)]
 pub struct Program(Pid);
 
+/// How a program ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ended(libc::c_int);
+
 impl Program {
     /// Starts a program with arguments and what it is to read: less than a pipe holds without a
     /// reader, which is 4096 bytes.
     pub fn start(path: &Path, arguments: &[String], input: &str) -> Result<Self, Error> {
-        let failed = |op| move |errno| Error::of(op, errno);
-        let null = |_| Error {
-            op: "posix_spawn",
-            errno: libc::EINVAL,
-        };
-        let name = CString::new(path.as_os_str().as_bytes()).map_err(null)?;
-        let mut all = vec![name];
+        let mut texts = vec![text_of(path.as_os_str().as_bytes())?];
         for argument in arguments {
-            all.push(CString::new(argument.as_str()).map_err(null)?);
+            texts.push(text_of(argument.as_bytes())?);
         }
-        let (reader, writer) = pipe().map_err(failed("pipe"))?;
+        // Nothing is taken from the heap in the child.
+        let mut pointers = Vec::with_capacity(texts.len().saturating_add(1));
+        for text in &texts {
+            pointers.push(text.as_ptr());
+        }
+        pointers.push(core::ptr::null());
+        let failed = |op| move |errno| Error::of(op, errno);
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
         if !input.is_empty() {
             write(&writer, input.as_bytes()).map_err(failed("write"))?;
         }
         // The program sees the end of it.
         drop(writer);
-        let mut files = PosixSpawnFileActions::init().map_err(failed("posix_spawn"))?;
-        let set = files
-            .add_dup2(reader.as_raw_fd(), 0)
-            .and_then(|()| files.add_close(reader.as_raw_fd()))
-            .and_then(|()| files.add_open(1, NULL, OFlag::O_WRONLY, Mode::empty()))
-            .and_then(|()| files.add_open(2, NULL, OFlag::O_WRONLY, Mode::empty()));
-        set.map_err(failed("posix_spawn"))?;
-        // What we ignore or block is our own business.
-        let mut how = PosixSpawnAttr::init().map_err(failed("posix_spawn"))?;
-        let ours: SigSet = [Signal::SIGPIPE, Signal::SIGUSR2].into_iter().collect();
-        let flags =
-            PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK;
-        let set = how
-            .set_sigdefault(&ours)
-            .and_then(|()| how.set_sigmask(&SigSet::empty()))
-            .and_then(|()| how.set_flags(flags));
-        set.map_err(failed("posix_spawn"))?;
-        posix_spawn(path, &files, &how, &all, &ENVIRONMENT)
-            .map(Self)
-            .map_err(failed("posix_spawn"))
+        // Closes when there is a program; else the child says why there is none.
+        let (news, teller) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
+        // SAFETY: the child makes system calls alone.
+        let child = check("fork", unsafe { libc::fork() })?;
+        if child == 0 {
+            let errno = become_program(&reader, &pointers);
+            let _ = write(&teller, &errno.to_ne_bytes());
+            // SAFETY: nothing of the parent's is flushed or run again on this side.
+            unsafe { libc::_exit(1) };
+        }
+        drop(teller);
+        let child = Pid::from_raw(child);
+        let mut errno = [0; size_of::<i32>()];
+        if read(&news, &mut errno) == Ok(errno.len()) {
+            let _ = waitpid(child, None);
+            let errno = i32::from_ne_bytes(errno);
+            return Err(Error { op: "exec", errno });
+        }
+        Ok(Self(child))
     }
 
     /// How it ended; `None`: it runs.
-    pub fn ended(&mut self) -> Result<Option<ExitStatus>, Error> {
+    pub fn ended(&mut self) -> Result<Option<Ended>, Error> {
         let mut status = 0;
         // SAFETY: the call writes to `status` alone, which lives for it.
         let pid = unsafe { libc::waitpid(self.0.as_raw(), &raw mut status, libc::WNOHANG) };
         let ended = check("waitpid", pid)? != 0;
-        Ok(ended.then(|| ExitStatus::from_raw(status)))
+        Ok(ended.then_some(Ended(status)))
     }
 
     /// Ends it at once.
@@ -80,4 +81,49 @@ impl Program {
         // It is dead: this does not wait.
         let _ = waitpid(self.0, None);
     }
+}
+
+impl Ended {
+    /// It says that all is well.
+    pub const fn is_success(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, number) = if libc::WIFEXITED(self.0) {
+            ("exit status", libc::WEXITSTATUS(self.0))
+        } else {
+            ("signal", libc::WTERMSIG(self.0))
+        };
+        write!(f, "{what} {number}")
+    }
+}
+
+fn text_of(bytes: &[u8]) -> Result<CString, Error> {
+    CString::new(bytes).map_err(|_| Error {
+        op: "exec",
+        errno: libc::EINVAL,
+    })
+}
+
+/// The child's side: it reads from there and says nothing. Comes back with the reason if that
+/// cannot be.
+fn become_program(input: &OwnedFd, arguments: &[*const libc::c_char]) -> i32 {
+    if let Err(error) = file::detach_standard() {
+        return error.errno;
+    }
+    // SAFETY: both are descriptors of this process.
+    unsafe { libc::dup2(input.as_raw_fd(), 0) };
+    // What we ignore or block is our own business.
+    signal::forget_ignored();
+    let _ = SigSet::empty().thread_set_mask();
+    let environment = [ENVIRONMENT.as_ptr(), core::ptr::null()];
+    let Some(path) = arguments.first() else {
+        return libc::EINVAL;
+    };
+    // SAFETY: both lists end with a null and hold texts that live for the call.
+    unsafe { libc::execve(*path, arguments.as_ptr(), environment.as_ptr()) };
+    Errno::last_raw()
 }

@@ -98,6 +98,13 @@ impl AsRawFd for Signals {
     }
 }
 
+/// For a program that takes the place of this process: what is ignored here is not ignored there.
+pub(super) fn forget_ignored() {
+    for signal in IGNORED {
+        let _ = set(signal, libc::SIG_DFL);
+    }
+}
+
 fn set(signal: libc::c_int, to: libc::sighandler_t) -> Result<(), Error> {
     // SAFETY: all zero bytes are a valid sigaction: no flags, empty mask.
     let mut action: libc::sigaction = unsafe { core::mem::zeroed() };

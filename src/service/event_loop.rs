@@ -5,7 +5,6 @@
 //! deadline of all parts. A source gives at most a budget of packets a turn and stays on the ready
 //! list until it would block; while packets are left over, clients wait.
 
-use std::io::ErrorKind;
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
@@ -77,7 +76,7 @@ impl EventLoop {
             let due = self.due(more);
             let pause = due.map(|at| Duration::from_millis(at.since(clock::mono())));
             match self.poll.poll(&mut events, pause) {
-                Err(error) if error.kind() != ErrorKind::Interrupted => {
+                Err(error) if error.raw_os_error() != Some(libc::EINTR) => {
                     return Err(Fatal::new(format!("waiting for events failed: {error}")));
                 }
                 _ => {}

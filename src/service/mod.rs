@@ -37,7 +37,7 @@ mod underlay;
 mod unwritten;
 mod wires;
 
-use crate::os::file;
+use crate::os::{self, file};
 
 /// Version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -62,9 +62,9 @@ impl Fatal {
 
 /// Runs the service with the arguments behind the program's name; the exit status.
 pub fn run(arguments: &[OsString], program: &str) -> i32 {
-    crate::os::memory::return_large_blocks();
+    os::memory::return_large_blocks();
     log::tell_of_faults();
-    let options = match startup::parse(arguments, std::env::var_os("ZEROTIER_HOME")) {
+    let options = match startup::parse(arguments, os::environment(c"ZEROTIER_HOME")) {
         startup::Request::Run(options) => options,
         startup::Request::BareVersion => return print(1, 0, format_args!("{VERSION}\n")),
         startup::Request::Version => return print(1, 0, format_args!("zerotier-one {VERSION}\n")),

@@ -262,11 +262,8 @@ impl Worker {
             return;
         };
         let ended = match running.program.ended() {
-            Ok(Some(status)) if status.success() => Ok(()),
-            Ok(Some(status)) => Err(match status.code() {
-                Some(code) => format!("exit status {code}"),
-                None => "a signal ended it".to_owned(),
-            }),
+            Ok(Some(status)) if status.is_success() => Ok(()),
+            Ok(Some(status)) => Err(status.to_string()),
             Ok(None) if running.end <= now => {
                 running.program.kill();
                 Err("it took too long".to_owned())
