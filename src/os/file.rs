@@ -19,7 +19,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
-use super::{Error, check};
+use super::{Error, check, text_of};
 
 /// Reads a regular file of at most `max` bytes. A longer one is `EFBIG`; a directory `EISDIR`;
 /// a pipe, a socket or a device `EINVAL`, without waiting for its other end.
@@ -65,7 +65,8 @@ pub fn system_text(path: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Names of what is in a directory, sorted; those that are no text with a mark in it.
+/// Names of what is in a directory, sorted; of one that is no text what can be read. Without those
+/// that begin with a dot: they are ours, left by a power cut, or hidden by their owner.
 pub fn names_in(dir: &Path) -> Result<Vec<String>, Error> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let mut dir = Dir::open(dir, flags, Mode::empty()).map_err(|e| Error::of("opendir", e))?;
@@ -74,8 +75,8 @@ pub fn names_in(dir: &Path) -> Result<Vec<String>, Error> {
         // What was read up to here is as good as it gets.
         let Ok(entry) = entry else { break };
         let name = String::from_utf8_lossy(entry.file_name().to_bytes()).into_owned();
-        let at = names.partition_point(|before| *before < name);
-        if !matches!(name.as_str(), "." | "..") {
+        if !name.starts_with('.') {
+            let at = names.partition_point(|before| *before < name);
             names.insert(at, name);
         }
     }
@@ -192,28 +193,38 @@ pub fn remove_cache(path: &Path) -> Result<bool, Error> {
 
 fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     fault("rename")?;
-    std::fs::rename(from, to).map_err(|error| Error::from_io("rename", error))?;
+    by_names("rename", from, to, libc::rename)?;
     note(|| Step::Rename(from.to_owned(), to.to_owned()));
     Ok(())
 }
 
 fn link(from: &Path, to: &Path) -> Result<(), Error> {
     fault("link")?;
-    std::fs::hard_link(from, to).map_err(|error| Error::from_io("link", error))?;
+    by_names("link", from, to, libc::link)?;
     note(|| Step::Link(from.to_owned(), to.to_owned()));
     Ok(())
+}
+
+type ByNames = unsafe extern "C" fn(*const libc::c_char, *const libc::c_char) -> libc::c_int;
+
+fn by_names(op: &'static str, from: &Path, to: &Path, call: ByNames) -> Result<(), Error> {
+    let [from, to] = [text_of(op, from)?, text_of(op, to)?];
+    // SAFETY: both texts live for the call.
+    check(op, unsafe { call(from.as_ptr(), to.as_ptr()) }).map(drop)
 }
 
 /// `true`: it was there.
 fn unlink(path: &Path) -> Result<bool, Error> {
     fault("unlink")?;
-    match std::fs::remove_file(path) {
-        Ok(()) => {
+    let text = text_of("unlink", path)?;
+    // SAFETY: the text lives for the call.
+    match check("unlink", unsafe { libc::unlink(text.as_ptr()) }) {
+        Ok(_) => {
             note(|| Step::Unlink(path.to_owned()));
             Ok(true)
         }
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
-        Err(error) => Err(Error::from_io("unlink", error)),
+        Err(error) if error.errno == libc::ENOENT => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

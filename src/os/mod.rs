@@ -9,10 +9,11 @@
 
 use core::ffi::CStr;
 use core::fmt;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType};
 
@@ -187,6 +188,14 @@ fn check(op: &'static str, result: libc::c_int) -> Result<libc::c_int, Error> {
     } else {
         Ok(result)
     }
+}
+
+/// A path as the system takes it.
+fn text_of(op: &'static str, path: &Path) -> Result<CString, Error> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Error {
+        op,
+        errno: libc::EINVAL,
+    })
 }
 
 /// Two sockets that lead to each other, and not to programs that are started.

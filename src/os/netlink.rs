@@ -488,8 +488,8 @@ fn has_tap_flag(name: &str) -> bool {
     let path = format!("/sys/class/net/{name}/tun_flags");
     let text = super::file::system_text(&path).unwrap_or_default();
     let flags = text.trim().strip_prefix("0x").unwrap_or_default();
-    let flags = i32::from_str_radix(flags, 16).unwrap_or(0);
-    flags & libc::IFF_TAP != 0
+    let flags = u64::from_str_radix(flags, 16).unwrap_or(0);
+    flags & u64::from(libc::IFF_TAP.cast_unsigned()) != 0
 }
 
 fn address_request(kind: u16, flags: libc::c_int, index: u32, ip: &IpAddr, bits: u8) -> Request {

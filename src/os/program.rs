@@ -1,9 +1,8 @@
 //! Another program, started without shell, environment and terminal, and never waited for.
 
 use core::fmt;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -12,7 +11,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, pipe2, read, write};
 
-use super::{Error, check, file, signal};
+use super::{Error, check, file, signal, text_of};
 
 const ENVIRONMENT: &CStr = c"PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -28,9 +27,9 @@ impl Program {
     /// Starts a program with arguments and what it is to read: less than a pipe holds without a
     /// reader, which is 4096 bytes.
     pub fn start(path: &Path, arguments: &[String], input: &str) -> Result<Self, Error> {
-        let mut texts = vec![text_of(path.as_os_str().as_bytes())?];
+        let mut texts = vec![text_of("exec", path)?];
         for argument in arguments {
-            texts.push(text_of(argument.as_bytes())?);
+            texts.push(text_of("exec", Path::new(argument))?);
         }
         // Nothing is taken from the heap in the child.
         let mut pointers = Vec::with_capacity(texts.len().saturating_add(1));
@@ -99,13 +98,6 @@ impl fmt::Display for Ended {
         };
         write!(f, "{what} {number}")
     }
-}
-
-fn text_of(bytes: &[u8]) -> Result<CString, Error> {
-    CString::new(bytes).map_err(|_| Error {
-        op: "exec",
-        errno: libc::EINVAL,
-    })
 }
 
 /// The child's side: it reads from there and says nothing. Comes back with the reason if that

@@ -1,6 +1,5 @@
 //! News of the files in a directory, by inotify: no clock has to look at them.
 
-use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, AsRawFd, RawFd};
 use std::path::Path;
 
@@ -34,14 +33,31 @@ impl Watch {
     /// Reads all news; `true` if one is of the file `name`, or if some were lost.
     pub fn drain(&mut self, name: &str) -> bool {
         let mut hit = false;
-        while let Ok(events) = self.inotify.read_events() {
-            hit |= events.iter().any(|event| {
-                event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW)
-                    || event.name.as_deref() == Some(OsStr::new(name))
-            });
+        let mut buffer = [0; BUFFER_LEN];
+        while let Ok(len @ 1..) = nix::unistd::read(&self.inotify, &mut buffer) {
+            let mut rest = buffer.get(..len).unwrap_or_default();
+            while let Some((mask, named, behind)) = event_of(rest) {
+                let lost = mask & libc::IN_Q_OVERFLOW != 0;
+                // It ends with at least one zero.
+                let end = named.strip_prefix(name.as_bytes());
+                hit |= lost || end.is_some_and(|end| end.first() == Some(&0));
+                rest = behind;
+            }
         }
         hit
     }
+}
+
+/// Room for some events with the longest name.
+const BUFFER_LEN: usize = 4096;
+
+/// Mask and name of the first event, and what stands behind it: numbers of four bytes for the
+/// watch, the mask, what belongs together, and the length of the name.
+fn event_of(bytes: &[u8]) -> Option<(u32, &[u8], &[u8])> {
+    let (&[_, _, _, _, a, b, c, d, _, _, _, _, e, f, g, h], rest) = bytes.split_first_chunk()?;
+    let len = usize::try_from(u32::from_ne_bytes([e, f, g, h])).ok()?;
+    let (name, rest) = rest.split_at_checked(len)?;
+    Some((u32::from_ne_bytes([a, b, c, d]), name, rest))
 }
 
 impl AsRawFd for Watch {

@@ -161,11 +161,15 @@ impl Daemon {
     /// before. `None`: all.
     fn put_later_right(&mut self, mut last: Option<u32>, found: Option<&Found>) {
         loop {
-            let ports = self.wires.ports();
-            let later = ports.filter(|(_, port)| Some(port.order) > last);
-            let next = later.min_by_key(|(_, port)| port.order);
-            let Some((slot, port)) = next else { return };
-            last = Some(port.order);
+            let mut next: Option<(u32, u16)> = None;
+            for (slot, port) in self.wires.ports() {
+                let is_later = Some(port.order) > last;
+                if is_later && next.is_none_or(|(order, _)| port.order < order) {
+                    next = Some((port.order, slot));
+                }
+            }
+            let Some((order, slot)) = next else { return };
+            last = Some(order);
             self.put_right(slot, found);
         }
     }

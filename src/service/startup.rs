@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mio::Poll;
 
@@ -60,37 +60,33 @@ pub struct Options {
 /// Values are glued to their switch, and only the first letter after the dash counts, as scripts
 /// have relied on since 1.0.
 pub fn parse(arguments: &[OsString], home: Option<OsString>) -> Request {
-    let mut options = Options {
-        home: PathBuf::from(DEFAULT_HOME),
-        port: DEFAULT_PORT,
-        any_user: false,
-        background: false,
-        new_identity: false,
-    };
-    if let Some(home) = home.filter(|h| !h.is_empty()) {
-        options.home = PathBuf::from(home);
-    }
-    let mut home_given = false;
+    let mut port = DEFAULT_PORT;
+    let (mut any_user, mut background, mut new_identity) = (false, false, false);
+    let mut given = None;
     for argument in arguments {
         match argument.as_bytes() {
             b"--version" => return Request::Version,
-            b"--new-identity" => options.new_identity = true,
-            [b'-', b'p', port @ ..] => match parse_port(port) {
-                Some(port) => options.port = port,
+            b"--new-identity" => new_identity = true,
+            [b'-', b'p', number @ ..] => match parse_port(number) {
+                Some(number) => port = number,
                 None => return Request::Help(1),
             },
-            [b'-', b'U', ..] => options.any_user = true,
-            [b'-', b'd', ..] => options.background = true,
+            [b'-', b'U', ..] => any_user = true,
+            [b'-', b'd', ..] => background = true,
             [b'-', b'v', ..] => return Request::BareVersion,
             [b'-', ..] | [] => return Request::Help(0),
-            _ if home_given => return Request::Help(0),
-            _ => {
-                options.home = PathBuf::from(argument);
-                home_given = true;
-            }
+            _ if given.is_some() => return Request::Help(0),
+            _ => given = Some(argument),
         }
     }
-    Request::Run(options)
+    let home = given.or(home.as_ref().filter(|home| !home.is_empty()));
+    Request::Run(Options {
+        home: home.map_or(Path::new(DEFAULT_HOME), Path::new).to_owned(),
+        port,
+        any_user,
+        background,
+        new_identity,
+    })
 }
 
 fn parse_port(text: &[u8]) -> Option<u16> {

@@ -595,11 +595,7 @@ impl Home {
     fn names_in(&self, directory: &str, complain: Complain<'_>) -> Vec<String> {
         let path = self.path(directory);
         match file::names_in(&path) {
-            Ok(mut names) => {
-                // Ours, left by a power cut; or hidden by their owner.
-                names.retain(|name| !name.starts_with('.'));
-                names
-            }
+            Ok(names) => names,
             Err(error) => {
                 if error.errno != libc::ENOENT || path.is_symlink() {
                     self.say(directory, &error, complain);

@@ -12,7 +12,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::{self, Gid, Uid};
 
 use super::User;
-use crate::os::{Error, file};
+use crate::os::{Error, check, file};
 
 /// By number: what the running service needs to change the network, to bind sockets to devices,
 /// for ports below 1024. The first would let root use files of others.
@@ -146,8 +146,7 @@ fn as_user(
     groups: &[u32],
     work: impl FnOnce() -> Result<(), StillRoot>,
 ) -> Result<(), StillRoot> {
-    let own_groups = unistd::getgroups().map_err(refused("getgroups"))?;
-    let own_groups: Vec<u32> = own_groups.into_iter().map(Gid::as_raw).collect();
+    let own_groups = present_groups().map_err(StillRoot::Refused)?;
     let (own_uid, own_gid) = (unistd::geteuid().as_raw(), unistd::getegid().as_raw());
     set_groups(user.gid, groups).map_err(StillRoot::Refused)?;
     let done = set_effective(SETRESGID, user.gid)
@@ -167,7 +166,9 @@ fn set_effective(what: Call, id: u32) -> Result<(), StillRoot> {
 }
 
 fn set_groups(first: u32, others: &[u32]) -> Result<(), Error> {
-    set_group_list(&[&[first], others].concat())
+    let mut groups = vec![first];
+    groups.extend_from_slice(others);
+    set_group_list(&groups)
 }
 
 fn become_user(user: User, groups: &[u32]) -> Result<(), Error> {
@@ -205,7 +206,21 @@ fn set_ids((call, op): Call, [real, effective, saved]: [u32; 3]) -> Result<(), E
     done(op, unsafe { libc::syscall(call, real, effective, saved) })
 }
 
-/// The same of the groups.
+/// The groups of this process.
+fn present_groups() -> Result<Vec<u32>, Error> {
+    // SAFETY: no memory is involved: this asks how many there are.
+    let count = check("getgroups", unsafe {
+        libc::getgroups(0, core::ptr::null_mut())
+    })?;
+    let mut all = vec![0; usize::try_from(count).unwrap_or(0)];
+    // SAFETY: the list has so many entries and lives for the call.
+    check("getgroups", unsafe {
+        libc::getgroups(count, all.as_mut_ptr())
+    })?;
+    Ok(all)
+}
+
+/// Sets the groups.
 fn set_group_list(groups: &[u32]) -> Result<(), Error> {
     // SAFETY: the list lives for the call and has that many entries.
     done("setgroups", unsafe {
