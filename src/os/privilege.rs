@@ -93,7 +93,9 @@ pub struct User {
 #[cfg(not(target_env = "musl"))]
 mod library;
 #[cfg(not(target_env = "musl"))]
-pub use library::{group_id, groups_of};
+pub use library::group_id;
+#[cfg(all(target_os = "linux", not(target_env = "musl")))]
+pub use library::groups_of;
 
 /// The same by the files alone, which is where musl looks, too.
 #[cfg(any(target_env = "musl", test))]

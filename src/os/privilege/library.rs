@@ -1,6 +1,6 @@
 //! Users and groups by the C library.
 
-use nix::unistd::{Gid, Group};
+use nix::unistd::Group;
 
 use super::User;
 use crate::os::Error;
@@ -26,9 +26,9 @@ impl User {
 #[cfg(target_os = "linux")]
 pub fn groups_of(name: &str, user: User) -> Vec<u32> {
     let name = std::ffi::CString::new(name).unwrap_or_default();
-    let groups = nix::unistd::getgrouplist(&name, Gid::from_raw(user.gid));
+    let groups = nix::unistd::getgrouplist(&name, nix::unistd::Gid::from_raw(user.gid));
     // A list that cannot be read gives nobody anything.
     let groups = groups.unwrap_or_default().into_iter();
-    let groups = groups.map(Gid::as_raw);
+    let groups = groups.map(nix::unistd::Gid::as_raw);
     groups.filter(|gid| *gid != user.gid).collect()
 }

@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
-use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::prctl;
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
@@ -115,10 +114,6 @@ pub(super) fn holds_net_admin() -> bool {
 /// No program that this process starts, nor the process by starting one, gets more rights.
 pub fn no_new_rights() -> Result<(), Error> {
     prctl::set_no_new_privs().map_err(|e| Error::of("prctl", e))
-}
-
-fn refused(op: &'static str) -> impl Fn(Errno) -> StillRoot {
-    move |errno| StillRoot::Refused(Error::of(op, errno))
 }
 
 /// Tries what the user may do, and gives the user the files of the home.
