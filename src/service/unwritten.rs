@@ -596,7 +596,10 @@ mod tests {
             unwritten.keep(failing(n, Class::Cache, 1, libc::ENOSPC));
         }
         let said = unwritten.take_trouble(dir).expect("a trouble");
-        assert!(said.contains("home/0") && said.contains("ENOSPC"), "{said}");
+        assert!(
+            said.contains("home/0") && said.contains("No space left"),
+            "{said}"
+        );
         unwritten.keep(failing(5, Class::Cache, 1, libc::ENOSPC));
         assert_eq!(unwritten.take_trouble(dir), None);
         unwritten.keep(failing(6, Class::Cache, 1, libc::EISDIR));
