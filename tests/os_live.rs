@@ -304,7 +304,7 @@ mod rights {
             let why = still.expect("still root").to_string();
             assert_eq!(
                 why,
-                "/dev/nothing for that user: open: No such file or directory (ENOENT)"
+                "/dev/nothing for that user: open: No such file or directory (os error 2)"
             );
             assert_eq!(status("Uid:"), "0 0 0 0");
             assert_eq!(status("Groups:"), "0 4713");
