@@ -496,8 +496,8 @@ impl Core {
                 path.probes = 1;
             }
         }
-        for remote in asked {
-            self.contact(out, slot, local, remote, None);
+        for remote in &asked {
+            self.contact(out, slot, local, *remote, None);
         }
     }
 
@@ -611,9 +611,9 @@ impl Core {
         }
         if root {
             // Another upstream may know; the asker repeats by itself.
-            for address in unknown {
-                if self.whois.want(address, now) == Want::Ask {
-                    self.send_whois(out, address, 0);
+            for address in &unknown {
+                if self.whois.want(*address, now) == Want::Ask {
+                    self.send_whois(out, *address, 0);
                 }
             }
         }
@@ -730,17 +730,8 @@ impl Core {
             8
         };
         let mut ours: heapless::Vec<SocketAddr, { policy::PUSH_ADDRESSES }> = heapless::Vec::new();
-        let bound = self.sockets.iter().flatten().copied();
-        for address in self.surfaces.iter(now).chain(bound) {
-            let scope = inet::scope_of(&address);
-            let usable = matches!(
-                scope,
-                inet::Scope::Private
-                    | inet::Scope::PseudoPrivate
-                    | inet::Scope::Shared
-                    | inet::Scope::Global
-            );
-            if usable
+        let mut offer = |address: SocketAddr| {
+            if inet::scope_of(&address).is_routed()
                 && address.port() != 0
                 && ours.len() < most
                 && !ours.contains(&address)
@@ -749,7 +740,9 @@ impl Core {
             {
                 let _ = ours.push(address);
             }
-        }
+        };
+        self.surfaces.iter(now).for_each(&mut offer);
+        self.sockets.iter().flatten().copied().for_each(offer);
         if ours.is_empty() {
             return;
         }

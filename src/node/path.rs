@@ -124,6 +124,11 @@ impl Path {
         latency * scope + silence * 8
     }
 
+    /// Scope and family in one number: of two classes the greater is to be used.
+    pub(crate) fn class(&self) -> u8 {
+        2 * inet::scope_of(&self.remote) as u8 + u8::from(self.remote.is_ipv6())
+    }
+
     /// When the check of a silent path goes on.
     pub(crate) fn check_at(&self) -> Option<Mono> {
         let sent = self.unanswered.filter(|_| !self.failed)?;

@@ -330,6 +330,14 @@ impl Peer {
             .min_by_key(|p| p.quality(now))
     }
 
+    /// The best path of that class, as others would find it: socket and address.
+    pub(crate) fn best_of(&self, class: u8, now: Mono) -> Option<(SocketId, SocketAddr)> {
+        let all = self.paths.iter();
+        let such = all.filter(|p| !p.is_expired(now) && p.class() == class);
+        such.min_by_key(|p| p.quality(now))
+            .map(|p| (p.local, p.remote))
+    }
+
     /// Any path, even an expired one: the last straw (node 6.1).
     pub(crate) fn last_straw(&self) -> Option<&Path> {
         self.paths.iter().max_by_key(|p| p.heard)

@@ -114,9 +114,9 @@ impl Core {
         recalled.next = now.after(recalled.pause_ms);
         recalled.pause_ms = (recalled.pause_ms * 2).min(policy::RECALL_MOST_MS);
         let addresses = recalled.addresses.clone();
-        for remote in addresses {
-            if self.allows_path(address, &remote) {
-                self.hello_from_all(out, slot, remote);
+        for remote in &addresses {
+            if self.allows_path(address, remote) {
+                self.hello_from_all(out, slot, *remote);
             }
         }
         self.rearm(slot);

@@ -4,12 +4,10 @@ use core::net::SocketAddr;
 
 use super::io::{DropReason, Out, SocketId};
 use super::outbound::{Hop, Seal};
-use super::path::Path;
 use super::state::Core;
-use crate::base::{Address, Limits};
+use crate::base::Address;
 use crate::wire::control;
 use crate::wire::cursor::Writer;
-use crate::wire::inet;
 use crate::wire::packet::{self, HEADER_LEN, VERB_AT};
 use crate::wire::verb::Verb;
 
@@ -84,23 +82,15 @@ impl Core {
         let (Some(peer_a), Some(peer_b)) = (self.peers.at(slot_a), self.peers.at(slot_b)) else {
             return;
         };
-        let class = |path: &Path| (inet::scope_of(&path.remote), path.remote.is_ipv6());
-        let best = |paths: &heapless::Vec<Path, { Limits::PATHS_MAX }>, wanted| {
-            paths
-                .iter()
-                .filter(|p| !p.is_expired(now) && class(p) == wanted)
-                .min_by_key(|p| p.quality(now))
-                .map(|p| (p.local, p.remote))
-        };
-        let shared = peer_a
-            .paths
-            .iter()
-            .filter(|p| !p.is_expired(now))
-            .map(class)
-            .filter(|wanted| best(&peer_b.paths, *wanted).is_some())
-            .max();
-        let Some(wanted) = shared else { return };
-        let (Some(at_a), Some(at_b)) = (best(&peer_a.paths, wanted), best(&peer_b.paths, wanted))
+        let mut shared = None;
+        for path in peer_a.paths.iter().filter(|p| !p.is_expired(now)) {
+            let class = path.class();
+            if shared < Some(class) && peer_b.best_of(class, now).is_some() {
+                shared = Some(class);
+            }
+        }
+        let Some(class) = shared else { return };
+        let (Some(at_a), Some(at_b)) = (peer_a.best_of(class, now), peer_b.best_of(class, now))
         else {
             return;
         };

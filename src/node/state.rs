@@ -401,10 +401,8 @@ impl Core {
 
     /// May `remote` be contacted or learnt as a path of `peer` (node 5.5)?
     pub(crate) fn allows_path(&self, peer: Address, remote: &SocketAddr) -> bool {
-        matches!(
-            inet::scope_of(remote),
-            Scope::Private | Scope::PseudoPrivate | Scope::Shared | Scope::Global
-        ) && remote.port() != 0
+        inet::scope_of(remote).is_routed()
+            && remote.port() != 0
             && !self.is_managed(remote)
             && !self.sockets.iter().flatten().any(|own| own == remote)
             && !self.underlay.blocks_for(peer, remote)
@@ -435,7 +433,7 @@ impl Core {
                 .filter(|p| hit(p) && !p.is_expired(now))
                 .map(|p| (p.local, p.remote))
                 .collect();
-            for (local, remote) in paths {
+            for &(local, remote) in &paths {
                 if let Some(path) = self
                     .peers
                     .at_mut(slot)
@@ -476,8 +474,8 @@ impl Core {
             };
             let places: heapless::Vec<SocketAddr, { Limits::PATHS_MAX }> =
                 peer.paths.iter().filter(silent).map(|p| p.remote).collect();
-            for remote in places {
-                self.contact(out, slot, local, remote, None);
+            for remote in &places {
+                self.contact(out, slot, local, *remote, None);
             }
         }
     }

@@ -228,9 +228,9 @@ impl Core {
             }
             return self.recall(out, slot);
         }
-        for place in places {
-            if self.allows_path(address, &place) {
-                self.hello_from_all(out, slot, place);
+        for place in &places {
+            if self.allows_path(address, place) {
+                self.hello_from_all(out, slot, *place);
             }
         }
     }

@@ -110,6 +110,16 @@ pub enum Scope {
     Private = 7,
 }
 
+impl Scope {
+    /// Addresses of it may be paths (node 5.5).
+    pub const fn is_routed(self) -> bool {
+        matches!(
+            self,
+            Self::Private | Self::PseudoPrivate | Self::Shared | Self::Global
+        )
+    }
+}
+
 /// Blocks of IPv4 that are not global, in the order in which they are looked at. 1.14.1 takes
 /// 100.64/10 for private, 44/8 for global.
 const V4_SCOPES: &[([u8; 4], u8, Scope)] = &[

@@ -225,7 +225,7 @@ impl Networks {
             packet[VERB_AT] = Verb::NetworkCredentials as u8;
             c.send(to, packet, true);
         }
-        for (id, next) in shown {
+        for &(id, next) in &shown {
             let Some(network) = self.networks.get_mut(&id) else {
                 continue;
             };

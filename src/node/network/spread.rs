@@ -151,8 +151,8 @@ impl Networks {
             }
         }
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-        for to in whom {
-            self.ask(c, to, key, wanted);
+        for to in &whom {
+            self.ask(c, *to, key, wanted);
         }
     }
 
