@@ -628,8 +628,8 @@ fn fields(
 ) -> (Method, String, Option<Vec<u8>>, usize) {
     (
         request.method,
-        request.path.clone().into_owned(),
-        request.token().map(|t| t.into_owned()),
+        request.path.clone(),
+        request.token().map(|token| token.to_vec()),
         request.head_len + request.body_len,
     )
 }

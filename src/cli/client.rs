@@ -60,13 +60,26 @@ pub(super) enum Failure {
 impl Way {
     #[cold]
     #[inline(never)]
-    fn failed(self, error: &io::Error) -> Failure {
+    pub(super) fn failed(self, error: &io::Error) -> Failure {
         let reason = match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "timed out",
             _ => "connection failed",
         };
         Failure::Connection(self, reason)
     }
+}
+
+/// Connects, and waits no longer than this for anything to be read. What it is of no longer
+/// matters.
+pub(super) fn connect_tcp(at: SocketAddr, longest: Duration) -> Result<UnixStream, Failure> {
+    let connected = TcpStream::connect_timeout(&at, longest).and_then(|stream| {
+        // A request is one write, and the next is made only of its answer.
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(SILENCE_MAX))?;
+        stream.set_read_timeout(Some(longest))?;
+        Ok(UnixStream::from(OwnedFd::from(stream)))
+    });
+    connected.map_err(|error| Way::Tcp.failed(&error))
 }
 
 /// A reply: its rows without the dot.
@@ -191,15 +204,8 @@ impl Client {
         let at = target.address().ok_or(Failure::NoService)?;
         let token = target.token().ok_or(Failure::NotAllowed)?;
         let way = Way::Tcp;
-        let connected = TcpStream::connect_timeout(&at, CONNECT_MAX).and_then(|stream| {
-            // A request is one write, and the next is made only of its answer.
-            stream.set_nodelay(true)?;
-            stream.set_write_timeout(Some(SILENCE_MAX))?;
-            Ok(UnixStream::from(OwnedFd::from(stream)))
-        });
-        let stream = connected.map_err(|error| way.failed(&error))?;
+        let stream = connect_tcp(at, CONNECT_MAX)?;
         let mut client = Self::new(way, Link::Control(stream));
-        client.set_silence(Some(CONNECT_MAX))?;
         client.send(false, &["hello", &MAJOR.to_string()])?;
         let nonce = match client.line() {
             Ok(line) if line.starts_with(&Code::Busy.to_string()) => {
@@ -294,7 +300,7 @@ impl Client {
     pub(super) fn ask(&mut self, json: bool, words: &[&str]) -> Result<Reply, Failure> {
         #[cfg(feature = "http-compat")]
         if let Link::Http(old) = &self.link {
-            return old.ask(json, words).map_err(|e| self.way.failed(&e));
+            return old.ask(json, words);
         }
         self.send(json, words)?;
         self.reply()

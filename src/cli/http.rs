@@ -1,14 +1,14 @@
 //! Services that speak nothing but HTTP (1.0 to 1.14.1): requests of the control protocol are
 //! translated, and so are the answers (service 2, 4).
 
-use core::fmt::Write as _;
-use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use core::fmt;
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::client::{REPLY_MAX_BYTES, Reply, SILENCE_MAX};
+use super::client::{Failure, REPLY_MAX_BYTES, Reply, SILENCE_MAX, Way, connect_tcp};
 use crate::os::clock;
 use crate::service::control::line::{Code, Field};
 use crate::service::json::Value;
@@ -28,48 +28,64 @@ struct Answer {
     body: String,
 }
 
+/// Commands, the method that does each, and where; behind a slash stands the id.
+const COMMANDS: [(&str, &str, &str); 15] = [
+    ("info", GET, "/status"),
+    ("status", GET, "/status"),
+    ("listpeers", GET, "/peer"),
+    ("peers", GET, "/peer"),
+    ("listnetworks", GET, "/network"),
+    ("network", GET, "/network/"),
+    ("get", GET, "/network/"),
+    ("join", POST, "/network/"),
+    ("set", POST, "/network/"),
+    ("leave", DELETE, "/network/"),
+    ("listmoons", GET, "/moon"),
+    ("orbit", POST, "/moon/"),
+    ("deorbit", DELETE, "/moon/"),
+    ("metrics", GET, "/metrics"),
+    ("conf", GET, "/config"),
+];
+
+const GET: &str = "GET";
+const POST: &str = "POST";
+const DELETE: &str = "DELETE";
+
+const BROKEN: Failure = Failure::Connection(Way::Tcp, "connection failed");
+
 impl Old {
     /// Asks in the words of the control protocol.
-    pub(super) fn ask(&self, json: bool, words: &[&str]) -> io::Result<Reply> {
+    pub(super) fn ask(&self, json: bool, words: &[&str]) -> Result<Reply, Failure> {
         let (command, args) = words.split_first().unwrap_or((&"", &[]));
         let arg = |n: usize| args.get(n).copied().unwrap_or_default();
-        let path = match *command {
-            "info" | "status" => "/status".to_owned(),
-            "listpeers" | "peers" => "/peer".to_owned(),
-            "listnetworks" => "/network".to_owned(),
-            "network" | "join" | "leave" | "get" | "set" => format!("/network/{}", arg(0)),
-            "listmoons" => "/moon".to_owned(),
+        let mut out = Rows {
+            command,
+            rows: Vec::new(),
+        };
+        let known = COMMANDS.iter().find(|known| known.0 == *command);
+        // Of `local.conf` there is only the whole.
+        let known = known.filter(|known| known.0 != "conf" || json && args.is_empty());
+        let Some((_, method, place)) = known else {
+            let text = format!("{} {command} not known to this service", Code::NotBuilt);
+            return Ok(Reply { rows: vec![text] });
+        };
+        let mut path = (*place).to_owned();
+        if path == "/moon/" {
             // From 1.12 to 1.14.1 just ten digits are taken.
-            "orbit" | "deorbit" => {
-                let id = u64::from_str_radix(arg(0), 16).unwrap_or(0);
-                format!("/moon/{id:010x}")
-            }
-            "metrics" => "/metrics".to_owned(),
-            "conf" if json && args.is_empty() => "/config".to_owned(),
-            _ => {
-                let text = format!("{} {command} not known to this service", Code::NotBuilt);
-                return Ok(Reply { rows: vec![text] });
-            }
+            let id = u64::from_str_radix(arg(0), 16).unwrap_or(0);
+            path.push_str(&format!("{id:010x}"));
+        } else if path.ends_with('/') {
+            path.push_str(arg(0));
+        }
+        let body = match *command {
+            "orbit" => vec![("seed".into(), Value::string(arg(1)))],
+            "set" => switches(args.get(1..2)),
+            _ => switches(args.get(1..)),
         };
-        let answer = match *command {
-            "join" | "set" => {
-                let settings = if *command == "set" {
-                    args.get(1..2)
-                } else {
-                    args.get(1..)
-                };
-                self.request("POST", &path, Some(&switches(settings.unwrap_or_default())))?
-            }
-            "orbit" => {
-                let body = Value::Object(vec![("seed".into(), Value::string(arg(1)))]);
-                self.request("POST", &path, Some(&body.to_string()))?
-            }
-            "leave" | "deorbit" => self.request("DELETE", &path, None)?,
-            _ => self.request("GET", &path, None)?,
-        };
-        Ok(Reply {
-            rows: rows(json, command, arg(1), &answer),
-        })
+        let body = (*method == POST).then(|| Value::Object(body).to_string());
+        let answer = self.request(method, &path, body.as_deref())?;
+        out.take(json, arg(1), &answer);
+        Ok(Reply { rows: out.rows })
     }
 
     /// There are no events: looks again after a while.
@@ -77,195 +93,240 @@ impl Old {
         std::thread::sleep(POLL);
     }
 
-    fn request(&self, method: &str, path: &str, body: Option<&str>) -> io::Result<Answer> {
-        let mut stream = TcpStream::connect_timeout(&self.at, SILENCE_MAX)?;
-        stream.set_read_timeout(Some(SILENCE_MAX))?;
-        stream.set_write_timeout(Some(SILENCE_MAX))?;
+    fn request(&self, method: &str, path: &str, body: Option<&str>) -> Result<Answer, Failure> {
+        let mut stream = connect_tcp(self.at, SILENCE_MAX)?;
         let token = self.token.as_str();
         let mut head = Zeroizing::new(format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nX-ZT1-Auth: {token}\r\n",
             self.at,
         ));
         if let Some(body) = body {
-            // Writing to a String cannot fail.
-            let _ = write!(
-                head,
-                "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            head.push_str(&format!(
+                "Content-Type: application/json\r\nContent-Length: {}\r\n",
                 body.len()
-            );
-        } else {
-            head.push_str("\r\n");
+            ));
         }
-        stream.write_all(head.as_bytes())?;
+        head.push_str("\r\n");
+        head.push_str(body.unwrap_or_default());
+        let failed = |error| Way::Tcp.failed(&error);
+        stream.write_all(head.as_bytes()).map_err(failed)?;
         let mut bytes = Vec::new();
         let mut buffer = [0; 4096];
         loop {
-            let n = stream.read(&mut buffer)?;
+            let n = stream.read(&mut buffer).map_err(failed)?;
             bytes.extend_from_slice(buffer.get(..n).unwrap_or_default());
             if bytes.len() > REPLY_MAX_BYTES {
-                return Err(io::ErrorKind::FileTooLarge.into());
+                return Err(BROKEN);
             }
             // Not all of them close when they were asked to.
-            if let Some(answer) = read_answer(&bytes, n == 0)? {
-                return Ok(answer);
+            match read_answer(&bytes, n == 0) {
+                Ok(answer) => return Ok(answer),
+                Err(Unread::Cut) if n > 0 => {}
+                Err(_) => return Err(BROKEN),
             }
         }
     }
 }
 
-/// Reads an answer if it is there as a whole; at the end of input it must be.
-fn read_answer(bytes: &[u8], ended: bool) -> io::Result<Option<Answer>> {
-    let cut = || match ended {
-        true => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-        false => Ok(None),
-    };
-    let bad = || io::Error::from(io::ErrorKind::InvalidData);
+/// Why bytes are no answer.
+#[derive(Clone, Copy, Debug)]
+enum Unread {
+    /// Not all of them are there.
+    Cut,
+    Bad,
+}
+
+/// Reads an answer if it is there as a whole.
+fn read_answer(bytes: &[u8], ended: bool) -> Result<Answer, Unread> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut head = httparse::Response::new(&mut headers);
     let len = match head.parse(bytes) {
         Ok(httparse::Status::Complete(len)) => len,
-        Ok(httparse::Status::Partial) => return cut(),
-        Err(_) => return Err(bad()),
+        Ok(httparse::Status::Partial) => return Err(Unread::Cut),
+        Err(_) => return Err(Unread::Bad),
     };
     let header = |name: &str| {
-        let found = head
-            .headers
-            .iter()
-            .find(|h| h.name.eq_ignore_ascii_case(name))?;
+        let mut headers = head.headers.iter();
+        let found = headers.find(|h| h.name.eq_ignore_ascii_case(name))?;
         core::str::from_utf8(found.value).ok().map(str::trim)
     };
-    let body = bytes.get(len..).unwrap_or_default();
-    let body = if header("transfer-encoding").is_some_and(|t| t.eq_ignore_ascii_case("chunked")) {
-        match unchunk(body).ok_or_else(bad)? {
-            Some(body) => body,
-            None => return cut(),
-        }
+    let mut body = bytes.get(len..).unwrap_or_default();
+    let chunks;
+    if header("transfer-encoding").is_some_and(|t| t.eq_ignore_ascii_case("chunked")) {
+        chunks = unchunk(body)?;
+        body = &chunks;
     } else if let Some(length) = header("content-length") {
-        let length: usize = length.parse().map_err(|_| bad())?;
-        match body.get(..length) {
-            Some(body) => body.to_vec(),
-            None => return cut(),
-        }
-    } else if ended {
-        body.to_vec()
-    } else {
-        return Ok(None);
-    };
-    Ok(Some(Answer {
+        let length: usize = length.parse().map_err(|_| Unread::Bad)?;
+        body = body.get(..length).ok_or(Unread::Cut)?;
+    } else if !ended {
+        return Err(Unread::Cut);
+    }
+    Ok(Answer {
         status: head.code.unwrap_or(0),
-        body: String::from_utf8_lossy(&body).into_owned(),
-    }))
+        body: String::from_utf8_lossy(body).into_owned(),
+    })
 }
 
-/// Puts chunks together. `None`: broken; `Some(None)`: not all of them are there.
-fn unchunk(mut rest: &[u8]) -> Option<Option<Vec<u8>>> {
+/// Puts chunks together.
+fn unchunk(mut rest: &[u8]) -> Result<Vec<u8>, Unread> {
     let mut body = Vec::new();
     loop {
-        let Some(end) = rest.windows(2).position(|w| w == b"\r\n") else {
-            return Some(None);
-        };
-        let line = core::str::from_utf8(rest.get(..end)?).ok()?;
-        let digits = line.split(';').next()?.trim();
-        let len = usize::from_str_radix(digits, 16).ok()?;
+        let end = rest.windows(2).position(|w| w == b"\r\n");
+        let (line, chunk) = rest
+            .split_at_checked(end.ok_or(Unread::Cut)?)
+            .ok_or(Unread::Bad)?;
+        let len = chunk_len(line).ok_or(Unread::Bad)?;
         if len == 0 {
-            return Some(Some(body));
+            return Ok(body);
         }
-        let chunk = rest.get(end + 2..)?;
-        let Some(after) = chunk.get(len.checked_add(2)?..) else {
-            return Some(None);
+        let chunk = chunk.get(2..).ok_or(Unread::Bad)?;
+        let end = len.checked_add(2).ok_or(Unread::Bad)?;
+        rest = chunk.get(end..).ok_or(Unread::Cut)?;
+        body.extend_from_slice(chunk.get(..len).ok_or(Unread::Bad)?);
+    }
+}
+
+fn chunk_len(line: &[u8]) -> Option<usize> {
+    let line = core::str::from_utf8(line).ok()?;
+    let digits = line.split(';').next()?.trim();
+    usize::from_str_radix(digits, 16).ok()
+}
+
+/// What sets what `key=value` says. It takes nothing but booleans.
+fn switches(settings: Option<&[&str]>) -> Vec<(String, Value)> {
+    let mut members = Vec::new();
+    for setting in settings.unwrap_or_default() {
+        if let Some((key, value)) = setting.split_once('=') {
+            members.push((key.to_owned(), Value::Bool(value.starts_with(['t', '1']))));
+        }
+    }
+    members
+}
+
+/// A row of a list.
+type Row = fn(&Value) -> Option<String>;
+
+/// Commands that list, their headers and rows.
+const LISTS: [(&str, &str, Row); 3] = [
+    (
+        "listpeers",
+        "<ztaddr> <path> <latency> <version> <role>",
+        list_peer,
+    ),
+    (
+        "peers",
+        "<ztaddr> <ver> <role> <lat> <link> <lastTX> <lastRX> <path>",
+        peer,
+    ),
+    (
+        "listnetworks",
+        "<nwid> <name> <mac> <status> <type> <dev> <ips>",
+        list_network,
+    ),
+];
+
+/// A reply of the control protocol to this command.
+struct Rows<'a> {
+    command: &'a str,
+    rows: Vec<String>,
+}
+
+impl Rows<'_> {
+    #[inline(never)]
+    fn add(&mut self, status: u16, text: &dyn fmt::Display) {
+        self.rows.push(format!("{status} {} {text}", self.command));
+    }
+
+    fn ok(&mut self, text: &dyn fmt::Display) {
+        self.add(Code::Ok as u16, text);
+    }
+
+    fn not_found(&mut self, text: &str) {
+        self.add(Code::NotFound as u16, &text);
+    }
+
+    /// What an answer says.
+    fn take(&mut self, json: bool, arg: &str, answer: &Answer) {
+        let command = self.command;
+        if answer.status != Code::Ok as u16 {
+            let text = match (answer.status, command) {
+                (404, "get" | "set" | "network") => "unknown network",
+                _ => answer.body.trim_end(),
+            };
+            return self.add(answer.status, &text);
+        }
+        // What cannot be set is taken without a word, so it is looked for in the answer.
+        let value = Value::parse(&answer.body);
+        let key = arg.split('=').next().unwrap_or_default();
+        if command == "set" && value.as_ref().is_ok_and(|value| value.get(key).is_none()) {
+            return self.not_found("unknown property");
+        }
+        if json || command == "metrics" {
+            let (first, before) = if json {
+                ("json", "")
+            } else {
+                ("<sample>", "200 ")
+            };
+            self.ok(&first);
+            for line in answer.body.lines() {
+                self.rows.push(format!("{before}{line}"));
+            }
+            return;
+        }
+        let Ok(value) = value else {
+            return self.add(Code::Failed as u16, &"invalid JSON response");
         };
-        body.extend_from_slice(chunk.get(..len)?);
-        rest = after;
-    }
-}
-
-/// The body that sets what `key=value` says. It takes nothing but booleans.
-fn switches(settings: &[&str]) -> String {
-    let members = settings.iter().filter_map(|setting| {
-        let (key, value) = setting.split_once('=')?;
-        let on = value.starts_with(['t', '1']);
-        Some((key.to_owned(), Value::Bool(on)))
-    });
-    Value::Object(members.collect()).to_string()
-}
-
-/// The answer as a reply of the control protocol.
-fn rows(json: bool, command: &str, arg: &str, answer: &Answer) -> Vec<String> {
-    let ok = |text: &str| vec![format!("{} {command} {text}", Code::Ok)];
-    if answer.status != Code::Ok as u16 {
-        let text = match (answer.status, command) {
-            (404, "get" | "set" | "network") => "unknown network",
-            _ => answer.body.trim_end(),
-        };
-        return vec![format!("{} {command} {text}", answer.status)];
-    }
-    // What cannot be set is taken without a word, so it is looked for in the answer.
-    let value = Value::parse(&answer.body);
-    if let ("set", Ok(value)) = (command, &value)
-        && value
-            .get(arg.split('=').next().unwrap_or_default())
-            .is_none()
-    {
-        return vec![format!("{} set unknown property", Code::NotFound)];
-    }
-    if json {
-        let body = answer.body.lines().map(str::to_owned);
-        return ok("json").into_iter().chain(body).collect();
-    }
-    if command == "metrics" {
-        let lines = answer.body.lines().map(|line| format!("200 {line}"));
-        return ok("<sample>").into_iter().chain(lines).collect();
-    }
-    let Ok(value) = value else {
-        return vec![format!("{} {command} invalid JSON response", Code::Failed)];
-    };
-    match command {
-        "info" | "status" => vec![info(&value)],
-        "listpeers" => list(
-            &value,
-            "<ztaddr> <path> <latency> <version> <role>",
-            command,
-            list_peer,
-        ),
-        "peers" => list(
-            &value,
-            "<ztaddr> <ver> <role> <lat> <link> <lastTX> <lastRX> <path>",
-            command,
-            peer,
-        ),
-        "listnetworks" => list(
-            &value,
-            "<nwid> <name> <mac> <status> <type> <dev> <ips>",
-            command,
-            list_network,
-        ),
-        "network" => {
-            let rows = value.as_object().unwrap_or_default().iter();
-            let rows = rows.filter_map(|(key, value)| {
-                Some(format!("200 network {key} {}", Field(&scalar(value)?)))
-            });
-            ok("<key> <value>").into_iter().chain(rows).collect()
+        if let Some((_, header, row)) = LISTS.iter().find(|list| list.0 == command) {
+            self.ok(header);
+            for row in value.as_array().unwrap_or_default().iter().filter_map(row) {
+                self.ok(&row);
+            }
+            return;
         }
-        "get" => get(&value, arg),
-        "leave" if value.get("result").is_none() && value.as_bool().is_none() => {
-            vec![format!("{} leave not joined", Code::NotFound)]
+        match command {
+            "info" | "status" => self.rows.push(info(&value)),
+            "network" => {
+                self.ok(&"<key> <value>");
+                for (key, value) in value.as_object().unwrap_or_default() {
+                    if let Some(value) = scalar(value) {
+                        self.ok(&format_args!("{key} {}", Field(&value)));
+                    }
+                }
+            }
+            "get" => self.get(&value, arg),
+            "leave" if value.get("result").is_none() && value.as_bool().is_none() => {
+                self.not_found("not joined");
+            }
+            _ => self.ok(&"OK"),
         }
-        _ => ok("OK"),
     }
-}
 
-/// A header and a row of each element.
-fn list(
-    value: &Value,
-    header: &str,
-    command: &str,
-    row: fn(&Value) -> Option<String>,
-) -> Vec<String> {
-    let rows = value.as_array().unwrap_or_default().iter().filter_map(row);
-    let rows = rows.map(|row| format!("200 {command} {row}"));
-    core::iter::once(format!("200 {command} {header}"))
-        .chain(rows)
-        .collect()
+    /// One property of a network.
+    fn get(&mut self, network: &Value, key: &str) {
+        let ips = addresses(network).filter_map(|net| net.split('/').next());
+        match key {
+            "ip" | "ip4" | "ip6" => {
+                for ip in ips {
+                    if key == "ip" || (key == "ip6") == ip.contains(':') {
+                        self.ok(&Field(ip));
+                    }
+                }
+                if self.rows.is_empty() {
+                    self.ok(&"-");
+                }
+            }
+            "ip6plane" | "ip6prefix" => {
+                let mut ips = ips;
+                let ip = ips.find(|ip| ip.starts_with("fc")).unwrap_or_default();
+                let prefix = ip.get(..SIXPLANE_PREFIX_LEN).filter(|_| key == "ip6prefix");
+                self.ok(&Field(prefix.unwrap_or(ip)));
+            }
+            key => match network.get(key).and_then(scalar) {
+                Some(value) => self.ok(&Field(&value)),
+                None => self.not_found("unknown property"),
+            },
+        }
+    }
 }
 
 fn text<'v>(value: &'v Value, key: &str) -> &'v str {
@@ -297,19 +358,15 @@ fn info(status: &Value) -> String {
 }
 
 /// The path in use: remote, ms since something was sent and received.
-fn preferred(peer: &Value) -> Option<(String, String, String)> {
-    let paths = peer.get("paths").and_then(Value::as_array)?;
-    let path = paths.iter().find(|path| is(path, "preferred"))?;
+fn preferred(peer: &Value) -> Option<(&str, i64, i64)> {
+    let mut paths = peer.get("paths").and_then(Value::as_array)?.iter();
+    let path = paths.find(|path| is(path, "preferred"))?;
     let now = clock::now().wall.as_ms();
     let age = |key: &str| match path.get(key).and_then(Value::as_u64) {
-        None | Some(0) => "-1".to_owned(),
-        Some(at) => now.saturating_sub(at).to_string(),
+        None | Some(0) => -1,
+        Some(at) => now.saturating_sub(at).cast_signed(),
     };
-    Some((
-        text(path, "address").to_owned(),
-        age("lastSend"),
-        age("lastReceive"),
-    ))
+    Some((text(path, "address"), age("lastSend"), age("lastReceive")))
 }
 
 fn version(peer: &Value) -> &str {
@@ -373,33 +430,3 @@ fn list_network(network: &Value) -> Option<String> {
 
 /// Length of the text of a 6PLANE address in front of the member's own part.
 const SIXPLANE_PREFIX_LEN: usize = 24;
-
-fn get(network: &Value, key: &str) -> Vec<String> {
-    let ips = || addresses(network).filter_map(|net| net.split('/').next());
-    let is_v6 = |ip: &&str| ip.contains(':');
-    let values: Vec<String> = match key {
-        "ip" => ips().map(str::to_owned).collect(),
-        "ip4" => ips().filter(|ip| !is_v6(ip)).map(str::to_owned).collect(),
-        "ip6" => ips().filter(is_v6).map(str::to_owned).collect(),
-        "ip6plane" | "ip6prefix" => {
-            let ip = ips().find(|ip| ip.starts_with("fc")).unwrap_or_default();
-            let len = if key == "ip6prefix" {
-                SIXPLANE_PREFIX_LEN
-            } else {
-                ip.len()
-            };
-            vec![ip.get(..len).unwrap_or(ip).to_owned()]
-        }
-        key => match network.get(key).and_then(scalar) {
-            Some(value) => vec![value],
-            None => return vec![format!("{} get unknown property", Code::NotFound)],
-        },
-    };
-    if values.is_empty() {
-        return vec![format!("{} get -", Code::Ok)];
-    }
-    values
-        .iter()
-        .map(|value| format!("{} get {}", Code::Ok, Field(value)))
-        .collect()
-}

@@ -8,7 +8,7 @@
 //! nonce and connection, [`ATTEMPTS_PER_S`] failures a second by everybody together: above that
 //! nobody is let in by TCP, and the Unix socket remains.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::commands::Caller;
 use super::conn::Conn;
 use super::line::{self, Code, END};
+use super::stream::Stream;
 use crate::base::Mono;
 use crate::base::gate::{Bucket, Once};
 use crate::crypto::kmac::{self, kmac256};
@@ -136,15 +137,12 @@ fn same(token: &[u8], text: &[u8]) -> bool {
 /// A connection whose client has not shown yet that it knows the token. `len` ≤ [`LINE_MAX`].
 #[derive(Debug)]
 pub struct Challenge<S> {
-    stream: S,
+    stream: Stream<S>,
     input: [u8; LINE_MAX],
     len: usize,
     output: Vec<u8>,
     nonce: Nonce,
     greeted: bool,
-    readable: bool,
-    writable: bool,
-    input_ended: bool,
     end: Option<End>,
     until: Mono,
 }
@@ -173,15 +171,12 @@ impl<S: Read + Write> Challenge<S> {
     /// `nonce` must be new and unguessable.
     pub fn new(stream: S, nonce: Nonce, now: Mono) -> Self {
         Self {
-            stream,
+            stream: Stream::new(stream),
             input: [0; LINE_MAX],
             len: 0,
             output: Vec::with_capacity(OUTPUT_BYTES),
             nonce,
             greeted: false,
-            readable: true,
-            writable: true,
-            input_ended: false,
             end: None,
             until: now.after(PATIENCE_MS),
         }
@@ -189,18 +184,17 @@ impl<S: Read + Write> Challenge<S> {
 
     /// The stream may be read or written again.
     pub fn ready(&mut self) {
-        self.readable = true;
-        self.writable = true;
+        self.stream.ready();
     }
 
     /// The stream.
     pub fn stream(&self) -> &S {
-        &self.stream
+        &self.stream.inner
     }
 
     /// The stream, for a proper end.
     pub fn into_stream(self) -> S {
-        self.stream
+        self.stream.inner
     }
 
     /// When it will have lasted too long.
@@ -218,26 +212,31 @@ impl<S: Read + Write> Challenge<S> {
             read_only: false,
         };
         let rest = self.input.get(..self.len).unwrap_or_default();
-        Conn::admitted(self.stream, caller, now, rest, self.input_ended)
+        Conn::admitted(self.stream, caller, now, rest)
     }
 
     /// Reads, answers at most one line, writes. Never waits.
     pub fn turn(&mut self, now: Mono, guard: &mut Guard) -> Step {
-        if self.until <= now || self.fill().is_err() {
+        if self.until <= now {
+            return Step::Closed;
+        }
+        if self.end.is_none() && self.stream.fill(&mut self.input, &mut self.len).is_err() {
             return Step::Closed;
         }
         if self.end.is_none() && self.output.is_empty() {
             self.line(now, guard);
         }
-        if self.flush().is_err() {
+        let mut sent = 0;
+        if self.stream.flush(&self.output, &mut sent).is_err() {
             return Step::Closed;
         }
+        self.output.drain(..sent);
         match self.end {
             _ if !self.output.is_empty() => Step::Wait,
             Some(End::Passed) => Step::Passed,
             Some(End::Refused) => Step::Closed,
             None if self.line_end().is_some() => Step::More,
-            None if self.input_ended => Step::Closed,
+            None if self.stream.has_ended() => Step::Closed,
             None => Step::Wait,
         }
     }
@@ -247,23 +246,6 @@ impl<S: Read + Write> Challenge<S> {
         let input = self.input.get(..self.len).unwrap_or_default();
         let end = input.iter().position(|b| *b == b'\n');
         end.or_else(|| (self.len == LINE_MAX).then_some(LINE_MAX))
-    }
-
-    fn fill(&mut self) -> io::Result<()> {
-        while self.readable && !self.input_ended && self.end.is_none() {
-            let room = self.input.get_mut(self.len..).unwrap_or_default();
-            if room.is_empty() {
-                return Ok(());
-            }
-            match self.stream.read(room) {
-                Ok(0) => self.input_ended = true,
-                Ok(n) => self.len = (self.len + n).min(LINE_MAX),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.readable = false,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
     }
 
     /// Answers the line at the front, if there is one.
@@ -342,18 +324,5 @@ impl<S: Read + Write> Challenge<S> {
     fn refuse(&mut self, code: Code, command: &str, text: &str) {
         self.reply(code, command, text);
         self.end = Some(End::Refused);
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        while self.writable && !self.output.is_empty() {
-            match self.stream.write(&self.output) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => drop(self.output.drain(..n.min(self.output.len()))),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.writable = false,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
     }
 }

@@ -4,7 +4,7 @@
 //! [`INPUT_BYTES`], output [`OUTPUT_BYTES`], one command a turn, one buffer of output a turn.
 //! A reader that does not read stops its own reply and loses its own events; nobody waits for it.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 
 use super::buffer::Buffer;
 use super::commands::{self, Caller, Next};
@@ -13,6 +13,7 @@ use super::host::{Host, Refusal};
 use super::line::{self, Code, END, LINE_MAX, ROW_MAX};
 use super::lists::List;
 use super::lists_json::JsonList;
+use super::stream::{Broken, Stream};
 use crate::base::{Mono, UnixMs};
 
 /// Bytes of requests not yet looked at. Full: no more is read.
@@ -46,16 +47,12 @@ enum Rest {
 /// A connection. `input_len` ≤ [`INPUT_BYTES`].
 #[derive(Debug)]
 pub struct Conn<S> {
-    stream: S,
+    stream: Stream<S>,
     caller: Caller,
     input: Box<[u8]>,
     input_len: usize,
     /// The line at work is too long: what comes up to its end is dropped.
     skipping: bool,
-    input_ended: bool,
-    /// What we know of the stream: not yet said that it would block.
-    readable: bool,
-    writable: bool,
     output: Buffer,
     /// The reply at work; no event may stand inside it.
     reply: Option<Rest>,
@@ -67,7 +64,7 @@ pub struct Conn<S> {
 impl<S: Read + Write> Conn<S> {
     /// Greets. Taken as readable and writable until the stream says otherwise.
     pub fn new(stream: S, caller: Caller, now: Mono, host: &dyn Host) -> Self {
-        let mut conn = Self::silent(stream, caller, now);
+        let mut conn = Self::silent(Stream::new(stream), caller, now);
         conn.output.row(format_args!(
             "{} zt-ctl/{} {} {} {}",
             Code::Banner,
@@ -80,33 +77,24 @@ impl<S: Read + Write> Conn<S> {
         conn
     }
 
-    /// Goes on where a challenge ended: greeted already, with `input` and perhaps its end read.
-    pub(super) fn admitted(
-        stream: S,
-        caller: Caller,
-        now: Mono,
-        input: &[u8],
-        input_ended: bool,
-    ) -> Self {
+    /// Goes on where a challenge ended: greeted already, with `input` read.
+    pub(super) fn admitted(stream: Stream<S>, caller: Caller, now: Mono, input: &[u8]) -> Self {
         let mut conn = Self::silent(stream, caller, now);
+        conn.stream.ready();
         if let Some(front) = conn.input.get_mut(..input.len()) {
             front.copy_from_slice(input);
             conn.input_len = input.len();
         }
-        conn.input_ended = input_ended;
         conn
     }
 
-    fn silent(stream: S, caller: Caller, now: Mono) -> Self {
+    fn silent(stream: Stream<S>, caller: Caller, now: Mono) -> Self {
         Self {
             stream,
             caller,
             input: vec![0; INPUT_BYTES].into_boxed_slice(),
             input_len: 0,
             skipping: false,
-            input_ended: false,
-            readable: true,
-            writable: true,
             output: Buffer::new(OUTPUT_BYTES),
             reply: None,
             monitor: None,
@@ -117,13 +105,12 @@ impl<S: Read + Write> Conn<S> {
 
     /// The stream may be read or written again.
     pub fn ready(&mut self) {
-        self.readable = true;
-        self.writable = true;
+        self.stream.ready();
     }
 
     /// The stream.
     pub fn stream(&self) -> &S {
-        &self.stream
+        &self.stream.inner
     }
 
     /// Puts an event aside for the next turn, if this reader wants it. `true`: it does.
@@ -171,7 +158,7 @@ impl<S: Read + Write> Conn<S> {
 
     fn has_ended(&self) -> bool {
         self.closing
-            || self.input_ended && self.input_len == 0 && self.reply.is_none() && {
+            || self.stream.has_ended() && self.input_len == 0 && self.reply.is_none() && {
                 // Events that were there before the end are still due.
                 self.monitor.as_ref().is_none_or(Monitor::is_empty)
             }
@@ -179,7 +166,7 @@ impl<S: Read + Write> Conn<S> {
 
     fn has_work(&self) -> bool {
         let room = self.output.free() >= ROOM;
-        let write = self.writable && !self.output.is_empty();
+        let write = self.stream.is_writable() && !self.output.is_empty();
         let read = self.may_read() && self.input_len < INPUT_BYTES;
         let reply = self.reply.is_some() && room;
         let request = self.reply.is_none() && room && !self.closing && self.has_line();
@@ -189,12 +176,12 @@ impl<S: Read + Write> Conn<S> {
     }
 
     fn may_read(&self) -> bool {
-        self.readable && !self.input_ended && !self.closing
+        self.stream.is_readable() && !self.closing
     }
 
     fn has_line(&self) -> bool {
         // At the end of input what is left is looked at as well.
-        self.line_end().is_some() || self.input_len > 0 && self.input_ended
+        self.line_end().is_some() || self.input_len > 0 && self.stream.has_ended()
     }
 
     fn line_end(&self) -> Option<usize> {
@@ -202,22 +189,13 @@ impl<S: Read + Write> Conn<S> {
         input.iter().position(|b| *b == b'\n')
     }
 
-    fn fill(&mut self, now: Mono) -> io::Result<()> {
-        while self.may_read() {
-            let room = self.input.get_mut(self.input_len..).unwrap_or_default();
-            if room.is_empty() {
-                return Ok(());
-            }
-            match self.stream.read(room) {
-                Ok(0) => self.input_ended = true,
-                Ok(n) => {
-                    self.input_len = (self.input_len + n).min(INPUT_BYTES);
-                    self.last_active = now;
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.readable = false,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
+    fn fill(&mut self, now: Mono) -> Result<(), Broken> {
+        let before = self.input_len;
+        if !self.closing {
+            self.stream.fill(&mut self.input, &mut self.input_len)?;
+        }
+        if self.input_len > before {
+            self.last_active = now;
         }
         Ok(())
     }
@@ -257,7 +235,7 @@ impl<S: Read + Write> Conn<S> {
             self.refuse(Code::TooLong, "line too long");
             self.skipping = true;
             self.consume(self.input_len);
-        } else if self.input_ended && self.input_len > 0 {
+        } else if self.stream.has_ended() && self.input_len > 0 {
             // Perhaps cut short, so it may not be obeyed.
             self.refuse(Code::BadArguments, "line not ended");
             self.consume(self.input_len);
@@ -324,15 +302,12 @@ impl<S: Read + Write> Conn<S> {
         }
     }
 
-    fn flush(&mut self, now: Mono) -> io::Result<()> {
-        while self.writable && !self.output.is_empty() {
-            match self.output.write_to(&mut self.stream) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(_) => self.last_active = now,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.writable = false,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
+    fn flush(&mut self, now: Mono) -> Result<(), Broken> {
+        let mut sent = 0;
+        self.stream.flush(self.output.rest(), &mut sent)?;
+        if sent > 0 {
+            self.output.took(sent);
+            self.last_active = now;
         }
         Ok(())
     }

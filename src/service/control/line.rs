@@ -221,7 +221,7 @@ fn command(word: &[u8]) -> Option<&str> {
     fits.then(|| core::str::from_utf8(word).ok()).flatten()
 }
 
-pub(super) fn hex_pair(digits: &[u8]) -> Option<u8> {
+pub(in crate::service) fn hex_pair(digits: &[u8]) -> Option<u8> {
     let &[high, low] = digits else { return None };
     let digit = |b: u8| char::from(b).to_digit(16);
     u8::try_from(digit(high)? << 4 | digit(low)?).ok()

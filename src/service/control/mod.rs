@@ -18,6 +18,7 @@ mod lists_network;
 #[cfg(feature = "metrics")]
 pub(super) mod metrics;
 mod server;
+pub(super) mod stream;
 #[cfg(feature = "control-tcp")]
 mod tcp;
 #[cfg(not(feature = "control-tcp"))]

@@ -12,11 +12,14 @@
 
 use core::fmt;
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
 
 use super::auth::{self, Challenge, Guard, Step};
 use super::conn::{Conn, Turn};
@@ -62,14 +65,14 @@ struct Listener {
 #[derive(Debug)]
 enum Door {
     /// Nothing came yet. `true`: not yet said that it would block.
-    New(TcpStream, bool),
-    Challenge(Box<Challenge<TcpStream>>),
-    Control(Box<Conn<TcpStream>>),
+    New(UnixStream, bool),
+    Challenge(Box<Challenge<UnixStream>>),
+    Control(Box<Conn<UnixStream>>),
     #[cfg(feature = "http-compat")]
-    Http(Box<http::conn::Conn<TcpStream>>),
+    Http(Box<http::conn::Conn<UnixStream>>),
     /// Our last byte is out: closed when the other end has it, or after a while.
     Closing {
-        stream: TcpStream,
+        stream: UnixStream,
         left: usize,
     },
 }
@@ -231,7 +234,11 @@ impl Tcp {
                 match listener.socket.accept() {
                     Ok((stream, from)) => {
                         left -= 1;
-                        self.take(stream, from, now, registry);
+                        // Answers are small and complete: nothing is gained by waiting for more.
+                        let _ = stream.set_nodelay(true);
+                        // From here on it is a stream like those of the home.
+                        let stream = UnixStream::from(OwnedFd::from(stream));
+                        self.take(stream, from.ip().to_canonical(), now, registry);
                     }
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                     Err(e) => {
@@ -245,8 +252,7 @@ impl Tcp {
         }
     }
 
-    fn take(&mut self, stream: TcpStream, from: SocketAddr, now: Mono, registry: &Registry) {
-        let ip = from.ip().to_canonical();
+    fn take(&mut self, stream: UnixStream, ip: IpAddr, now: Mono, registry: &Registry) {
         let is_local = ip.is_loopback();
         if !is_local && !self.access.management.iter().any(|net| net.holds(&ip)) {
             log::debug!("control: {ip} may not manage");
@@ -267,8 +273,6 @@ impl Tcp {
             log::warn!("control: cannot use a TCP connection: {e}");
             return;
         }
-        // Answers are small and complete: nothing is gained by waiting for more.
-        let _ = stream.set_nodelay(true);
         if let Some(place) = self.slots.get_mut(n) {
             *place = Some(Slot {
                 door: Door::New(stream, true),
@@ -358,9 +362,7 @@ impl Slot {
                     .turn(now, host, guard, controls),
                     None => None,
                 },
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    keep(Door::New(stream, false), since, false)
-                }
+                Err(Errno::EAGAIN) => keep(Door::New(stream, false), since, false),
                 Err(_) => None,
             },
             Door::Challenge(mut challenge) => match challenge.turn(now, guard) {
@@ -399,16 +401,17 @@ impl Door {
     }
 }
 
-fn first_byte(stream: &TcpStream) -> io::Result<u8> {
+/// It stays where it is.
+fn first_byte(stream: &UnixStream) -> Result<u8, Errno> {
     let mut byte = [0];
-    match stream.peek(&mut byte)? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+    match recv(stream.as_raw_fd(), &mut byte, MsgFlags::MSG_PEEK)? {
+        0 => Err(Errno::ECONNRESET),
         _ => Ok(byte[0]),
     }
 }
 
 /// What a connection is, by its first byte. `None`: nothing that is spoken here.
-fn open(stream: TcpStream, byte: u8, now: Mono, is_local: bool, controls: usize) -> Option<Door> {
+fn open(stream: UnixStream, byte: u8, now: Mono, is_local: bool, controls: usize) -> Option<Door> {
     if byte.is_ascii_uppercase() {
         #[cfg(feature = "http-compat")]
         return Some(Door::Http(Box::new(http::conn::Conn::new(stream, now))));
@@ -435,7 +438,7 @@ fn open(stream: TcpStream, byte: u8, now: Mono, is_local: bool, controls: usize)
 }
 
 /// Says that nothing follows. To close at once could take back what was not read yet.
-fn closing(stream: TcpStream) -> Door {
+fn closing(stream: UnixStream) -> Door {
     // It may be closed from the other end already.
     let _ = stream.shutdown(Shutdown::Write);
     Door::Closing {
@@ -445,7 +448,7 @@ fn closing(stream: TcpStream) -> Door {
 }
 
 /// Reads what still comes, to no use. `None`: that was all, or enough.
-fn drain(mut stream: &TcpStream, mut left: usize) -> Option<usize> {
+fn drain(mut stream: &UnixStream, mut left: usize) -> Option<usize> {
     let mut nowhere = [0; 4096];
     loop {
         match stream.read(&mut nowhere) {
@@ -458,7 +461,7 @@ fn drain(mut stream: &TcpStream, mut left: usize) -> Option<usize> {
     }
 }
 
-fn turn_away(mut stream: &TcpStream, status: &str) {
+fn turn_away(mut stream: &UnixStream, status: &str) {
     // A fresh socket has room for this; if not, it is closed all the same.
     let text = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     let _ = stream.set_nonblocking(true);

@@ -4,7 +4,7 @@
 //! [`REQUEST_MS`], an answer taken within [`ANSWER_MS`], input as in [`super::request`], output
 //! [`OUTPUT_BYTES`] at a time and one such piece a turn. Whoever does not read waits alone.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 
 use zeroize::Zeroizing;
 
@@ -17,6 +17,7 @@ use crate::service::control::conn::Turn;
 use crate::service::control::lists_json::JsonList;
 #[cfg(feature = "metrics")]
 use crate::service::control::metrics::Metrics;
+use crate::service::control::stream::Stream;
 
 /// From the connection to the end of its request.
 pub const REQUEST_MS: u64 = 5_000;
@@ -40,13 +41,10 @@ const TEXT: &str = "text/plain";
 /// A connection. `len` ≤ [`INPUT_BYTES`], `sent` ≤ `output.len()`.
 #[derive(Debug)]
 pub struct Conn<S> {
-    stream: S,
+    stream: Stream<S>,
     /// Holds the token of a request.
     input: Zeroizing<Box<[u8]>>,
     len: usize,
-    input_ended: bool,
-    readable: bool,
-    writable: bool,
     output: Vec<u8>,
     sent: usize,
     stage: Stage,
@@ -93,12 +91,9 @@ impl<S: Read + Write> Conn<S> {
     /// Taken as readable and writable until the stream says otherwise.
     pub fn new(stream: S, now: Mono) -> Self {
         Self {
-            stream,
+            stream: Stream::new(stream),
             input: Zeroizing::new(vec![0; INPUT_BYTES].into_boxed_slice()),
             len: 0,
-            input_ended: false,
-            readable: true,
-            writable: true,
             output: Vec::with_capacity(OUTPUT_BYTES + CHUNK_ROOM),
             sent: 0,
             stage: Stage::Request(false),
@@ -108,18 +103,17 @@ impl<S: Read + Write> Conn<S> {
 
     /// The stream may be read or written again.
     pub fn ready(&mut self) {
-        self.readable = true;
-        self.writable = true;
+        self.stream.ready();
     }
 
     /// The stream.
     pub fn stream(&self) -> &S {
-        &self.stream
+        &self.stream.inner
     }
 
     /// The stream, for a proper end.
     pub fn into_stream(self) -> S {
-        self.stream
+        self.stream.inner
     }
 
     /// When it will have lasted too long.
@@ -138,42 +132,25 @@ impl<S: Read + Write> Conn<S> {
             return Turn::Closed;
         }
         if self.is_waiting() {
-            if self.fill().is_err() {
+            if self.stream.fill(&mut self.input, &mut self.len).is_err() {
                 return Turn::Closed;
             }
             self.request(now, host, guard);
         } else if self.sent == self.output.len() {
             self.produce(host);
         }
-        if self.flush().is_err() {
+        if self.stream.flush(&self.output, &mut self.sent).is_err() {
             return Turn::Closed;
         }
         if self.sent < self.output.len() {
             return Turn::Wait;
         }
         match self.stage {
-            Stage::Request(_) if self.input_ended => Turn::Closed,
+            Stage::Request(_) if self.stream.has_ended() => Turn::Closed,
             Stage::Request(_) => Turn::Wait,
             Stage::Answer { .. } => Turn::More,
             Stage::Last => Turn::Closed,
         }
-    }
-
-    fn fill(&mut self) -> io::Result<()> {
-        while self.readable && !self.input_ended {
-            let room = self.input.get_mut(self.len..).unwrap_or_default();
-            if room.is_empty() {
-                return Ok(());
-            }
-            match self.stream.read(room) {
-                Ok(0) => self.input_ended = true,
-                Ok(n) => self.len = (self.len + n).min(INPUT_BYTES),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.readable = false,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
     }
 
     /// Answers the request if all of it is there.
@@ -198,7 +175,7 @@ impl<S: Read + Write> Conn<S> {
         let (callback, answer) = match request.callback() {
             Ok(callback) => {
                 let answer = routes::answer(&request, body, now, host, guard);
-                (callback.map(|name| name.into_owned()), answer)
+                (callback, answer)
             }
             Err(bad) => (None, bad.into()),
         };
@@ -278,23 +255,6 @@ impl<S: Read + Write> Conn<S> {
             self.stage = Stage::Last;
         }
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        while self.writable {
-            let rest = self.output.get(self.sent..).unwrap_or_default();
-            if rest.is_empty() {
-                return Ok(());
-            }
-            match self.stream.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => self.sent = (self.sent + n).min(self.output.len()),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.writable = false,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What the request says of the form of its answer.
@@ -312,16 +272,18 @@ fn write_head(
     chunks: bool,
     kind: Option<&str>,
 ) {
-    let reason = reason(status);
-    let mut head = format!("HTTP/1.1 {status} {reason}\r\nConnection: close\r\n");
-    if let Some(length) = length {
-        head.push_str(&format!("Content-Length: {length}\r\n"));
-    }
-    if let Some(kind) = kind {
-        head.push_str(&format!("Content-Type: {kind}\r\n"));
-    }
-    if chunks {
-        head.push_str("Transfer-Encoding: chunked\r\n");
+    let length = length.map(|length| length.to_string());
+    let lines = [
+        ("Connection", "close"),
+        ("Content-Length", length.as_deref().unwrap_or_default()),
+        ("Content-Type", kind.unwrap_or_default()),
+        ("Transfer-Encoding", if chunks { "chunked" } else { "" }),
+    ];
+    let mut head = format!("HTTP/1.1 {status} {}\r\n", reason(status));
+    for (name, value) in lines.into_iter().filter(|line| !line.1.is_empty()) {
+        for part in [name, ": ", value, "\r\n"] {
+            head.push_str(part);
+        }
     }
     head.push_str("\r\n");
     out.extend_from_slice(head.as_bytes());

@@ -3,7 +3,9 @@
 //! Bounds: request line [`LINE_MAX`], headers [`HEADERS_MAX`] and [`HEADER_COUNT_MAX`], body
 //! [`BODY_MAX`] of a length that is said in front; nothing chunked.
 
-use std::borrow::Cow;
+use zeroize::Zeroizing;
+
+use crate::service::control::line::hex_pair;
 
 /// Longest request line, its end included.
 pub const LINE_MAX: usize = 1024;
@@ -35,7 +37,7 @@ pub struct Request<'a> {
     /// What is to be done.
     pub method: Method,
     /// The path, decoded.
-    pub path: Cow<'a, str>,
+    pub path: String,
     /// What stands behind `?`, not decoded.
     query: &'a str,
     /// `X-ZT1-Auth`
@@ -50,6 +52,32 @@ pub struct Request<'a> {
     pub waits: bool,
     /// It understands bodies in chunks.
     pub has_chunks: bool,
+}
+
+const METHODS: [(&str, Method); 5] = [
+    ("GET", Method::Get),
+    ("HEAD", Method::Head),
+    ("POST", Method::Post),
+    ("PUT", Method::Post),
+    ("DELETE", Method::Delete),
+];
+
+/// Headers that matter.
+const HEADERS: [(&str, Header); 5] = [
+    ("x-zt1-auth", Header::Token),
+    ("authorization", Header::Authorization),
+    ("content-length", Header::Length),
+    ("transfer-encoding", Header::Coding),
+    ("expect", Header::Expect),
+];
+
+#[derive(Clone, Copy)]
+enum Header {
+    Token,
+    Authorization,
+    Length,
+    Coding,
+    Expect,
 }
 
 /// Why bytes are no request, as the status that says so.
@@ -95,13 +123,9 @@ pub fn parse(input: &[u8]) -> Result<Option<Request<'_>>, Bad> {
         Err(httparse::Error::TooManyHeaders) => return Err(Bad::HeadersTooLong),
         Err(_) => return Err(Bad::Malformed),
     }
-    let method = match parsed.method {
-        Some("GET") => Method::Get,
-        Some("HEAD") => Method::Head,
-        Some("POST" | "PUT") => Method::Post,
-        Some("DELETE") => Method::Delete,
-        _ => Method::Other,
-    };
+    let method = parsed.method.unwrap_or_default();
+    let method = METHODS.iter().find(|(name, _)| *name == method);
+    let method = method.map_or(Method::Other, |(_, method)| *method);
     let target = parsed.path.unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut words = query.split(['&', '=']);
@@ -121,24 +145,24 @@ pub fn parse(input: &[u8]) -> Result<Option<Request<'_>>, Bad> {
     };
     let mut length = None;
     for header in parsed.headers.iter() {
-        let is = |name| header.name.eq_ignore_ascii_case(name);
-        if is("x-zt1-auth") {
-            request.token.get_or_insert(header.value.trim_ascii());
-        } else if is("authorization") {
-            request
-                .authorization
-                .get_or_insert(header.value.trim_ascii());
-        } else if is("content-length") {
-            let said = content_length(header.value)?;
-            // Two that differ are an attempt to be read in two ways.
-            if length.is_some_and(|length| length != said) {
-                return Err(Bad::Malformed);
+        let mut known = HEADERS.iter();
+        let Some((_, what)) = known.find(|(name, _)| header.name.eq_ignore_ascii_case(name)) else {
+            continue;
+        };
+        let value = header.value.trim_ascii();
+        match what {
+            Header::Token => drop(request.token.get_or_insert(value)),
+            Header::Authorization => drop(request.authorization.get_or_insert(value)),
+            Header::Length => {
+                let said = content_length(value)?;
+                // Two that differ are an attempt to be read in two ways.
+                if length.is_some_and(|length| length != said) {
+                    return Err(Bad::Malformed);
+                }
+                length = Some(said);
             }
-            length = Some(said);
-        } else if is("transfer-encoding") {
-            return Err(Bad::LengthRequired);
-        } else if is("expect") {
-            request.waits |= header.value.eq_ignore_ascii_case(b"100-continue");
+            Header::Coding => return Err(Bad::LengthRequired),
+            Header::Expect => request.waits |= value.eq_ignore_ascii_case(b"100-continue"),
         }
     }
     if method == Method::Post && length.is_none() {
@@ -162,8 +186,7 @@ fn head_len(input: &[u8]) -> Option<usize> {
     }
 }
 
-fn content_length(value: &[u8]) -> Result<usize, Bad> {
-    let text = value.trim_ascii();
+fn content_length(text: &[u8]) -> Result<usize, Bad> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return Err(Bad::Malformed);
     }
@@ -171,27 +194,24 @@ fn content_length(value: &[u8]) -> Result<usize, Bad> {
     length.filter(|n| *n <= BODY_MAX).ok_or(Bad::BodyTooLong)
 }
 
-impl<'a> Request<'a> {
+impl Request<'_> {
     /// The token that the client shows: of the header, of the query or of `Authorization`; the
     /// first of these that is there counts.
-    pub fn token(&self) -> Option<Cow<'a, [u8]>> {
-        if let Some(token) = self.token {
-            return Some(token.into());
-        }
-        if let Some(token) = self.parameter("auth") {
-            return Some(match token {
-                Cow::Borrowed(text) => text.as_bytes().into(),
-                Cow::Owned(text) => text.into_bytes().into(),
-            });
-        }
-        let (scheme, token) = self.authorization?.split_at_checked(BEARER.len())?;
-        scheme
-            .eq_ignore_ascii_case(BEARER)
-            .then(|| token.trim_ascii().into())
+    pub fn token(&self) -> Option<Zeroizing<Vec<u8>>> {
+        let token = match (self.token, self.parameter("auth")) {
+            (Some(token), _) => token,
+            (None, Some(token)) => return Some(Zeroizing::new(token.into_bytes())),
+            (None, None) => {
+                let (scheme, token) = self.authorization?.split_at_checked(BEARER.len())?;
+                let is_bearer = scheme.eq_ignore_ascii_case(BEARER);
+                is_bearer.then_some(token)?.trim_ascii()
+            }
+        };
+        Some(Zeroizing::new(token.to_vec()))
     }
 
     /// The function that the answer is to be an argument of. `Err`: that is no name.
-    pub fn callback(&self) -> Result<Option<Cow<'a, str>>, Bad> {
+    pub fn callback(&self) -> Result<Option<String>, Bad> {
         let is_name = |name: &str| {
             let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | b'.');
             name.bytes().all(fits)
@@ -204,7 +224,7 @@ impl<'a> Request<'a> {
     }
 
     /// A parameter of the query, decoded.
-    fn parameter(&self, key: &str) -> Option<Cow<'a, str>> {
+    fn parameter(&self, key: &str) -> Option<String> {
         let pairs = self.query.split('&');
         let mut pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         let (_, value) = pairs.find(|(name, _)| *name == key)?;
@@ -215,24 +235,15 @@ impl<'a> Request<'a> {
 const BEARER: &[u8] = b"bearer ";
 
 /// Undoes `%xx`, and `+` in queries. `None`: broken, or no text.
-fn decode(text: &str, in_query: bool) -> Option<Cow<'_, str>> {
-    let is_plain = |b: u8| b != b'%' && !(in_query && b == b'+');
-    if text.bytes().all(is_plain) {
-        return Some(text.into());
-    }
-    let digit = |b: u8| {
-        char::from(b)
-            .to_digit(16)
-            .and_then(|n| u8::try_from(n).ok())
-    };
+fn decode(text: &str, in_query: bool) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
         out.push(match byte {
-            b'%' => digit(bytes.next()?)? << 4 | digit(bytes.next()?)?,
+            b'%' => hex_pair(&[bytes.next()?, bytes.next()?])?,
             b'+' if in_query => b' ',
             byte => byte,
         });
     }
-    String::from_utf8(out).ok().map(Cow::Owned)
+    String::from_utf8(out).ok()
 }

@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use zeroize::Zeroize as _;
-
 use super::request::{Bad, Method, Request};
 use crate::base::{Address, Mono, NetworkId};
 use crate::service::control::auth::Guard;
@@ -36,19 +34,20 @@ pub(super) enum Body {
 const EMPTY: &str = "{}";
 
 impl Answer {
-    const fn empty(status: u16) -> Self {
+    const fn short(status: u16, text: &'static str) -> Self {
         Self {
             status,
-            body: Body::Short(Cow::Borrowed(EMPTY)),
+            body: Body::Short(Cow::Borrowed(text)),
         }
+    }
+
+    const fn empty(status: u16) -> Self {
+        Self::short(status, EMPTY)
     }
 
     /// Something that is not there: `{}`, and `null` for a script.
     const fn absent(status: u16) -> Self {
-        Self {
-            status,
-            body: Body::Short(Cow::Borrowed("")),
-        }
+        Self::short(status, "")
     }
 
     const fn nothing(status: u16) -> Self {
@@ -82,50 +81,67 @@ impl From<Bad> for Answer {
 
 /// What a path names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Target<'a> {
+enum Target {
     Status,
     Health,
     Config,
     Settings,
     Networks,
-    Network(&'a str),
+    Network,
     Peers,
-    Peer(&'a str),
+    Peer,
     Moons,
-    Moon(u64),
-    Bond(&'a str),
+    Moon,
+    BondShow,
+    BondRotate,
+    BondMtu,
     #[cfg(feature = "metrics")]
     Metrics,
     Nothing,
 }
 
-fn target(path: &str) -> Target<'_> {
-    let is_hex =
-        |text: &str, len: usize| text.len() == len && text.bytes().all(|b| b.is_ascii_hexdigit());
-    let mut words = path.strip_prefix('/').unwrap_or_default().split('/');
-    let words = [words.next(), words.next(), words.next()];
-    match words {
-        [Some("status"), None, _] => Target::Status,
-        [Some("health"), None, _] => Target::Health,
-        [Some("config"), None, _] => Target::Config,
-        [Some("config"), Some("settings"), None] => Target::Settings,
-        [Some("network"), None, _] => Target::Networks,
-        [Some("network"), Some(id), None] if is_hex(id, 16) => Target::Network(id),
-        [Some("peer"), None, _] => Target::Peers,
-        [Some("peer"), Some(address), None] if is_hex(address, 10) => Target::Peer(address),
-        [Some("moon"), None, _] => Target::Moons,
-        // differs from 1.14.1: 16 digits will do, as its manual says (service 2.2).
-        [Some("moon"), Some(id), None] if is_hex(id, 10) || is_hex(id, 16) => {
-            u64::from_str_radix(id, 16).map_or(Target::Nothing, Target::Moon)
+/// First words of paths, what each names alone, and what with an id of so many digits behind it.
+const PLACES: &[(&str, Target, &[usize], Target)] = &[
+    ("status", Target::Status, &[], Target::Nothing),
+    ("health", Target::Health, &[], Target::Nothing),
+    ("config", Target::Config, &[], Target::Nothing),
+    ("network", Target::Networks, &[16], Target::Network),
+    ("peer", Target::Peers, &[10], Target::Peer),
+    // differs from 1.14.1: 16 digits will do, as its manual says (service 2.2).
+    ("moon", Target::Moons, &[10, 16], Target::Moon),
+    #[cfg(feature = "metrics")]
+    ("metrics", Target::Metrics, &[], Target::Nothing),
+];
+
+/// Paths of two words; behind these of bonds stands something.
+const LONG_PLACES: [(&str, Target); 4] = [
+    ("config/settings", Target::Settings),
+    ("bond/show/", Target::BondShow),
+    ("bond/rotate/", Target::BondRotate),
+    ("bond/setmtu/", Target::BondMtu),
+];
+
+/// What a path names, and the id in it.
+fn target(path: &str) -> (Target, &str) {
+    let path = path.strip_prefix('/').unwrap_or_default();
+    for (place, target) in LONG_PLACES {
+        if path == place || place.ends_with('/') && path.starts_with(place) {
+            return (target, "");
         }
-        #[cfg(feature = "metrics")]
-        [Some("metrics"), None, _] => Target::Metrics,
-        [
-            Some("bond"),
-            Some(what @ ("show" | "rotate" | "setmtu")),
-            Some(_),
-        ] => Target::Bond(what),
-        _ => Target::Nothing,
+    }
+    let (word, id) = match path.split_once('/') {
+        Some((word, id)) => (word, Some(id)),
+        None => (path, None),
+    };
+    let place = PLACES.iter().find(|place| place.0 == word);
+    match (place, id) {
+        (Some((_, alone, ..)), None) => (*alone, ""),
+        (Some((.., lengths, named)), Some(id))
+            if lengths.contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit()) =>
+        {
+            (*named, id)
+        }
+        _ => (Target::Nothing, ""),
     }
 }
 
@@ -137,11 +153,11 @@ pub(super) fn answer(
     host: &mut dyn Host,
     guard: &mut Guard,
 ) -> Answer {
-    let target = target(&request.path);
+    let (target, id) = target(&request.path);
     if target != Target::Health
-        && let Err(answer) = admit(request, &target, now, guard)
+        && let Err(status) = admit(request, target, now, guard)
     {
-        return answer;
+        return Answer::empty(status);
     }
     match (request.method, target) {
         #[cfg(feature = "metrics")]
@@ -149,70 +165,60 @@ pub(super) fn answer(
             status: 200,
             body: Body::Metrics(Metrics::default()),
         },
-        (Method::Get | Method::Head, target) => get(target, host),
-        (Method::Post, Target::Network(id)) => join(id, body, host),
-        (Method::Delete, Target::Network(id)) => leave(id, host),
-        (Method::Post, Target::Moon(id)) => orbit(id, body, host),
-        (Method::Delete, Target::Moon(id)) => deorbit(id, host),
+        (Method::Get | Method::Head, target) => get(target, id, host),
+        (Method::Post, Target::Network) => join(id, body, host),
+        (Method::Delete, Target::Network) => leave(id, host),
+        (Method::Post, Target::Moon) => orbit(moon_id(id), body, host),
+        (Method::Delete, Target::Moon) => removed(host.deorbit(moon_id(id)).map(drop)),
         (Method::Post, Target::Settings) => settings(body, host),
-        (Method::Post, Target::Bond("rotate")) => Answer::absent(400),
-        (Method::Post, Target::Bond("setmtu")) => Answer {
-            status: 400,
-            body: Body::Short("\"bonding is not in use\"".into()),
-        },
+        (Method::Post, Target::BondRotate) => Answer::absent(400),
+        (Method::Post, Target::BondMtu) => Answer::short(400, "\"bonding is not in use\""),
         _ => Answer::nothing(404),
     }
 }
 
+/// The digits are some, and not too many.
+fn moon_id(digits: &str) -> u64 {
+    u64::from_str_radix(digits, 16).unwrap_or_default()
+}
+
 /// The token opens everything, that of the figures these alone. Guesses are slowed down, whoever
 /// knows it is not.
-fn admit(
-    request: &Request<'_>,
-    target: &Target<'_>,
-    now: Mono,
-    guard: &mut Guard,
-) -> Result<(), Answer> {
-    let Some(token) = request.token() else {
-        return Err(Answer::empty(401));
-    };
+fn admit(request: &Request<'_>, target: Target, now: Mono, guard: &mut Guard) -> Result<(), u16> {
+    let token = request.token().ok_or(401_u16)?;
     let is_figures = match target {
         #[cfg(feature = "metrics")]
         Target::Metrics => true,
         _ => false,
     };
-    let is_known = guard.is_token(&token) || is_figures && guard.is_metrics_token(&token);
-    if let Cow::Owned(mut token) = token {
-        token.zeroize();
-    }
-    if is_known {
+    if guard.is_token(&token) || is_figures && guard.is_metrics_token(&token) {
         return Ok(());
     }
     guard.failed(now);
-    Err(Answer::empty(if guard.admit(now) { 401 } else { 429 }))
+    Err(if guard.admit(now) { 401 } else { 429 })
 }
 
-fn get(target: Target<'_>, host: &dyn Host) -> Answer {
-    match target {
-        Target::Status => Answer::json(JsonList::whole_status()),
-        Target::Config if host.local_conf().is_some() => Answer::json(JsonList::config()),
-        Target::Health => Answer::json(JsonList::health()),
-        Target::Networks => Answer::json(JsonList::networks()),
-        Target::Network(id) => {
-            let id = NetworkId::parse(id).filter(|id| host.network(*id).is_some());
-            id.map_or(Answer::absent(404), |id| {
-                Answer::json(JsonList::bare_network(id))
-            })
-        }
-        Target::Peers => Answer::json(JsonList::peers()),
-        Target::Peer(address) => {
-            Address::parse(address).map_or(Answer::empty(200), |a| Answer::json(JsonList::peer(a)))
-        }
-        Target::Moons => Answer::json(JsonList::moons()),
-        Target::Moon(id) => Answer::json(JsonList::moon(id)),
+fn get(target: Target, id: &str, host: &dyn Host) -> Answer {
+    Answer::json(match target {
+        Target::Status => JsonList::whole_status(),
+        Target::Config if host.local_conf().is_some() => JsonList::config(),
+        Target::Health => JsonList::health(),
+        Target::Networks => JsonList::networks(),
+        Target::Network => match NetworkId::parse(id) {
+            Some(id) if host.network(id).is_some() => JsonList::bare_network(id),
+            _ => return Answer::absent(404),
+        },
+        Target::Peers => JsonList::peers(),
+        Target::Peer => match Address::parse(id) {
+            Some(address) => JsonList::peer(address),
+            None => return Answer::empty(200),
+        },
+        Target::Moons => JsonList::moons(),
+        Target::Moon => JsonList::moon(moon_id(id)),
         // There is no bonding: what 1.14.1 says without a policy.
-        Target::Bond("show") => Answer::absent(400),
-        _ => Answer::nothing(404),
-    }
+        Target::BondShow => return Answer::absent(400),
+        _ => return Answer::nothing(404),
+    })
 }
 
 const SWITCHES: [&str; 4] = ["allowManaged", "allowGlobal", "allowDefault", "allowDNS"];
@@ -223,19 +229,13 @@ fn join(id: &str, body: &[u8], host: &mut dyn Host) -> Answer {
         return Answer::empty(404);
     };
     let body = object(body);
-    let mut settings = [("", ""); SWITCHES.len()];
-    let mut count = 0;
+    let mut settings = Vec::with_capacity(SWITCHES.len());
     for key in SWITCHES {
-        let on = body
-            .as_ref()
-            .and_then(|b| b.get(key))
-            .and_then(Value::as_bool);
-        if let (Some(on), Some(slot)) = (on, settings.get_mut(count)) {
-            *slot = (key, if on { "1" } else { "0" });
-            count += 1;
+        if let Some(on) = body.get(key).and_then(Value::as_bool) {
+            settings.push((key, if on { "1" } else { "0" }));
         }
     }
-    let joined = host.join(id, settings.get(..count).unwrap_or_default());
+    let joined = host.join(id, &settings);
     if host.network(id).is_some() {
         // Why it has no device stands in its status.
         return Answer::json(JsonList::bare_network(id));
@@ -246,19 +246,23 @@ fn join(id: &str, body: &[u8], host: &mut dyn Host) -> Answer {
 fn leave(id: &str, host: &mut dyn Host) -> Answer {
     let left = NetworkId::parse(id).map(|id| host.leave(id));
     match left {
-        Some(Ok(())) => Answer {
-            status: 200,
-            body: Body::Short("{\"result\":true}".into()),
-        },
-        Some(Err(refusal)) if refusal.code != Code::NotFound => refused(&refusal),
-        _ => Answer::empty(200),
+        Some(Err(refusal)) if refusal.code == Code::NotFound => Answer::empty(200),
+        Some(left) => removed(left),
+        None => Answer::empty(200),
+    }
+}
+
+fn removed(outcome: Result<(), Refusal>) -> Answer {
+    match outcome {
+        Ok(()) => Answer::short(200, "{\"result\":true}"),
+        Err(refusal) => refused(&refusal),
     }
 }
 
 fn orbit(id: u64, body: &[u8], host: &mut dyn Host) -> Answer {
     let body = object(body);
-    let seed = body.as_ref().and_then(|b| b.get("seed"));
-    let seed = seed.and_then(Value::as_str).and_then(Address::parse);
+    let seed = body.get("seed").and_then(Value::as_str);
+    let seed = seed.and_then(Address::parse);
     let is_held = (0..).map_while(|n| host.moon(n)).any(|moon| moon.id == id);
     // Without a seed 1.14.1 does nothing at all.
     if seed.is_some()
@@ -271,19 +275,9 @@ fn orbit(id: u64, body: &[u8], host: &mut dyn Host) -> Answer {
     Answer::json(JsonList::moon(id))
 }
 
-fn deorbit(id: u64, host: &mut dyn Host) -> Answer {
-    match host.deorbit(id) {
-        Ok(_) => Answer {
-            status: 200,
-            body: Body::Short("{\"result\":true}".into()),
-        },
-        Err(refusal) => refused(&refusal),
-    }
-}
-
 /// Sets what the body says in `settings` of `local.conf`.
 fn settings(body: &[u8], host: &mut dyn Host) -> Answer {
-    let Some(Value::Object(changes)) = object(body) else {
+    let Value::Object(changes) = object(body) else {
         return Answer::failed(500, "a JSON object is expected");
     };
     match host.merge_settings(&changes) {
@@ -293,10 +287,11 @@ fn settings(body: &[u8], host: &mut dyn Host) -> Answer {
     }
 }
 
-/// A JSON object, if the body is one.
-fn object(body: &[u8]) -> Option<Value> {
-    let text = core::str::from_utf8(body).ok()?;
-    Value::parse(text).ok().filter(|v| v.as_object().is_some())
+/// What the body says. What is no JSON says nothing.
+fn object(body: &[u8]) -> Value {
+    let text = core::str::from_utf8(body).ok();
+    let value = text.and_then(|text| Value::parse(text).ok());
+    value.unwrap_or(Value::Null)
 }
 
 fn refused(refusal: &Refusal) -> Answer {
