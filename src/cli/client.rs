@@ -274,8 +274,11 @@ impl Client {
     pub(super) fn into_parts(self) -> Result<(Vec<u8>, UnixStream), Failure> {
         let mut greeting = self.greeting.rows;
         greeting.push(END.to_owned());
-        greeting.push(String::new());
-        let mut came = greeting.join("\n").into_bytes();
+        let mut came = Vec::new();
+        for row in greeting {
+            came.extend_from_slice(row.as_bytes());
+            came.push(b'\n');
+        }
         match self.link {
             Link::Control(stream) => {
                 came.extend_from_slice(self.input.get(self.taken..).unwrap_or_default());

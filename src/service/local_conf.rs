@@ -259,7 +259,9 @@ impl LocalConf {
                 }
             }
             for item in reader.list(entry, "blacklist", underlay::PEER_NETS_MAX) {
-                peer.blacklist.extend(reader.net(item));
+                if let Some(net) = reader.net(item) {
+                    peer.blacklist.push(net);
+                }
             }
             if let Some(item) = reader.member(entry, "identity") {
                 let identity = reader.text(item);
@@ -305,11 +307,9 @@ impl Settings {
             }
         }
         for item in reader.list(at, "allowManagementFrom", LIST_MAX) {
-            self.allow_management_from
-                .extend(reader.net(item).map(|net| Prefix {
-                    ip: net.ip,
-                    bits: net.bits,
-                }));
+            if let Some(IpNet { ip, bits }) = reader.net(item) {
+                self.allow_management_from.push(Prefix { ip, bits });
+            }
         }
         self.low_bandwidth_mode = reader.flag(at, "lowBandwidthMode") == Some(true);
         self.read_not_built(reader, at);

@@ -120,14 +120,14 @@ impl Allow {
         if let Some(on) = parse_bool(text) {
             return Some(if on { Self::Yes } else { Self::No });
         }
-        let list: Option<Vec<Prefix>> = text
-            .split(',')
-            .map(str::trim)
-            .filter(|s| !s.is_empty())
-            .map(Prefix::parse)
-            .collect();
-        list.filter(|l| !l.is_empty() && l.len() <= PREFIXES_MAX)
-            .map(Self::Only)
+        let mut list = Vec::new();
+        for prefix in text.split(',').map(str::trim) {
+            if !prefix.is_empty() {
+                list.push(Prefix::parse(prefix)?);
+            }
+        }
+        let fits = !list.is_empty() && list.len() <= PREFIXES_MAX;
+        fits.then_some(Self::Only(list))
     }
 
     /// Anything at all may pass.
@@ -192,6 +192,49 @@ pub enum NotAllowed {
     Scope,
 }
 
+/// What [`NetworkSettings::KEYS`] name, in their order.
+#[derive(Clone, Copy)]
+enum Key {
+    Managed,
+    Global,
+    Default,
+    Dns,
+    Ifname,
+    Metric,
+    Table,
+    Mtu,
+    Mark,
+}
+
+impl Key {
+    const ALL: [Self; NetworkSettings::KEYS.len()] = [
+        Self::Managed,
+        Self::Global,
+        Self::Default,
+        Self::Dns,
+        Self::Ifname,
+        Self::Metric,
+        Self::Table,
+        Self::Mtu,
+        Self::Mark,
+    ];
+
+    #[inline(never)]
+    fn of(name: &str) -> Option<Self> {
+        let n = NetworkSettings::KEYS.iter().position(|key| *key == name)?;
+        Self::ALL.get(n).copied()
+    }
+
+    /// A number that it takes.
+    fn admits(self, number: u32) -> bool {
+        match self {
+            Self::Table => number != TABLE_UNSPECIFIED && number != TABLE_LOCAL,
+            Self::Mtu => (u32::from(MTU_MIN)..=u32::from(MTU_MAX)).contains(&number),
+            _ => true,
+        }
+    }
+}
+
 /// Settings of one network.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NetworkSettings {
@@ -250,12 +293,12 @@ impl NetworkSettings {
 
     /// What values a key takes, in words.
     pub fn form(key: &str) -> &'static str {
-        match key {
-            "allowManaged" | "allowGlobal" | "allowDefault" => "0, 1 or a list of ip/bits",
-            "allowDNS" => "0 or 1",
-            "ifname" => "at most 15 letters and digits",
-            "mtu" => "1280 to 10000",
-            "table" => "a number, and not 0 or 255",
+        match Key::of(key) {
+            Some(Key::Managed | Key::Global | Key::Default) => "0, 1 or a list of ip/bits",
+            Some(Key::Dns) => "0 or 1",
+            Some(Key::Ifname) => "at most 15 letters and digits",
+            Some(Key::Mtu) => "1280 to 10000",
+            Some(Key::Table) => "a number, and not 0 or 255",
             _ => "a number",
         }
     }
@@ -285,28 +328,40 @@ impl NetworkSettings {
 
     /// Sets one key; an empty value takes back an optional one.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Refused> {
+        let key = Key::of(key).ok_or(Refused::UnknownKey)?;
+        let bad = Refused::BadValue;
         match key {
-            "allowManaged" => self.allow_managed = allow(value)?,
-            "allowGlobal" => self.allow_global = allow(value)?,
-            "allowDefault" => self.allow_default = allow(value)?,
-            "allowDNS" => self.allow_dns = parse_bool(value).ok_or(Refused::BadValue)?,
-            "ifname" if value.is_empty() => self.ifname = None,
-            "ifname" if is_ifname(value) => self.ifname = Some(value.to_owned()),
-            "ifname" => return Err(Refused::BadValue),
-            "metric" => self.metric = optional(value, |_| true)?,
-            "table" => {
-                self.table = optional(value, |table| {
-                    table != TABLE_UNSPECIFIED && table != TABLE_LOCAL
-                })?;
+            Key::Managed | Key::Global | Key::Default => {
+                let allow = Allow::parse(value).ok_or(bad)?;
+                *match key {
+                    Key::Managed => &mut self.allow_managed,
+                    Key::Global => &mut self.allow_global,
+                    _ => &mut self.allow_default,
+                } = allow;
             }
-            "mtu" => {
-                let mtu = optional(value, |mtu| {
-                    (u32::from(MTU_MIN)..=u32::from(MTU_MAX)).contains(&mtu)
-                })?;
-                self.mtu = mtu.and_then(|mtu| mtu.try_into().ok());
+            Key::Dns => self.allow_dns = parse_bool(value).ok_or(bad)?,
+            Key::Ifname => {
+                self.ifname = match value {
+                    "" => None,
+                    name if is_ifname(name) => Some(name.to_owned()),
+                    _ => return Err(bad),
+                }
             }
-            "firewallMark" => self.firewall_mark = optional(value, |_| true)?,
-            _ => return Err(Refused::UnknownKey),
+            Key::Metric | Key::Table | Key::Mtu | Key::Mark => {
+                let number = match value {
+                    "" => None,
+                    value => Some(value.parse().map_err(|_| bad)?),
+                };
+                if number.is_some_and(|number| !key.admits(number)) {
+                    return Err(bad);
+                }
+                match key {
+                    Key::Metric => self.metric = number,
+                    Key::Table => self.table = number,
+                    Key::Mtu => self.mtu = number.and_then(|mtu| mtu.try_into().ok()),
+                    _ => self.firewall_mark = number,
+                }
+            }
         }
         Ok(())
     }
@@ -314,17 +369,16 @@ impl NetworkSettings {
     /// The value of a key as `set` takes it. `None`: no such key.
     pub fn get(&self, key: &str) -> Option<String> {
         let dns = u8::from(self.allow_dns);
-        let value: Option<&dyn fmt::Display> = match key {
-            "allowManaged" => Some(&self.allow_managed),
-            "allowGlobal" => Some(&self.allow_global),
-            "allowDefault" => Some(&self.allow_default),
-            "allowDNS" => Some(&dns),
-            "ifname" => self.ifname.as_ref().map(|name| name as _),
-            "metric" => self.metric.as_ref().map(|n| n as _),
-            "table" => self.table.as_ref().map(|n| n as _),
-            "mtu" => self.mtu.as_ref().map(|n| n as _),
-            "firewallMark" => self.firewall_mark.as_ref().map(|n| n as _),
-            _ => return None,
+        let value: Option<&dyn fmt::Display> = match Key::of(key)? {
+            Key::Managed => Some(&self.allow_managed),
+            Key::Global => Some(&self.allow_global),
+            Key::Default => Some(&self.allow_default),
+            Key::Dns => Some(&dns),
+            Key::Ifname => self.ifname.as_ref().map(|name| name as _),
+            Key::Metric => self.metric.as_ref().map(|n| n as _),
+            Key::Table => self.table.as_ref().map(|n| n as _),
+            Key::Mtu => self.mtu.as_ref().map(|n| n as _),
+            Key::Mark => self.firewall_mark.as_ref().map(|n| n as _),
         };
         Some(value.map_or_else(String::new, ToString::to_string))
     }
@@ -394,20 +448,6 @@ const MTU_MAX: u16 = 10_000;
 /// No table at all, and the one with the machine's own addresses: nothing of ours goes there.
 const TABLE_UNSPECIFIED: u32 = 0;
 const TABLE_LOCAL: u32 = 255;
-
-fn allow(value: &str) -> Result<Allow, Refused> {
-    Allow::parse(value).ok_or(Refused::BadValue)
-}
-
-/// A number that `fits`; an empty text is none.
-#[inline(never)]
-fn optional(value: &str, fits: fn(u32) -> bool) -> Result<Option<u32>, Refused> {
-    if value.is_empty() {
-        return Ok(None);
-    }
-    let number = value.parse().ok().filter(|n| fits(*n));
-    number.map(Some).ok_or(Refused::BadValue)
-}
 
 /// A name that the kernel takes and that cannot lead out of `/proc/sys/net`.
 pub fn is_ifname(name: &str) -> bool {

@@ -35,12 +35,6 @@ enum Stop {
     Text(String),
 }
 
-impl From<String> for Stop {
-    fn from(text: String) -> Self {
-        Self::Text(text)
-    }
-}
-
 type Outcome = Result<(), Stop>;
 
 type Command = fn(&[OsString], &mut Screen) -> Outcome;
@@ -150,16 +144,18 @@ fn identity_text(arg: &OsStr) -> Option<Zeroizing<String>> {
     files::read_text(arg)
 }
 
-/// An identity with its secret, if there is one.
-fn read_identity(arg: &OsStr) -> Option<(Identity, Option<SecretIdentity>)> {
+/// An identity, and the text that may hold its secret.
+fn parsed(arg: &OsStr) -> Option<(Identity, Zeroizing<String>)> {
     let text = identity_text(arg)?;
-    let identity = Identity::parse(&text).ok()?;
-    Some((identity, SecretIdentity::parse(&text).ok()))
+    Some((Identity::parse(&text).ok()?, text))
 }
 
-fn identity_of(arg: &OsStr) -> Result<(Identity, Option<SecretIdentity>), Stop> {
-    read_identity(arg)
-        .ok_or_else(|| told("Identity argument invalid or file unreadable: ", arg, ""))
+fn text_of(arg: &OsStr) -> Result<(Identity, Zeroizing<String>), Stop> {
+    parsed(arg).ok_or_else(|| told("Identity argument invalid or file unreadable: ", arg, ""))
+}
+
+fn identity_of(arg: &OsStr) -> Result<Identity, Stop> {
+    text_of(arg).map(|(identity, _)| identity)
 }
 
 /// A text with an argument in it.
@@ -189,7 +185,9 @@ fn generate_identity(args: &[OsString], screen: &mut Screen) -> Outcome {
     }
     let rng = &mut random()?;
     let identity = loop {
-        let made = generate(rng).ok_or_else(|| "not enough memory".to_owned())?;
+        let Some(made) = generate(rng) else {
+            return Err(Stop::Text("not enough memory".into()));
+        };
         let Some(vanity) = &vanity else { break made };
         let address = made.identity.address;
         if vanity.fits(address) {
@@ -215,9 +213,16 @@ fn generate_identity(args: &[OsString], screen: &mut Screen) -> Outcome {
     screen.print(format_args!("{} written\n", secret_file.display()));
     if let Some(public_file) = public_file {
         let public = identity.identity.to_string();
-        files::write_public(public_file, public.as_bytes()).map_err(|why| {
-            let secret = secret_file.display();
-            format!("{why}\n{secret} is good: getpublic prints the rest")
+        files::write_public(public_file, public.as_bytes()).map_err(|why| match why {
+            Stop::Text(why) => {
+                let why = format!("{why}\n");
+                told(
+                    &why,
+                    secret_file.as_ref(),
+                    " is good: getpublic prints the rest",
+                )
+            }
+            why => why,
         })?;
         screen.print(format_args!("{} written\n", public_file.display()));
     }
@@ -258,9 +263,10 @@ impl Vanity {
 
 fn validate_identity(args: &[OsString], screen: &mut Screen) -> Outcome {
     let arg = required(args, 0)?;
-    let (identity, secret) = identity_of(arg)?;
+    let (identity, text) = text_of(arg)?;
+    let secret = SecretIdentity::parse(&text);
     // differs from 1.14.1: a secret that does not belong to its public key is no good either.
-    if !validate(&identity) || secret.is_some_and(|s| !secret_fits(&s)) {
+    if !validate(&identity) || secret.is_ok_and(|s| !secret_fits(&s)) {
         return Err(told("", arg, " FAILED validation."));
     }
     screen.print(format_args!("{} is a valid identity\n", arg.display()));
@@ -268,14 +274,14 @@ fn validate_identity(args: &[OsString], screen: &mut Screen) -> Outcome {
 }
 
 fn get_public(args: &[OsString], screen: &mut Screen) -> Outcome {
-    let (identity, _) = identity_of(required(args, 0)?)?;
+    let identity = identity_of(required(args, 0)?)?;
     screen.print(format_args!("{identity}"));
     Ok(())
 }
 
 fn secret_of(arg: &OsStr) -> Result<SecretIdentity, Stop> {
-    let (_, secret) = identity_of(arg)?;
-    secret.ok_or_else(|| {
+    let (_, text) = text_of(arg)?;
+    SecretIdentity::parse(&text).map_err(|_| {
         let why = " does not contain a private key (must use private to sign)";
         told("", arg, why)
     })
@@ -296,7 +302,7 @@ fn sign_file(args: &[OsString], screen: &mut Screen) -> Outcome {
 fn verify_file(args: &[OsString], screen: &mut Screen) -> Outcome {
     let (identity, file) = (required(args, 0)?, required(args, 1)?);
     let signature = required(args, 2)?;
-    let (identity, _) = identity_of(identity)?;
+    let identity = identity_of(identity)?;
     let message = read_file(file)?;
     let good = read_signature(signature)
         .is_some_and(|s| sign::verify(&identity.public, &[&message], &s).is_ok());
@@ -322,7 +328,7 @@ fn read_signature(arg: &OsStr) -> Option<[u8; sign::SIGNATURE_LEN]> {
 /// A certificate of membership as text (network 3.1).
 fn make_certificate(args: &[OsString], screen: &mut Screen) -> Outcome {
     let arg = required(args, 0)?;
-    let secret = read_identity(arg).and_then(|(_, secret)| secret);
+    let secret = parsed(arg).and_then(|(_, text)| SecretIdentity::parse(&text).ok());
     let secret = secret.ok_or_else(|| {
         let why = "Identity argument invalid, does not include private key, or file unreadable: ";
         told(why, arg, "")

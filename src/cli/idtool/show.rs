@@ -6,7 +6,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::files::read_bounded;
-use super::{Outcome, required};
+use super::{Outcome, Stop, required};
 use crate::cli::Screen;
 use crate::crypto::identity::{secret_fits, validate};
 use crate::crypto::sign;
@@ -34,7 +34,7 @@ pub(super) fn run(args: &[OsString], screen: &mut Screen) -> Outcome {
     let text = format!(
         "{file} is neither planet, moon, stored peer nor identity (as planet or moon: {why})"
     );
-    Err(text.into())
+    Err(Stop::Text(text))
 }
 
 fn yes_no(yes: bool) -> &'static str {

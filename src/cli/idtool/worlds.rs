@@ -1,5 +1,6 @@
 //! Moons and planets: their JSON, their signing, their display (wire 11, service 5).
 
+use core::fmt;
 use core::net::SocketAddr;
 use std::ffi::OsString;
 use std::fs;
@@ -7,14 +8,15 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::files::read_bounded;
-use super::{MISSING, Outcome, Stop, files, random, read_identity};
+use super::files::{cannot_read, read_bounded};
+use super::{MISSING, Outcome, Stop, files, identity_of, parsed, random, told};
 use crate::cli::{DONE, Screen};
 use crate::crypto::identity::{public_of, validate};
 use crate::crypto::sign;
 use crate::os::clock;
 use crate::service::control::line::Hex;
 use crate::service::json::Value;
+use crate::wire::Malformed;
 use crate::wire::cursor::Writer;
 use crate::wire::identity::{Identity, parse_hex};
 use crate::wire::inet::parse_slash;
@@ -43,38 +45,67 @@ impl SigningKey {
         })
     }
 
-    /// From the members that [`SigningKey::members`] makes.
-    fn read(file: &Path, json: &Value) -> Result<Self, String> {
+    /// From the members that [`SigningKey::text`] makes.
+    fn read(file: &Path, json: &Value) -> Result<Self, Stop> {
         let secret = Zeroizing::new(key(file, json, "signingKey_SECRET")?);
         let public = key(file, json, "signingKey")?;
         if public_of(&secret) != public {
-            return Err(format!(
-                "signingKey_SECRET in {} does not belong to signingKey",
-                file.display()
+            return Err(wrong(
+                "signingKey_SECRET",
+                file,
+                " does not belong to signingKey",
             ));
         }
         Ok(Self { public, secret })
     }
 
-    fn members(&self) -> [(String, Value); 3] {
+    /// The JSON of a world that it signs, with members for its roots.
+    fn text(&self, id: &dyn fmt::Display, kind: &str, roots: Option<Value>) -> Zeroizing<String> {
+        let mut json = Value::Object(Vec::new());
+        json.set("id", Value::string(id));
+        json.set("objtype", Value::string("world"));
+        if let Some(roots) = roots {
+            json.set("roots", roots);
+        }
         let public = Value::string(Hex(&self.public));
-        [
-            ("signingKey".into(), public.clone()),
-            (
-                "signingKey_SECRET".into(),
-                Value::string(Hex(&*self.secret)),
-            ),
-            ("updatesMustBeSignedBy".into(), public),
-        ]
+        json.set("signingKey", public.clone());
+        json.set("signingKey_SECRET", Value::string(Hex(&*self.secret)));
+        json.set("updatesMustBeSignedBy", public);
+        json.set("worldType", Value::string(kind));
+        Zeroizing::new(json.pretty() + "\n")
     }
 }
 
-fn key(file: &Path, json: &Value, name: &str) -> Result<[u8; 64], String> {
+/// What a file says is no good.
+#[cold]
+#[inline(never)]
+fn wrong(what: &str, file: &Path, why: &str) -> Stop {
+    Stop::Text(format!("{what} in {}{why}", file.display()))
+}
+
+fn text<'v>(json: &'v Value, name: &str) -> &'v str {
+    json.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn list<'v>(json: &'v Value, name: &str) -> &'v [Value] {
+    json.get(name).and_then(Value::as_array).unwrap_or_default()
+}
+
+fn key(file: &Path, json: &Value, name: &str) -> Result<[u8; 64], Stop> {
     let mut key = [0; 64];
-    let text = json.get(name).and_then(Value::as_str).unwrap_or_default();
-    parse_hex(text, &mut key)
-        .map(|()| key)
-        .map_err(|_| format!("{name} in {} is invalid", file.display()))
+    match parse_hex(text(json, name), &mut key) {
+        Ok(()) => Ok(key),
+        Err(_) => Err(wrong(name, file, INVALID)),
+    }
+}
+
+const INVALID: &str = " is invalid";
+const NO_IDENTITY: &str = " is not a valid identity";
+
+#[cold]
+#[inline(never)]
+fn bad_world(why: Malformed) -> Stop {
+    Stop::Text(format!("world: {why}"))
 }
 
 /// What a world is made of.
@@ -88,23 +119,20 @@ struct Draft {
 
 impl Draft {
     /// The signed definition.
-    fn sign(&self, key: &SigningKey) -> Result<Vec<u8>, String> {
+    fn sign(&self, key: &SigningKey) -> Result<Vec<u8>, Stop> {
         let unsigned = self.write(&[0; sign::SIGNATURE_LEN])?;
-        let (world, _) = World::parse(&unsigned).map_err(|e| format!("world: {e}"))?;
+        let (world, _) = World::parse(&unsigned).map_err(bad_world)?;
         let mut message = vec![0; SIGNED_MAX_LEN];
-        let len = world
-            .signed_message(&mut message)
-            .map_err(|e| format!("world: {e}"))?;
+        let len = world.signed_message(&mut message).map_err(bad_world)?;
         let message = message.get(..len).unwrap_or_default();
         self.write(&sign::sign(&key.secret, &[message]))
     }
 
-    fn write(&self, signature: &[u8; sign::SIGNATURE_LEN]) -> Result<Vec<u8>, String> {
-        let roots: Vec<(Identity, &[SocketAddr])> = self
-            .roots
-            .iter()
-            .map(|(identity, at)| (*identity, at.as_slice()))
-            .collect();
+    fn write(&self, signature: &[u8; sign::SIGNATURE_LEN]) -> Result<Vec<u8>, Stop> {
+        let mut roots = Vec::with_capacity(self.roots.len());
+        for (identity, at) in &self.roots {
+            roots.push((*identity, at.as_slice()));
+        }
         let mut bytes = vec![0; world::WORLD_MAX_LEN];
         let mut writer = Writer::new(&mut bytes);
         world::write(
@@ -116,7 +144,7 @@ impl Draft {
             signature,
             &roots,
         )
-        .map_err(|e| format!("world: {e}"))?;
+        .map_err(bad_world)?;
         let len = writer.len();
         bytes.truncate(len);
         Ok(bytes)
@@ -124,7 +152,7 @@ impl Draft {
 }
 
 /// A revision's time: now, and behind the one that is there already.
-fn timestamp_after(file: &Path, kind: WorldKind, id: u64) -> Result<u64, String> {
+fn timestamp_after(file: &Path, kind: WorldKind, id: u64) -> Result<u64, Stop> {
     let now = clock::now();
     let old = read_bounded(file).ok();
     let old = old.as_deref().and_then(|bytes| World::parse(bytes).ok());
@@ -135,28 +163,32 @@ fn timestamp_after(file: &Path, kind: WorldKind, id: u64) -> Result<u64, String>
         Some(old) => Ok(now.wall.as_ms().max(old.saturating_add(1))),
         None if now.wall_ok => Ok(now.wall.as_ms()),
         // Nodes that hold a later revision would never take it.
-        None => Err("the clock is not set: set it first, it dates the definition".into()),
+        None => {
+            let why = "the clock is not set: set it first, it dates the definition";
+            Err(Stop::Text(why.into()))
+        }
     }
 }
 
-fn read_json(file: &Path) -> Result<Value, String> {
+fn read_json(file: &Path) -> Result<Value, Stop> {
     let bytes = Zeroizing::new(read_bounded(file)?);
-    let text =
-        core::str::from_utf8(&bytes).map_err(|_| format!("cannot read {}", file.display()))?;
-    let json = Value::parse(text).map_err(|e| format!("{}: invalid JSON, {e}", file.display()))?;
-    match json {
-        Value::Object(_) => Ok(json),
-        _ => Err(format!("{}: invalid JSON, not an object", file.display())),
+    let text = core::str::from_utf8(&bytes).map_err(|_| cannot_read(file))?;
+    let bad =
+        |why: &dyn fmt::Display| Stop::Text(format!("{}: invalid JSON, {why}", file.display()));
+    match Value::parse(text) {
+        Ok(json @ Value::Object(_)) => Ok(json),
+        Ok(_) => Err(bad(&"not an object")),
+        Err(why) => Err(bad(&why)),
     }
 }
 
-fn read_id(file: &Path, json: &Value) -> Result<u64, String> {
-    let text = json.get("id").and_then(Value::as_str).unwrap_or_default();
-    let hex = !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit());
-    let id = u64::from_str_radix(text, 16)
-        .ok()
-        .filter(|id| hex && *id != 0);
-    id.ok_or_else(|| format!("ID in {} is invalid", file.display()))
+fn read_id(file: &Path, json: &Value) -> Result<u64, Stop> {
+    let text = text(json, "id");
+    let hex = text.bytes().all(|b| b.is_ascii_hexdigit());
+    let id = u64::from_str_radix(text, 16);
+    id.ok()
+        .filter(|id| hex && *id != 0)
+        .ok_or_else(|| wrong("ID", file, INVALID))
 }
 
 /// `initmoon`: what `genmoon` wants, with a new key, to be filled in by hand.
@@ -164,20 +196,12 @@ pub(super) fn init_moon(args: &[OsString], screen: &mut Screen) -> Outcome {
     let Some(arg) = args.first() else {
         return Err(Stop::Usage(MISSING, DONE));
     };
-    let (identity, _) =
-        read_identity(arg).ok_or_else(|| format!("{} is not a valid identity", arg.display()))?;
-    let root = Value::Object(vec![
-        ("identity".into(), Value::string(identity)),
-        ("stableEndpoints".into(), Value::Array(Vec::new())),
-    ]);
-    let mut members = vec![
-        ("id".into(), Value::string(identity.address)),
-        ("objtype".into(), Value::string("world")),
-        ("roots".into(), Value::Array(vec![root])),
-    ];
-    members.extend(SigningKey::new()?.members());
-    members.push(("worldType".into(), Value::string("moon")));
-    let text = Zeroizing::new(Value::Object(members).pretty() + "\n");
+    let (identity, _) = parsed(arg).ok_or_else(|| told("", arg, NO_IDENTITY))?;
+    let mut root = Value::Object(Vec::new());
+    root.set("identity", Value::string(identity));
+    root.set("stableEndpoints", Value::Array(Vec::new()));
+    let roots = Some(Value::Array(vec![root]));
+    let text = SigningKey::new()?.text(&identity.address, "moon", roots);
     screen.print_now(text.as_bytes());
     Ok(())
 }
@@ -189,17 +213,13 @@ pub(super) fn generate_moon(args: &[OsString], screen: &mut Screen) -> Outcome {
     };
     let json = read_json(file)?;
     let id = read_id(file, &json)?;
-    let kind = match json.get("worldType").and_then(Value::as_str) {
-        Some("moon") => WorldKind::Moon,
-        Some("planet") => WorldKind::Planet,
-        _ => return Err("invalid worldType".to_owned().into()),
+    let kind = match text(&json, "worldType") {
+        "moon" => WorldKind::Moon,
+        "planet" => WorldKind::Planet,
+        _ => return Err(Stop::Text("invalid worldType".into())),
     };
     let mut roots = Vec::new();
-    for root in json
-        .get("roots")
-        .and_then(Value::as_array)
-        .unwrap_or_default()
-    {
+    for root in list(&json, "roots") {
         roots.push(read_root(file, root)?);
     }
     check_roots(&roots)?;
@@ -220,50 +240,46 @@ pub(super) fn generate_moon(args: &[OsString], screen: &mut Screen) -> Outcome {
     Ok(())
 }
 
-fn read_root(file: &Path, root: &Value) -> Result<(Identity, Vec<SocketAddr>), String> {
-    let text = root
-        .get("identity")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let identity = Identity::parse(text)
-        .map_err(|_| format!("{text} in {} is not a valid identity", file.display()))?;
-    let endpoints = root
-        .get("stableEndpoints")
-        .and_then(Value::as_array)
-        .unwrap_or_default();
-    let endpoints: Result<_, _> = endpoints
-        .iter()
-        .map(|e| endpoint(e.as_str().unwrap_or_default()))
-        .collect();
-    Ok((identity, endpoints?))
+/// A root, and where it is.
+type Root = (Identity, Vec<SocketAddr>);
+
+fn read_root(file: &Path, root: &Value) -> Result<Root, Stop> {
+    let identity = text(root, "identity");
+    let found = Identity::parse(identity).map_err(|_| wrong(identity, file, NO_IDENTITY))?;
+    let mut endpoints = Vec::new();
+    for at in list(root, "stableEndpoints") {
+        endpoints.push(endpoint(at.as_str().unwrap_or_default())?);
+    }
+    Ok((found, endpoints))
 }
 
-fn endpoint(text: &str) -> Result<SocketAddr, String> {
-    parse_slash(text)
-        .filter(|at| at.port() != 0 && !at.ip().is_unspecified())
-        .ok_or_else(|| format!("invalid endpoint {text}: must be ip/port"))
+fn endpoint(text: &str) -> Result<SocketAddr, Stop> {
+    match parse_slash(text) {
+        Some(at) if at.port() != 0 && !at.ip().is_unspecified() => Ok(at),
+        _ => Err(told(
+            "invalid endpoint ",
+            text.as_ref(),
+            ": must be ip/port",
+        )),
+    }
 }
 
-fn check_roots(roots: &[(Identity, Vec<SocketAddr>)]) -> Result<(), String> {
+fn check_roots(roots: &[Root]) -> Outcome {
     if roots.is_empty() || roots.len() > ROOTS_MAX {
-        return Err(format!("a world has 1 to {ROOTS_MAX} roots"));
+        return Err(Stop::Text(format!("a world has 1 to {ROOTS_MAX} roots")));
     }
     for (n, (identity, endpoints)) in roots.iter().enumerate() {
+        let address = identity.address;
+        let mut before = roots.iter().take(n);
         if endpoints.len() > ENDPOINTS_MAX {
-            return Err(format!(
-                "{}: at most {ENDPOINTS_MAX} endpoints",
-                identity.address
-            ));
+            let why = format!("{address}: at most {ENDPOINTS_MAX} endpoints");
+            return Err(Stop::Text(why));
         }
-        if roots
-            .iter()
-            .take(n)
-            .any(|(other, _)| other.address == identity.address)
-        {
-            return Err(format!("{}: twice among the roots", identity.address));
+        if before.any(|(other, _)| other.address == address) {
+            return Err(Stop::Text(format!("{address}: twice among the roots")));
         }
         if !validate(identity) {
-            return Err(format!("{identity} is not a valid identity"));
+            return Err(Stop::Text(format!("{identity}{NO_IDENTITY}")));
         }
     }
     Ok(())
@@ -314,14 +330,15 @@ pub(super) fn generate_planet(args: &[OsString], screen: &mut Screen) -> Outcome
 }
 
 /// `identity@ip/port,ip/port`
-fn planet_root(arg: &OsString) -> Result<(Identity, Vec<SocketAddr>), Stop> {
+fn planet_root(arg: &OsString) -> Result<Root, Stop> {
     let text = arg.to_str().and_then(|t| t.rsplit_once('@'));
-    let (identity, endpoints) =
-        text.ok_or_else(|| format!("{} is not identity@ip/port", arg.display()))?;
-    let (found, _) = read_identity(identity.as_ref())
-        .ok_or_else(|| format!("Identity argument invalid or file unreadable: {identity}"))?;
-    let endpoints: Result<Vec<_>, _> = endpoints.split(',').map(endpoint).collect();
-    Ok((found, endpoints?))
+    let (identity, places) = text.ok_or_else(|| told("", arg, " is not identity@ip/port"))?;
+    let found = identity_of(identity.as_ref())?;
+    let mut endpoints = Vec::new();
+    for at in places.split(',') {
+        endpoints.push(endpoint(at)?);
+    }
+    Ok((found, endpoints))
 }
 
 /// Id and key of a planet: from the file, or new and kept there.
@@ -339,13 +356,7 @@ fn planet_key(file: &Path, screen: &mut Screen) -> Result<(u64, SigningKey), Sto
         }
     };
     let key = SigningKey::new()?;
-    let mut members = vec![
-        ("id".into(), Value::string(format_args!("{id:016x}"))),
-        ("objtype".into(), Value::string("world")),
-    ];
-    members.extend(key.members());
-    members.push(("worldType".into(), Value::string("planet")));
-    let text = Zeroizing::new(Value::Object(members).pretty() + "\n");
+    let text = key.text(&format_args!("{id:016x}"), "planet", None);
     files::write_secret(file, text.as_bytes())?;
     screen.print(format_args!(
         "wrote {} (keep it: it signs updates)\n",

@@ -8,6 +8,7 @@
 //! nonce and connection, [`ATTEMPTS_PER_S`] failures a second by everybody together: above that
 //! nobody is let in by TCP, and the Unix socket remains.
 
+use core::fmt;
 use std::io::{Read, Write};
 
 use subtle::ConstantTimeEq as _;
@@ -15,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::commands::Caller;
 use super::conn::Conn;
-use super::line::{self, Code, END};
+use super::line::{self, Code, END, Hex};
 use super::stream::Stream;
 use crate::base::Mono;
 use crate::base::gate::{Bucket, Once};
@@ -56,7 +57,7 @@ pub fn proof(token: &[u8], side: Side, server: &Nonce, client: &Nonce) -> [u8; k
 
 /// Lower-case hex of 32 bytes.
 pub fn hex(bytes: &[u8; 32]) -> String {
-    line::Hex(bytes).to_string()
+    Hex(bytes).to_string()
 }
 
 /// 32 bytes from 64 hex digits.
@@ -123,8 +124,8 @@ impl Guard {
     }
 }
 
-impl core::fmt::Debug for Guard {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guard").finish_non_exhaustive()
     }
 }
@@ -253,7 +254,7 @@ impl<S: Read + Write> Challenge<S> {
         let Some(end) = self.line_end() else { return };
         self.greet();
         if end == LINE_MAX {
-            self.refuse(Code::TooLong, "-", "line too long");
+            self.refuse(Code::TooLong, "-", &"line too long");
             return;
         }
         let mut line = self.input;
@@ -262,7 +263,7 @@ impl<S: Read + Write> Challenge<S> {
         match line::parse(line.get_mut(..end).unwrap_or_default()) {
             Ok(None) => {}
             Ok(Some(request)) => self.answer(&request, now, guard),
-            Err(bad) => self.refuse(Code::BadArguments, "-", &bad.to_string()),
+            Err(bad) => self.refuse(Code::BadArguments, "-", &bad),
         }
     }
 
@@ -273,55 +274,53 @@ impl<S: Read + Write> Challenge<S> {
                     Ok(line::MAJOR) => Code::Ok,
                     _ => Code::Version,
                 };
-                self.reply(code, "hello", &line::MAJOR.to_string());
+                self.reply(code, "hello", &line::MAJOR);
             }
             ("auth", [proof, nonce]) => self.attempt(proof, nonce, now, guard),
-            ("auth", _) => self.refuse(Code::BadArguments, "auth", "proof or nonce missing"),
-            (command, _) => self.refuse(Code::NotAllowed, command, "not authenticated"),
+            ("auth", _) => self.refuse(Code::BadArguments, "auth", &"proof or nonce missing"),
+            (command, _) => self.refuse(Code::NotAllowed, command, &"not authenticated"),
         }
     }
 
     fn attempt(&mut self, sent: &str, nonce: &str, now: Mono, guard: &mut Guard) {
         if !guard.admit(now) {
-            self.refuse(Code::SlowDown, "auth", "slow down");
+            self.refuse(Code::SlowDown, "auth", &"slow down");
             return;
         }
         let (Some(sent), Some(client)) = (unhex(sent), unhex(nonce)) else {
-            self.refuse(Code::BadArguments, "auth", "64 hex digits each");
+            self.refuse(Code::BadArguments, "auth", &"64 hex digits each");
             return;
         };
         let token = guard.token.as_bytes();
         let wanted = proof(token, Side::Client, &self.nonce, &client);
         if token.is_empty() || !bool::from(wanted.ct_eq(&sent)) {
             guard.failed(now);
-            self.refuse(Code::NotAllowed, "auth", "failed");
+            self.refuse(Code::NotAllowed, "auth", &"failed");
             return;
         }
         guard.attempts.give_back();
-        let own = hex(&proof(token, Side::Server, &self.nonce, &client));
-        self.reply(Code::Ok, "auth", &format!("OK {own}"));
+        let own = proof(token, Side::Server, &self.nonce, &client);
+        self.reply(Code::Ok, "auth", &format_args!("OK {}", Hex(&own)));
         self.end = Some(End::Passed);
     }
 
     fn greet(&mut self) {
         if !self.greeted {
             self.greeted = true;
-            let nonce = hex(&self.nonce);
-            let major = line::MAJOR;
-            let text = format!(
-                "{} zt-ctl/{major} kmac256 {nonce}\n{END}\n",
-                Code::NotAllowed
-            );
-            self.output.extend_from_slice(text.as_bytes());
+            let nonce = self.nonce;
+            let major = format!("zt-ctl/{}", line::MAJOR);
+            let text = format_args!("kmac256 {}", Hex(&nonce));
+            self.reply(Code::NotAllowed, &major, &text);
         }
     }
 
-    fn reply(&mut self, code: Code, command: &str, text: &str) {
+    #[inline(never)]
+    fn reply(&mut self, code: Code, command: &str, text: &dyn fmt::Display) {
         let text = format!("{code} {command} {text}\n{END}\n");
         self.output.extend_from_slice(text.as_bytes());
     }
 
-    fn refuse(&mut self, code: Code, command: &str, text: &str) {
+    fn refuse(&mut self, code: Code, command: &str, text: &dyn fmt::Display) {
         self.reply(code, command, text);
         self.end = Some(End::Refused);
     }
