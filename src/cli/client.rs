@@ -107,12 +107,12 @@ impl Reply {
         text_of(self.first())
     }
 
-    /// The fields of the rows behind the header, from the third word on.
-    pub(super) fn table(&self) -> impl Iterator<Item = Vec<&str>> {
-        self.rows
-            .iter()
-            .skip(1)
-            .map(|row| row.split(' ').skip(2).collect())
+    /// The fields of each row behind the header, from the third word on.
+    pub(super) fn table(&self, each: &mut dyn FnMut(&[&str])) {
+        for row in self.rows.iter().skip(1) {
+            let fields: Vec<&str> = text_of(row).split(' ').collect();
+            each(&fields);
+        }
     }
 
     /// The text behind a `json` row.

@@ -247,7 +247,7 @@ impl<'a> Run<'a> {
                 "200 peers\n\
                  <ztaddr>   <ver>  <role> <lat> <link>   <lastTX> <lastRX> <path>",
             );
-            for row in reply.table() {
+            reply.table(&mut |row| {
                 let [
                     address,
                     version,
@@ -258,9 +258,9 @@ impl<'a> Run<'a> {
                     received,
                     path,
                     ..,
-                ] = row[..]
+                ] = *row
                 else {
-                    continue;
+                    return;
                 };
                 screen.print(format_args!(
                     "{address} {version:<6} {role:<6} {latency:>5} "
@@ -270,7 +270,7 @@ impl<'a> Run<'a> {
                 } else {
                     screen.line(link);
                 }
-            }
+            });
         })
     }
 
@@ -279,15 +279,15 @@ impl<'a> Run<'a> {
             screen.line(
                 "200 listnetworks <nwid> <name> <mac> <status> <type> <dev> <ZT assigned ips>",
             );
-            for row in reply.table() {
-                let [id, name, mac, status, kind, device, ips, ..] = row[..] else {
-                    continue;
+            reply.table(&mut |row| {
+                let [id, name, mac, status, kind, device, ips, ..] = *row else {
+                    return;
                 };
                 let (name, device) = (unescape(name), unescape(device));
                 screen.print(format_args!(
                     "200 listnetworks {id} {name} {mac} {status} {kind} {device} {ips}\n"
                 ));
-            }
+            });
         })
     }
 

@@ -189,7 +189,7 @@ fn unchunk(mut rest: &[u8]) -> Result<Vec<u8>, Unread> {
 fn chunk_len(line: &[u8]) -> Option<usize> {
     let line = core::str::from_utf8(line).ok()?;
     let digits = line.split(';').next()?.trim();
-    usize::from_str_radix(digits, 16).ok()
+    u64::from_str_radix(digits, 16).ok()?.try_into().ok()
 }
 
 /// What sets what `key=value` says. It takes nothing but booleans.
@@ -197,7 +197,10 @@ fn switches(settings: Option<&[&str]>) -> Vec<(String, Value)> {
     let mut members = Vec::new();
     for setting in settings.unwrap_or_default() {
         if let Some((key, value)) = setting.split_once('=') {
-            members.push((key.to_owned(), Value::Bool(value.starts_with(['t', '1']))));
+            members.push((
+                key.to_owned(),
+                Value::Bool(matches!(value.as_bytes(), [b't' | b'1', ..])),
+            ));
         }
     }
     members
@@ -303,7 +306,10 @@ impl Rows<'_> {
 
     /// One property of a network.
     fn get(&mut self, network: &Value, key: &str) {
-        let ips = addresses(network).filter_map(|net| net.split('/').next());
+        let ips = addresses(network);
+        let ips = ips
+            .iter()
+            .map(|net| net.split_once('/').map_or(*net, |(ip, _)| ip));
         match key {
             "ip" | "ip4" | "ip6" => {
                 for ip in ips {
@@ -408,14 +414,17 @@ fn peer(peer: &Value) -> Option<String> {
     ))
 }
 
-fn addresses(network: &Value) -> impl Iterator<Item = &str> {
+fn addresses(network: &Value) -> Vec<&str> {
+    let mut texts = Vec::new();
     let all = network.get("assignedAddresses").and_then(Value::as_array);
-    all.unwrap_or_default().iter().filter_map(Value::as_str)
+    for net in all.unwrap_or_default() {
+        texts.extend(net.as_str());
+    }
+    texts
 }
 
 fn list_network(network: &Value) -> Option<String> {
-    let ips: Vec<&str> = addresses(network).collect();
-    let ips = ips.join(",");
+    let ips = addresses(network).join(",");
     Some(format!(
         "{} {} {} {} {} {} {}",
         network.get("nwid")?.as_str()?,

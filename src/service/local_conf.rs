@@ -437,11 +437,11 @@ impl<'a> Reader<'a> {
         match item {
             Value::Bool(on) => Some(*on),
             Value::Number(text) => {
-                let digits = text.split(['e', 'E']).next().unwrap_or_default();
-                let is_some = digits.bytes().any(|b| matches!(b, b'1'..=b'9'));
+                let mut digits = text.bytes().take_while(|b| !matches!(b, b'e' | b'E'));
+                let is_some = digits.any(|b| matches!(b, b'1'..=b'9'));
                 Some(is_some && !text.starts_with('-'))
             }
-            Value::String(text) => Some(text.starts_with(['t', 'T', '1'])),
+            Value::String(text) => Some(matches!(text.as_bytes(), [b't' | b'T' | b'1', ..])),
             _ => {
                 self.expected(item, "true or false");
                 None

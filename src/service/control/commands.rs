@@ -50,12 +50,15 @@ pub(super) struct Spec {
 }
 
 impl Spec {
-    /// Most arguments, as the text of `help` has them.
+    /// Most arguments, as the text of `help` has them: dots stand for any number.
     fn args_max(&self) -> usize {
-        if self.args.as_bytes().windows(3).any(|w| w == b"...") {
+        let has = |wanted: u8| self.args.bytes().filter(move |byte| *byte == wanted);
+        if self.args.is_empty() {
+            0
+        } else if has(b'.').next().is_some() {
             line::ARGS_MAX
         } else {
-            self.args.split(' ').filter(|word| !word.is_empty()).count()
+            1 + has(b' ').count()
         }
     }
 }

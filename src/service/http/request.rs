@@ -128,8 +128,8 @@ pub fn parse(input: &[u8]) -> Result<Option<Request<'_>>, Bad> {
     let method = method.map_or(Method::Other, |(_, method)| *method);
     let target = parsed.path.unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let mut words = query.split(['&', '=']);
-    if words.any(|word| decode(word, true).is_none()) {
+    // No separator can be a part of what is encoded: all of it is sound if every word is.
+    if decode(query, true).is_none() {
         return Err(Bad::Malformed);
     }
     let mut request = Request {
