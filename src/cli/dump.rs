@@ -1,6 +1,6 @@
 //! `dump`: what a bug report needs, and nothing secret.
 
-use core::fmt::Write as _;
+use core::fmt::{self, Write as _};
 use std::env;
 use std::fs;
 use std::io::{self, IsTerminal as _};
@@ -80,16 +80,12 @@ fn interfaces() -> String {
     let mut text = String::new();
     for one in all {
         let state = if one.up { "up" } else { "down" };
+        let mac = one.mac.map(Mac::new);
+        let none: &dyn fmt::Display = &"-";
+        let mtu = one.mtu.as_ref().map_or(none, |mtu| mtu);
+        let mac = mac.as_ref().map_or(none, |mac| mac);
         // Writing to a String cannot fail.
-        let _ = write!(text, "{} {state} mtu ", one.name);
-        let _ = match one.mtu {
-            Some(mtu) => write!(text, "{mtu} mac "),
-            None => text.write_str("- mac "),
-        };
-        let _ = match one.mac {
-            Some(mac) => write!(text, "{}", Mac::new(mac)),
-            None => text.write_char('-'),
-        };
+        let _ = write!(text, "{} {state} mtu {mtu} mac {mac}", one.name);
         for ip in one.ips {
             let _ = write!(text, " {ip}");
         }

@@ -27,14 +27,19 @@ pub fn interfaces() -> Result<Vec<Interface>, Error> {
     let addresses = control.addresses()?;
     let mut all = Vec::new();
     for link in links {
-        let own = addresses.iter().filter(|a| a.index == link.index);
         if !link.loopback {
+            let mut ips = Vec::new();
+            for address in &addresses {
+                if address.index == link.index {
+                    ips.push(address.ip);
+                }
+            }
             all.push(Interface {
                 name: link.name,
                 up: link.up,
                 mac: link.mac,
                 mtu: link.mtu,
-                ips: own.map(|a| a.ip).collect(),
+                ips,
             });
         }
     }

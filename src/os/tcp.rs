@@ -49,31 +49,45 @@ pub fn owner_of_listener(at: SocketAddr) -> Option<u32> {
         "/proc/net/tcp"
     };
     let text = std::fs::read_to_string(table).ok()?;
-    let mut uids = text.lines().skip(1).filter_map(|row| {
-        let mut fields = row.split_ascii_whitespace().skip(1);
-        let (local, _, state) = (fields.next()?, fields.next()?, fields.next()?);
-        let (ip, port) = local.split_once(':')?;
-        let is_ours = u16::from_str_radix(port, 16) == Ok(at.port()) && state == LISTENING;
-        // The kernel prints words as this machine holds them.
-        let is_here = ip == words(at.ip()) || ip.bytes().all(|b| b == b'0');
-        let uid = fields.nth(3)?.parse().ok()?;
-        (is_ours && is_here).then_some(uid)
-    });
-    uids.next()
+    let (here, port) = (words(at.ip()), format!(":{:04X}", at.port()));
+    for row in text.lines().skip(1) {
+        let (mut is_ours, mut is_listener) = (false, false);
+        for (n, field) in row.split_ascii_whitespace().enumerate() {
+            match n {
+                1 => {
+                    let ip = field.strip_suffix(port.as_str());
+                    is_ours = ip.is_some_and(|ip| ip == here || ip.bytes().all(|b| b == b'0'));
+                }
+                3 => is_listener = field == LISTENING,
+                7 if is_ours && is_listener => return field.parse().ok(),
+                _ => {}
+            }
+        }
+    }
+    None
 }
 
 const LISTENING: &str = "0A";
 
-/// An address as `/proc/net/tcp` prints it.
+/// An address as `/proc/net/tcp` prints it: words as this machine holds them.
 fn words(ip: IpAddr) -> String {
-    let octets = match ip {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
+    let (v4, v6);
+    let octets: &[u8] = match ip {
+        IpAddr::V4(ip) => {
+            v4 = ip.octets();
+            &v4
+        }
+        IpAddr::V6(ip) => {
+            v6 = ip.octets();
+            &v6
+        }
     };
-    let words = octets.chunks_exact(4).filter_map(|word| word.first_chunk());
-    words
-        .map(|word| format!("{:08X}", u32::from_ne_bytes(*word)))
-        .collect()
+    let mut text = String::new();
+    for word in octets.chunks_exact(4) {
+        let word = word.first_chunk().copied().unwrap_or_default();
+        text.push_str(&format!("{:08X}", u32::from_ne_bytes(word)));
+    }
+    text
 }
 
 #[cfg(test)]

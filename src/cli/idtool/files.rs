@@ -18,7 +18,7 @@ const PUBLIC_MODE: u32 = 0o644;
 
 fn explain(path: &Path, error: os::Error) -> Stop {
     let path = path.display();
-    Stop::Text(match error.errno {
+    Stop::text(match error.errno {
         libc::EEXIST => format!("Error writing to {path}: it exists and is not replaced"),
         _ => format!("Error writing to {path}: {error}"),
     })

@@ -25,14 +25,34 @@ mod worlds;
 #[path = "no_worlds.rs"]
 mod worlds;
 
-/// Why a command ended without success.
-enum Stop {
+/// Why a command ended without success: a word, so that it is cheap to hand on.
+struct Stop(Box<Why>);
+
+enum Why {
     /// The help, and this status.
     Help(u8),
     /// The help, and why, and this status.
     Usage(&'static str, u8),
     /// A text for standard error.
     Text(String),
+}
+
+impl Stop {
+    fn help(status: u8) -> Self {
+        Self(Box::new(Why::Help(status)))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn usage(why: &'static str, status: u8) -> Self {
+        Self(Box::new(Why::Usage(why, status)))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn text(text: String) -> Self {
+        Self(Box::new(Why::Text(text)))
+    }
 }
 
 type Outcome = Result<(), Stop>;
@@ -58,20 +78,23 @@ const COMMANDS: &[(&str, Command)] = &[
         screen.line(concat!("zerotier-idtool ", env!("CARGO_PKG_VERSION")));
         Ok(())
     }),
-    ("-h", |_, _| Err(Stop::Help(DONE))),
-    ("--help", |_, _| Err(Stop::Help(DONE))),
-    ("help", |_, _| Err(Stop::Help(DONE))),
+    ("-h", |_, _| Err(Stop::help(DONE))),
+    ("--help", |_, _| Err(Stop::help(DONE))),
+    ("help", |_, _| Err(Stop::help(DONE))),
 ];
 
 /// Runs `zerotier-idtool` with the arguments behind its name; gives its exit status.
 pub fn run(program: &str, arguments: &[OsString], screen: &mut Screen) -> u8 {
-    let status = match command(arguments, screen) {
-        Ok(()) => DONE,
-        Err(Stop::Help(status)) => {
+    let why = match command(arguments, screen) {
+        Ok(()) => return screen.end(DONE),
+        Err(Stop(why)) => *why,
+    };
+    let status = match why {
+        Why::Help(status) => {
             help(program, screen);
             status
         }
-        Err(Stop::Usage(why, status)) => {
+        Why::Usage(why, status) => {
             help(program, screen);
             let what = arguments
                 .first()
@@ -79,7 +102,7 @@ pub fn run(program: &str, arguments: &[OsString], screen: &mut Screen) -> u8 {
             screen.tell(format_args!("{program}: {}: {why}", what.display()));
             status
         }
-        Err(Stop::Text(text)) => {
+        Why::Text(text) => {
             screen.tell(format_args!("{text}"));
             REFUSED
         }
@@ -89,11 +112,11 @@ pub fn run(program: &str, arguments: &[OsString], screen: &mut Screen) -> u8 {
 
 fn command(arguments: &[OsString], screen: &mut Screen) -> Outcome {
     let Some((command, args)) = arguments.split_first() else {
-        return Err(Stop::Help(REFUSED));
+        return Err(Stop::help(REFUSED));
     };
     match COMMANDS.iter().find(|(name, _)| command == name) {
         Some((_, does)) => does(args, screen),
-        None => Err(Stop::Usage("unknown command", REFUSED)),
+        None => Err(Stop::usage("unknown command", REFUSED)),
     }
 }
 
@@ -126,7 +149,7 @@ Commands:
 fn required(args: &[OsString], n: usize) -> Result<&OsStr, Stop> {
     args.get(n)
         .map(OsString::as_os_str)
-        .ok_or(Stop::Usage(MISSING, REFUSED))
+        .ok_or_else(|| Stop::usage(MISSING, REFUSED))
 }
 
 /// An argument is an identity itself when it is longer than this and has its first colon here.
@@ -162,11 +185,11 @@ fn identity_of(arg: &OsStr) -> Result<Identity, Stop> {
 #[cold]
 #[inline(never)]
 fn told(before: &str, arg: &OsStr, behind: &str) -> Stop {
-    Stop::Text(format!("{before}{}{behind}", arg.display()))
+    Stop::text(format!("{before}{}{behind}", arg.display()))
 }
 
 fn random() -> Result<Rng, Stop> {
-    let seed = entropy::seed().map_err(|e| Stop::Text(format!("no random numbers: {e}")))?;
+    let seed = entropy::seed().map_err(|e| Stop::text(format!("no random numbers: {e}")))?;
     Ok(Rng::new(seed))
 }
 
@@ -186,7 +209,7 @@ fn generate_identity(args: &[OsString], screen: &mut Screen) -> Outcome {
     let rng = &mut random()?;
     let identity = loop {
         let Some(made) = generate(rng) else {
-            return Err(Stop::Text("not enough memory".into()));
+            return Err(Stop::text("not enough memory".into()));
         };
         let Some(vanity) = &vanity else { break made };
         let address = made.identity.address;
@@ -213,17 +236,13 @@ fn generate_identity(args: &[OsString], screen: &mut Screen) -> Outcome {
     screen.print(format_args!("{} written\n", secret_file.display()));
     if let Some(public_file) = public_file {
         let public = identity.identity.to_string();
-        files::write_public(public_file, public.as_bytes()).map_err(|why| match why {
-            Stop::Text(why) => {
-                let why = format!("{why}\n");
-                told(
-                    &why,
-                    secret_file.as_ref(),
-                    " is good: getpublic prints the rest",
-                )
+        if let Err(mut stop) = files::write_public(public_file, public.as_bytes()) {
+            if let Why::Text(why) = &mut *stop.0 {
+                let secret = secret_file.display();
+                why.push_str(&format!("\n{secret} is good: getpublic prints the rest"));
             }
-            why => why,
-        })?;
+            return Err(stop);
+        }
         screen.print(format_args!("{} written\n", public_file.display()));
     }
     Ok(())

@@ -6,7 +6,7 @@ use super::{Outcome, Stop};
 use crate::cli::Screen;
 
 pub(super) fn init_moon(_: &[OsString], _: &mut Screen) -> Outcome {
-    Err(Stop::Text(
+    Err(Stop::text(
         "this build makes no planets and moons: use zerotier-idtool of another".into(),
     ))
 }

@@ -34,7 +34,7 @@ pub(super) fn run(args: &[OsString], screen: &mut Screen) -> Outcome {
     let text = format!(
         "{file} is neither planet, moon, stored peer nor identity (as planet or moon: {why})"
     );
-    Err(Stop::Text(text))
+    Err(Stop::text(text))
 }
 
 fn yes_no(yes: bool) -> &'static str {

@@ -80,7 +80,7 @@ impl SigningKey {
 #[cold]
 #[inline(never)]
 fn wrong(what: &str, file: &Path, why: &str) -> Stop {
-    Stop::Text(format!("{what} in {}{why}", file.display()))
+    Stop::text(format!("{what} in {}{why}", file.display()))
 }
 
 fn text<'v>(json: &'v Value, name: &str) -> &'v str {
@@ -105,7 +105,7 @@ const NO_IDENTITY: &str = " is not a valid identity";
 #[cold]
 #[inline(never)]
 fn bad_world(why: Malformed) -> Stop {
-    Stop::Text(format!("world: {why}"))
+    Stop::text(format!("world: {why}"))
 }
 
 /// What a world is made of.
@@ -165,7 +165,7 @@ fn timestamp_after(file: &Path, kind: WorldKind, id: u64) -> Result<u64, Stop> {
         // Nodes that hold a later revision would never take it.
         None => {
             let why = "the clock is not set: set it first, it dates the definition";
-            Err(Stop::Text(why.into()))
+            Err(Stop::text(why.into()))
         }
     }
 }
@@ -174,7 +174,7 @@ fn read_json(file: &Path) -> Result<Value, Stop> {
     let bytes = Zeroizing::new(read_bounded(file)?);
     let text = core::str::from_utf8(&bytes).map_err(|_| cannot_read(file))?;
     let bad =
-        |why: &dyn fmt::Display| Stop::Text(format!("{}: invalid JSON, {why}", file.display()));
+        |why: &dyn fmt::Display| Stop::text(format!("{}: invalid JSON, {why}", file.display()));
     match Value::parse(text) {
         Ok(json @ Value::Object(_)) => Ok(json),
         Ok(_) => Err(bad(&"not an object")),
@@ -194,7 +194,7 @@ fn read_id(file: &Path, json: &Value) -> Result<u64, Stop> {
 /// `initmoon`: what `genmoon` wants, with a new key, to be filled in by hand.
 pub(super) fn init_moon(args: &[OsString], screen: &mut Screen) -> Outcome {
     let Some(arg) = args.first() else {
-        return Err(Stop::Usage(MISSING, DONE));
+        return Err(Stop::usage(MISSING, DONE));
     };
     let (identity, _) = parsed(arg).ok_or_else(|| told("", arg, NO_IDENTITY))?;
     let mut root = Value::Object(Vec::new());
@@ -209,14 +209,14 @@ pub(super) fn init_moon(args: &[OsString], screen: &mut Screen) -> Outcome {
 /// `genmoon`: signs what the file says, into the current directory.
 pub(super) fn generate_moon(args: &[OsString], screen: &mut Screen) -> Outcome {
     let Some(file) = args.first().map(Path::new) else {
-        return Err(Stop::Usage(MISSING, DONE));
+        return Err(Stop::usage(MISSING, DONE));
     };
     let json = read_json(file)?;
     let id = read_id(file, &json)?;
     let kind = match text(&json, "worldType") {
         "moon" => WorldKind::Moon,
         "planet" => WorldKind::Planet,
-        _ => return Err(Stop::Text("invalid worldType".into())),
+        _ => return Err(Stop::text("invalid worldType".into())),
     };
     let mut roots = Vec::new();
     for root in list(&json, "roots") {
@@ -266,20 +266,20 @@ fn endpoint(text: &str) -> Result<SocketAddr, Stop> {
 
 fn check_roots(roots: &[Root]) -> Outcome {
     if roots.is_empty() || roots.len() > ROOTS_MAX {
-        return Err(Stop::Text(format!("a world has 1 to {ROOTS_MAX} roots")));
+        return Err(Stop::text(format!("a world has 1 to {ROOTS_MAX} roots")));
     }
     for (n, (identity, endpoints)) in roots.iter().enumerate() {
         let address = identity.address;
         let mut before = roots.iter().take(n);
         if endpoints.len() > ENDPOINTS_MAX {
             let why = format!("{address}: at most {ENDPOINTS_MAX} endpoints");
-            return Err(Stop::Text(why));
+            return Err(Stop::text(why));
         }
         if before.any(|(other, _)| other.address == address) {
-            return Err(Stop::Text(format!("{address}: twice among the roots")));
+            return Err(Stop::text(format!("{address}: twice among the roots")));
         }
         if !validate(identity) {
-            return Err(Stop::Text(format!("{identity}{NO_IDENTITY}")));
+            return Err(Stop::text(format!("{identity}{NO_IDENTITY}")));
         }
     }
     Ok(())
@@ -299,11 +299,12 @@ pub(super) fn generate_planet(args: &[OsString], screen: &mut Screen) -> Outcome
             }
         };
         *slot = Some(PathBuf::from(
-            rest.next().ok_or(Stop::Usage(MISSING, super::REFUSED))?,
+            rest.next()
+                .ok_or_else(|| Stop::usage(MISSING, super::REFUSED))?,
         ));
     }
     if roots.is_empty() {
-        return Err(Stop::Usage(MISSING, super::REFUSED));
+        return Err(Stop::usage(MISSING, super::REFUSED));
     }
     check_roots(&roots)?;
     let out = out.unwrap_or_else(|| DEFAULT_PLANET_FILE.into());

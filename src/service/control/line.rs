@@ -152,30 +152,32 @@ pub fn parse(line: &mut [u8]) -> Result<Option<Request<'_>>, BadLine> {
     };
     let len = decode(line, len)?;
     let line: &[u8] = line.get(..len).unwrap_or_default();
-    let mut words = line.split(|b| *b == BREAK).filter(|word| !word.is_empty());
-    let Some(mut first) = words.next() else {
-        return Ok(None);
-    };
-    let json = first == JSON_SWITCH;
-    if json {
-        first = words.next().ok_or(BadLine::Command)?;
-    }
-    let command = command(first).ok_or(BadLine::Command)?;
     let mut request = Request {
-        json,
-        command,
+        json: false,
+        command: "",
         args: [""; ARGS_MAX],
         count: 0,
     };
-    for word in words {
-        let slot = request
-            .args
-            .get_mut(request.count)
-            .ok_or(BadLine::TooManyArguments)?;
-        *slot = core::str::from_utf8(word).map_err(|_| BadLine::Argument)?;
-        request.count += 1;
+    for word in line.split(|b| *b == BREAK) {
+        if word.is_empty() {
+            continue;
+        }
+        if !request.command.is_empty() {
+            let slot = request.args.get_mut(request.count);
+            let slot = slot.ok_or(BadLine::TooManyArguments)?;
+            *slot = core::str::from_utf8(word).map_err(|_| BadLine::Argument)?;
+            request.count += 1;
+        } else if word == JSON_SWITCH && !request.json {
+            request.json = true;
+        } else {
+            request.command = command(word).ok_or(BadLine::Command)?;
+        }
     }
-    Ok(Some(request))
+    match request.command {
+        "" if request.json => Err(BadLine::Command),
+        "" => Ok(None),
+        _ => Ok(Some(request)),
+    }
 }
 
 /// Stands between two words that are decoded: no word holds it.

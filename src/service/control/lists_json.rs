@@ -259,6 +259,7 @@ struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
+    #[inline(never)]
     fn begin(out: &'a mut String) -> Self {
         out.push('{');
         Self {
@@ -267,6 +268,7 @@ impl<'a> Object<'a> {
         }
     }
 
+    #[inline(never)]
     fn end(self) {
         self.out.push('}');
     }
@@ -301,10 +303,12 @@ impl<'a> Object<'a> {
         self.plain(key, &Quoted(text));
     }
 
+    #[inline(never)]
     fn flag(&mut self, key: &str, on: bool) {
         self.plain(key, &on);
     }
 
+    #[inline(never)]
     fn number(&mut self, key: &str, number: u64) {
         self.plain(key, &number);
     }

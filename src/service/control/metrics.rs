@@ -49,7 +49,7 @@ enum Rows {
     OfNetworks(&'static [NetworkRows]),
 }
 
-type Labels = heapless::String<96>;
+type Labels = String;
 type PeerRows = (&'static str, fn(&dyn Host, &PeerRow<'_>) -> Option<u64>);
 type NetworkRows = (&'static str, fn(&dyn Host, &NetworkRow<'_>) -> Option<u64>);
 
@@ -263,28 +263,24 @@ fn count(n: usize) -> u64 {
 }
 
 fn label(key: &str, value: &str) -> Labels {
-    let mut labels = Labels::new();
-    // Names are short and of our own making.
-    let _ = write!(labels, "{key}=\"{value}\"");
-    labels
+    format!("{key}=\"{value}\"")
 }
 
-const DIRECTIONS: [&str; 2] = ["rx", "tx"];
+const DIRECTIONS: usize = 2;
 
 /// Number `n` is one direction of something counted in both.
 fn both_ways(n: usize, key: &str, value: &str, both: (u64, u64)) -> (Labels, u64) {
-    let mut labels = Labels::new();
-    let way = n % DIRECTIONS.len();
-    let _ = write!(labels, "direction=\"{}\",{key}=\"", DIRECTIONS[way]);
-    for c in value.chars() {
-        let _ = labels.push(c.to_ascii_lowercase());
-    }
-    let _ = labels.push('"');
-    (labels, if way == 0 { both.0 } else { both.1 })
+    let (way, count) = match n % DIRECTIONS {
+        0 => ("rx", both.0),
+        _ => ("tx", both.1),
+    };
+    let value = value.to_ascii_lowercase();
+    let labels = format!("direction=\"{way}\",{key}=\"{value}\"");
+    (labels, count)
 }
 
 fn packets(host: &dyn Host, n: usize) -> Option<(Labels, u64)> {
-    let verb = *Verb::ALL.get(n / DIRECTIONS.len())?;
+    let verb = *Verb::ALL.get(n / DIRECTIONS)?;
     let name = match verb {
         Verb::QosMeasurement => "qos",
         verb => verb.name(),
@@ -309,20 +305,20 @@ const ERRORS: [(ErrorCode, &str); 7] = [
 ];
 
 fn packet_errors(host: &dyn Host, n: usize) -> Option<(Labels, u64)> {
-    let (code, name) = *ERRORS.get(n / DIRECTIONS.len())?;
+    let (code, name) = *ERRORS.get(n / DIRECTIONS)?;
     Some(both_ways(n, "error_type", name, host.errors(code)))
 }
 
 fn data(host: &dyn Host, n: usize) -> Option<(Labels, u64)> {
     let info = host.info();
     let bytes = (info.received.1, info.sent.1);
-    (n < DIRECTIONS.len()).then(|| both_ways(n, "protocol", "udp", bytes))
+    (n < DIRECTIONS).then(|| both_ways(n, "protocol", "udp", bytes))
 }
 
 fn datagrams(host: &dyn Host, n: usize) -> Option<(Labels, u64)> {
     let info = host.info();
     let both = (info.received.0, info.sent.0);
-    (n < DIRECTIONS.len()).then(|| both_ways(n, "protocol", "udp", both))
+    (n < DIRECTIONS).then(|| both_ways(n, "protocol", "udp", both))
 }
 
 fn paths(host: &dyn Host, peer: &PeerRow<'_>, alive: bool) -> Option<u64> {
