@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use core::net::{IpAddr, SocketAddr};
 
 use super::inbound::Origin;
-use super::io::{DropReason, Event, Out, SocketId};
+use super::io::{DropReason, Ends, Event, Out};
 use super::nat::News;
 use super::outbound::{Hop, Seal};
 use super::peer::{Contact, Peer, Version};
@@ -80,7 +80,7 @@ pub(crate) struct Facts {
     sent_to: Option<SocketAddr>,
     planet: Option<(u64, u64)>,
     moons: heapless::Vec<(u64, u64), MOONS_MAX>,
-    back: Hop,
+    back: Ends,
     hops: u8,
 }
 
@@ -141,14 +141,8 @@ impl Digests {
 
 impl Core {
     /// Our HELLO to an address.
-    pub(crate) fn send_hello(
-        &mut self,
-        out: &mut Out<'_>,
-        slot: Slot,
-        local: SocketId,
-        remote: SocketAddr,
-    ) {
-        self.hello_over(out, slot, Hop::plain(local, remote), Some(remote));
+    pub(crate) fn send_hello(&mut self, out: &mut Out<'_>, slot: Slot, ends: &Ends) {
+        self.hello_over(out, slot, &Hop::plain(ends), Some(&ends.remote));
     }
 
     /// Our HELLO over a hop; `sent_to` is where the peer itself is, if that is known.
@@ -156,8 +150,8 @@ impl Core {
         &mut self,
         out: &mut Out<'_>,
         slot: Slot,
-        hop: Hop,
-        sent_to: Option<SocketAddr>,
+        hop: &Hop,
+        sent_to: Option<&SocketAddr>,
     ) {
         let now = self.now.mono;
         let mut packet = [0u8; HELLO_MAX];
@@ -171,7 +165,7 @@ impl Core {
             revision: version.revision,
             time: now.as_ms().wrapping_add(self.time_offset),
             identity: self.secret.identity,
-            sent_to,
+            sent_to: sent_to.copied(),
             planet: (planet.id, planet.timestamp),
         };
         let moons = self
@@ -184,20 +178,15 @@ impl Core {
             return;
         };
         let end = HEADER_LEN + writer.len();
-        if let Some(path) = self
-            .peers
-            .at_mut(slot)
-            .and_then(|p| p.path_mut(hop.local, &hop.remote))
-        {
+        if let Some(path) = self.peers.at_mut(slot).and_then(|p| p.path_mut(&hop.ends)) {
             path.sent = Some(now);
         }
         let seal = Seal {
             suite: Some(Suite::Poly1305),
             tail: Some(HEADER_LEN + tail),
-            ttl: None,
         };
         if let Some(packet) = packet.get_mut(..end) {
-            self.emit(out, slot, hop, packet, seal);
+            self.emit(out, slot, hop, packet, &seal);
         }
     }
 
@@ -205,9 +194,8 @@ impl Core {
     pub(crate) fn handle_hello(
         &mut self,
         out: &mut Out<'_>,
-        local: SocketId,
-        from: SocketAddr,
-        header: Header,
+        from: &Ends,
+        header: &Header,
         packet: &mut [u8],
     ) {
         let payload = packet.get(HEADER_LEN..).unwrap_or_default();
@@ -242,14 +230,14 @@ impl Core {
                 let origin = Origin {
                     slot,
                     peer: header.source,
-                    back: Hop::plain(local, from),
+                    back: *from,
                     id: header.id,
                     hops: header.hops(),
                 };
                 self.known_hello(out, &origin, packet);
             }
             (_, same) => {
-                if !self.hello_gate.pass(from.ip(), self.now.mono) {
+                if !self.hello_gate.pass(from.remote.ip(), self.now.mono) {
                     self.stats.drop(DropReason::HelloGate);
                     return;
                 }
@@ -261,13 +249,12 @@ impl Core {
                     self.stats.drop(DropReason::Authentication);
                     return;
                 }
-                let hop = Hop::plain(local, from);
                 if same == Some(false) {
                     self.stats.drop(DropReason::Collision);
-                    self.refuse_collision(out, identity, keys, hop, header.id);
+                    self.refuse_collision(out, &identity, &keys, from, header.id);
                     return;
                 }
-                let Some(facts) = self.hello_facts(&keys, hop, header.id, header.hops(), packet)
+                let Some(facts) = self.hello_facts(&keys, from, header.id, header.hops(), packet)
                 else {
                     return;
                 };
@@ -289,7 +276,7 @@ impl Core {
             return;
         };
         let keys = peer.keys.clone();
-        let facts = self.hello_facts(&keys, origin.back, origin.id, origin.hops, packet);
+        let facts = self.hello_facts(&keys, &origin.back, origin.id, origin.hops, packet);
         if let Some(facts) = facts {
             self.answer_hello(out, origin.slot, facts);
         }
@@ -299,7 +286,7 @@ impl Core {
     fn hello_facts(
         &mut self,
         keys: &SessionKeys,
-        back: Hop,
+        back: &Ends,
         id: PacketId,
         hops: u8,
         packet: &mut [u8],
@@ -318,7 +305,7 @@ impl Core {
             sent_to: hello.sent_to,
             planet: hello.planet,
             moons: heapless::Vec::new(),
-            back,
+            back: *back,
             hops,
         };
         if let Some(at) = hello.tail_at {
@@ -364,7 +351,7 @@ impl Core {
         if facts.hops == 0
             && let Some(ours) = facts.sent_to
         {
-            self.surface_report(out, &origin, ours);
+            self.surface_report(out, &origin, &ours);
         }
         self.heard(out, &origin, Verb::Hello, false);
     }
@@ -410,9 +397,9 @@ impl Core {
     fn refuse_collision(
         &mut self,
         out: &mut Out<'_>,
-        identity: Identity,
-        keys: SessionKeys,
-        hop: Hop,
+        identity: &Identity,
+        keys: &SessionKeys,
+        ends: &Ends,
         id: PacketId,
     ) {
         let mut packet = [0u8; HEADER_LEN + 10];
@@ -426,10 +413,10 @@ impl Core {
         let reply = PacketId::new(self.rng.next_u64());
         let to = identity.address;
         if crate::wire::packet::write_header(&mut packet, reply, to, self.me, 0).is_ok() {
-            armor::seal(&keys, Suite::Salsa, &mut packet);
+            armor::seal(keys, Suite::Salsa, &mut packet);
             self.stats.sent(Verb::Error);
             self.stats.error_sent(ErrorCode::IdentityCollision as u8);
-            self.put_raw(out, hop.local, hop.remote, &packet, None);
+            self.put_raw(out, ends, &packet, None);
         }
     }
 
@@ -465,12 +452,12 @@ impl Core {
             let path = self
                 .peers
                 .at_mut(origin.slot)
-                .and_then(|p| p.path_mut(origin.back.local, &origin.back.remote));
+                .and_then(|p| p.path_mut(&origin.back));
             if let Some(path) = path {
                 path.measure(now.since(sent));
             }
             if let Some(ours) = ok.seen_as {
-                self.surface_report(out, origin, ours);
+                self.surface_report(out, origin, &ours);
             }
         }
         let may_tell = self.topology.is_upstream(from) || self.topology.is_awaited_seed(from);
@@ -517,8 +504,7 @@ impl Core {
     }
 
     /// A peer, heard directly, sees us at `ours`.
-    fn surface_report(&mut self, out: &mut Out<'_>, origin: &Origin, ours: SocketAddr) {
-        let (local, from) = (origin.back.local, origin.back.remote);
+    fn surface_report(&mut self, out: &mut Out<'_>, origin: &Origin, ours: &SocketAddr) {
         let now = self.now.mono;
         let Some(peer) = self.peers.at(origin.slot) else {
             return;
@@ -530,7 +516,7 @@ impl Core {
         }
         match self
             .surfaces
-            .report(reporter, upstream, local, from, ours, now)
+            .report(reporter, upstream, &origin.back, ours, now)
         {
             News::Changed(scope, family) => {
                 self.event(Event::Surface);
@@ -539,7 +525,7 @@ impl Core {
             News::First => self.event(Event::Surface),
             News::Remapped(scope, family) => {
                 self.event(Event::Surface);
-                self.remapped(out, local, scope, family);
+                self.remapped(out, origin.back.local, scope, family);
             }
             News::Same => {}
             News::Refused => self.stats.drop(DropReason::BadSurface),
@@ -663,8 +649,8 @@ impl Core {
                 break;
             };
             if path.confirmed.is_some() {
-                let (local, remote) = (path.local, path.remote);
-                self.send_hello(out, slot, local, remote);
+                let ends = path.ends;
+                self.send_hello(out, slot, &ends);
                 sent = true;
             }
         }
@@ -675,7 +661,7 @@ impl Core {
         sent = self.hello_endpoints(out, slot, first)
             || (sent && self.topology.endpoint(address, 0).is_some());
         if !sent && let Some(hop) = self.relay_hop(address) {
-            self.hello_over(out, slot, hop, None);
+            self.hello_over(out, slot, &hop, None);
         }
     }
 
@@ -709,7 +695,7 @@ impl Core {
                     continue;
                 }
                 if !by_lot || nth == lot {
-                    self.hello_from_all(out, slot, endpoint);
+                    self.hello_from_all(out, slot, &endpoint);
                     sent = true;
                 }
                 nth += 1;

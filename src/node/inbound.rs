@@ -3,7 +3,7 @@
 
 use core::net::SocketAddr;
 
-use super::io::{DropReason, Event, Family, Out, SocketId};
+use super::io::{DropReason, Ends, Event, Family, Out};
 use super::outbound::{Hop, Seal};
 use super::path::Path;
 use super::policy;
@@ -31,45 +31,39 @@ pub(crate) struct Origin {
     pub(crate) slot: Slot,
     pub(crate) peer: Address,
     /// The way that it came.
-    pub(crate) back: Hop,
+    pub(crate) back: Ends,
     pub(crate) id: PacketId,
     /// Relays passed.
     pub(crate) hops: u8,
 }
 
 /// The packet names the trusted path that its source lies on (wire 6.6).
-fn is_trusted(rules: &Rules, from: SocketAddr, packet: &[u8]) -> bool {
-    let id = rules.trusted(&from);
+fn is_trusted(rules: &Rules, from: &SocketAddr, packet: &[u8]) -> bool {
+    let id = rules.trusted(from);
     id.is_some() && id == packet::trusted_id(packet)
 }
 
 impl Node {
-    pub(super) fn datagram(
-        &mut self,
-        out: &mut Out<'_>,
-        local: SocketId,
-        from: SocketAddr,
-        datagram: &mut [u8],
-    ) {
+    pub(super) fn datagram(&mut self, out: &mut Out<'_>, from: &Ends, datagram: &mut [u8]) {
         let core = &mut self.core;
         core.stats.rx_datagrams = core.stats.rx_datagrams.wrapping_add(1);
         core.stats.rx_bytes = core.stats.rx_bytes.wrapping_add(datagram.len() as u64);
-        if core.underlay.blocks(&from) {
+        if core.underlay.blocks(&from.remote) {
             return core.stats.drop(DropReason::BadPath);
         }
         match packet::classify(datagram) {
             Kind::Junk => core.stats.drop(DropReason::Junk),
-            Kind::Beacon(address) => core.beacon(out, local, from, address),
+            Kind::Beacon(address) => core.beacon(out, from, address),
             Kind::Fragment => {
                 let Ok((head, data)) = FragmentHeader::parse(datagram) else {
                     return core.stats.drop(DropReason::BadFragment);
                 };
                 if head.destination != core.me {
-                    return core.relay(out, local, from, datagram, head.destination, None);
+                    return core.relay(out, from, datagram, head.destination, None);
                 }
                 let whole = core.reassembly.add(
                     core.now.mono,
-                    from,
+                    &from.remote,
                     head.id,
                     head.number,
                     Some(head.total),
@@ -77,7 +71,7 @@ impl Node {
                     &mut core.stats,
                 );
                 if let Some(mut whole) = whole {
-                    self.packet(out, local, from, whole.packet());
+                    self.packet(out, from, whole.packet());
                     self.core.reassembly.give_back(whole);
                 }
             }
@@ -90,14 +84,14 @@ impl Node {
                 }
                 if header.destination != core.me {
                     let source = Some(header.source);
-                    return core.relay(out, local, from, datagram, header.destination, source);
+                    return core.relay(out, from, datagram, header.destination, source);
                 }
                 if !header.is_fragmented() {
-                    return self.packet(out, local, from, datagram);
+                    return self.packet(out, from, datagram);
                 }
                 let whole = core.reassembly.add(
                     core.now.mono,
-                    from,
+                    &from.remote,
                     header.id,
                     0,
                     None,
@@ -105,7 +99,7 @@ impl Node {
                     &mut core.stats,
                 );
                 if let Some(mut whole) = whole {
-                    self.packet(out, local, from, whole.packet());
+                    self.packet(out, from, whole.packet());
                     self.core.reassembly.give_back(whole);
                 }
             }
@@ -113,13 +107,7 @@ impl Node {
     }
 
     /// A whole packet for us.
-    pub(super) fn packet(
-        &mut self,
-        out: &mut Out<'_>,
-        local: SocketId,
-        from: SocketAddr,
-        packet: &mut [u8],
-    ) {
+    pub(super) fn packet(&mut self, out: &mut Out<'_>, from: &Ends, packet: &mut [u8]) {
         let core = &mut self.core;
         let now = core.now.mono;
         let Ok(header) = Header::parse(packet) else {
@@ -130,13 +118,13 @@ impl Node {
         }
         let verb = packet.get(VERB_AT).copied().unwrap_or(0);
         if header.suite() == Some(Suite::Poly1305) && verb & 0x1f == Verb::Hello as u8 {
-            return core.handle_hello(out, local, from, header, packet);
+            return core.handle_hello(out, from, &header, packet);
         }
         let Some(slot) = core.peers.find(&header.source) else {
             match core.whois.want(header.source, now) {
                 Want::Unknown => core.stats.drop(DropReason::WhoisNegative),
                 want => {
-                    let way = Way::In { local, from };
+                    let way = Way::In(*from);
                     core.waiting
                         .push(header.source, way, packet, now, &mut core.stats);
                     if want == Want::Ask && !core.introduced(header.source) {
@@ -151,7 +139,7 @@ impl Node {
         };
         match header.suite() {
             Some(Suite::Poly1305 | Suite::Salsa | Suite::AesGmacSiv) => {}
-            Some(Suite::Trusted) if is_trusted(&core.underlay, from, packet) => {}
+            Some(Suite::Trusted) if is_trusted(&core.underlay, &from.remote, packet) => {}
             Some(Suite::Trusted) | None => return core.stats.drop(DropReason::Suite),
         }
         let opened =
@@ -163,7 +151,7 @@ impl Node {
         let origin = &Origin {
             slot,
             peer: header.source,
-            back: Hop::plain(local, from),
+            back: *from,
             id: header.id,
             hops: header.hops(),
         };
@@ -283,7 +271,7 @@ impl Node {
                         .core
                         .peers
                         .at_mut(origin.slot)
-                        .and_then(|p| p.path_mut(origin.back.local, &origin.back.remote))
+                        .and_then(|p| p.path_mut(&origin.back))
                 {
                     path.measure(now.since(request.sent));
                 }
@@ -352,7 +340,6 @@ impl Core {
     /// An authenticated packet that counts (node 4.3). `member`: it proved membership.
     pub(crate) fn heard(&mut self, out: &mut Out<'_>, origin: &Origin, verb: Verb, member: bool) {
         let slot = origin.slot;
-        let (local, from) = (origin.back.local, &origin.back.remote);
         let now = self.now.mono;
         // Drawn for those few who must stay in reach, not for every packet.
         let kept = self.peers.at(slot).is_some_and(|p| p.contact.is_some());
@@ -399,7 +386,7 @@ impl Core {
             contact.answered(next);
         }
         if origin.hops == 0 {
-            if let Some(path) = peer.path_mut(local, from) {
+            if let Some(path) = peer.path_mut(&origin.back) {
                 path.receive(now);
                 if member {
                     path.trust = Some(now);
@@ -407,7 +394,7 @@ impl Core {
                 if traffic {
                     path.busy = Some(now);
                 }
-            } else if !peer.has_sibling(local, from, now) {
+            } else if !peer.has_sibling(&origin.back, now) {
                 self.unknown_path(out, origin, verb);
             }
         }
@@ -423,42 +410,39 @@ impl Core {
     /// A packet came directly over a path that is not in the list (node 5.1).
     fn unknown_path(&mut self, out: &mut Out<'_>, origin: &Origin, verb: Verb) {
         let slot = origin.slot;
-        let (local, from) = (origin.back.local, origin.back.remote);
+        let ends = &origin.back;
         let now = self.now.mono;
         let cap = self.limits.paths_per_peer;
         let Some(address) = self.peers.at(slot).map(|p| p.identity.address) else {
             return;
         };
-        if !self.allows_path(address, &from) {
+        if !self.allows_path(address, &ends.remote) {
             return self.stats.drop(DropReason::BadPath);
         }
         let Some(peer) = self.peers.at_mut(slot) else {
             return;
         };
         if verb != Verb::Ok {
-            if peer.try_path(local, from, now) {
+            if peer.try_path(ends, now) {
                 if self.underlay.low_bandwidth {
-                    self.send_hello(out, slot, local, from);
+                    self.send_hello(out, slot, ends);
                 } else {
-                    self.hello_from_all(out, slot, from);
+                    self.hello_from_all(out, slot, &ends.remote);
                 }
             }
             return;
         }
         let upstream = peer.upstream;
         let recalled = peer.recalled.take().is_some();
-        let path = Path::new(local, from, now);
+        let path = Path::new(*ends, now);
         if let Some(old) = peer.learn(path, cap, now) {
-            self.event(Event::PathDown {
-                peer: address,
-                local: old.local,
-                remote: old.remote,
-            });
+            self.path_down(address, &old);
         }
+        let Ends { local, remote } = *ends;
         self.event(Event::PathUp {
             peer: address,
             local,
-            remote: from,
+            remote,
         });
         self.tries.stop(address);
         self.doubt_others(out, origin);
@@ -479,25 +463,25 @@ impl Core {
     /// are silent are asked now, and not used while they do not answer.
     fn doubt_others(&mut self, out: &mut Out<'_>, origin: &Origin) {
         let slot = origin.slot;
-        let (local, new) = (origin.back.local, &origin.back.remote);
+        let new = &origin.back;
         let now = self.now.mono;
-        let mut asked: heapless::Vec<SocketAddr, { Limits::PATHS_MAX }> = heapless::Vec::new();
+        let mut asked: heapless::Vec<Ends, { Limits::PATHS_MAX }> = heapless::Vec::new();
         let Some(peer) = self.peers.at_mut(slot) else {
             return;
         };
         for path in &mut peer.paths {
-            let other = path.local == local
-                && !inet::same_ip(&path.remote, new)
-                && path.remote.is_ipv4() == new.is_ipv4();
+            let other = path.ends.local == new.local
+                && !inet::same_ip(&path.ends.remote, &new.remote)
+                && path.ends.remote.is_ipv4() == new.remote.is_ipv4();
             let silent = now.since(path.heard) >= policy::UNANSWERED_MS && path.probed.is_none();
-            if other && silent && path.is_usable(now) && asked.push(path.remote).is_ok() {
+            if other && silent && path.is_usable(now) && asked.push(path.ends).is_ok() {
                 path.unanswered.get_or_insert(now);
                 path.probed = Some(now);
                 path.probes = 1;
             }
         }
-        for remote in &asked {
-            self.contact(out, slot, local, *remote, None);
+        for ends in &asked {
+            self.contact(out, slot, ends);
         }
     }
 
@@ -508,15 +492,9 @@ impl Core {
     }
 
     /// 13-byte LAN beacon of 1.0.3 and older (wire 7.1).
-    fn beacon(
-        &mut self,
-        out: &mut Out<'_>,
-        local: SocketId,
-        from: SocketAddr,
-        address: Option<Address>,
-    ) {
+    fn beacon(&mut self, out: &mut Out<'_>, from: &Ends, address: Option<Address>) {
         let slot = address.and_then(|a| self.peers.find(&a));
-        let allowed = address.is_some_and(|a| self.allows_path(a, &from));
+        let allowed = address.is_some_and(|a| self.allows_path(a, &from.remote));
         let (Some(slot), true) = (slot, allowed) else {
             return self.stats.drop(DropReason::Junk);
         };
@@ -529,7 +507,7 @@ impl Core {
             suite: Some(Suite::Salsa),
             ..Seal::default()
         };
-        self.emit(out, slot, Hop::plain(local, from), &mut packet, seal);
+        self.emit(out, slot, &Hop::plain(from), &mut packet, &seal);
     }
 
     fn echo(&mut self, out: &mut Out<'_>, origin: &Origin, packet: &mut [u8]) {
@@ -537,7 +515,7 @@ impl Core {
         let Some(peer) = self.peers.at_mut(origin.slot) else {
             return;
         };
-        let passed = match peer.path_mut(origin.back.local, &origin.back.remote) {
+        let passed = match peer.path_mut(&origin.back) {
             Some(path) => path.echo_gate.pass(now, policy::ECHO_GATE_MS),
             // Not a path yet, or relayed: one gate for the peer.
             None => peer.probe_gate.pass(now, policy::ECHO_GATE_MS),
@@ -643,13 +621,15 @@ impl Core {
         if entry.has_alive_like(&at, now) || !entry.rendezvous_gate.pass(now, policy::CONFIRM_MS) {
             return self.stats.drop(DropReason::Ignored);
         }
+        let local = origin.back.local;
+        let ends = &Ends { local, remote: at };
         if at.is_ipv4() {
             // Opens our NAT without reaching theirs.
             let junk = self.rng.next_u32().to_be_bytes();
-            self.put_raw(out, origin.back.local, at, &junk, Some(2));
+            self.put_raw(out, ends, &junk, Some(2));
         }
-        self.contact(out, slot, origin.back.local, at, None);
-        self.tries.start(peer, origin.back.local, at, now);
+        self.contact(out, slot, ends);
+        self.tries.start(peer, ends, now);
     }
 
     fn pushed_paths(&mut self, out: &mut Out<'_>, origin: &Origin, packet: &mut [u8]) {
@@ -682,7 +662,7 @@ impl Core {
             if peer
                 .paths
                 .iter()
-                .any(|p| p.remote == at && p.is_usable(now))
+                .any(|p| p.ends.remote == at && p.is_usable(now))
             {
                 continue;
             }
@@ -701,7 +681,7 @@ impl Core {
                 continue;
             }
             *count += 1;
-            self.contact_from_all(out, origin.slot, at);
+            self.contact_from_all(out, origin.slot, &at);
         }
     }
 

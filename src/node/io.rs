@@ -10,6 +10,23 @@ use crate::wire::verb::{ErrorCode, Verb};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct SocketId(pub u16);
 
+/// Both ends of a path: a socket of ours, and where what it sends goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends {
+    pub(crate) local: SocketId,
+    pub(crate) remote: SocketAddr,
+}
+
+impl PartialEq for Ends {
+    // Compared everywhere, so out of line.
+    #[inline(never)]
+    fn eq(&self, other: &Self) -> bool {
+        self.local == other.local && self.remote == other.remote
+    }
+}
+
+impl Eq for Ends {}
+
 /// IPv4 or IPv6.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Family {

@@ -3,7 +3,7 @@
 
 use core::net::SocketAddr;
 
-use super::io::{Event, Out, SocketId};
+use super::io::{Out, SocketId};
 use super::policy;
 use super::record::{Addresses, Recalled};
 use super::state::Core;
@@ -93,15 +93,11 @@ impl Core {
             at = slot.index() + 1;
             let mut lost = Addresses::new();
             while let Some(path) = self.peers.at_mut(slot).and_then(|peer| {
-                let gone = peer.paths.iter().position(|p| p.local == socket)?;
+                let gone = peer.paths.iter().position(|p| p.ends.local == socket)?;
                 Some(peer.paths.remove(gone))
             }) {
-                let _ = lost.push(path.remote);
-                self.event(Event::PathDown {
-                    peer: address,
-                    local: path.local,
-                    remote: path.remote,
-                });
+                let _ = lost.push(path.ends.remote);
+                self.path_down(address, &path);
             }
             // It goes on sending to where we were until it hears from us.
             if let Some(peer) = self.peers.at_mut(slot)

@@ -39,7 +39,7 @@ pub use self::peer::{Traffic, Version};
 pub use self::topology::{Role, supersedes};
 pub use self::view::{MoonView, PathView, PeerView};
 
-use self::io::Out;
+use self::io::{Ends, Out};
 use self::network::{Carrier, NetworkView, Networks};
 use self::state::Core;
 use self::underlay::Underlay;
@@ -170,7 +170,8 @@ impl Node {
     ) {
         let out = &mut { out };
         self.enter(now, out);
-        self.datagram(out, local, canonical(from), datagram);
+        let remote = canonical(from);
+        self.datagram(out, &Ends { local, remote }, datagram);
         self.leave_call(out);
     }
 
@@ -210,9 +211,9 @@ impl Node {
         self.core.notice_no_socket();
         while let Some(due) = self.core.tries.due(now.mono) {
             if let Some(slot) = self.core.peers.find(&due.peer)
-                && self.core.allows_path(due.peer, &due.to)
+                && self.core.allows_path(due.peer, &due.ends.remote)
             {
-                self.core.contact(out, slot, due.local, due.to, None);
+                self.core.contact(out, slot, &due.ends);
             }
         }
         while let Some(due) = self.core.whois.due(now.mono) {
@@ -490,7 +491,7 @@ impl Node {
             }
             match way {
                 Way::Out => self.core.send(out, peer, taken.packet()),
-                Way::In { local, from } => self.packet(out, local, from, taken.packet()),
+                Way::In(from) => self.packet(out, &from, taken.packet()),
             }
             self.core.waiting.give_back(taken);
         }

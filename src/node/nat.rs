@@ -4,16 +4,15 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::io::{Family, SocketId};
+use super::io::{Ends, Family, SocketId};
 use super::policy;
 use crate::base::{Address, Mono, Recent};
 use crate::wire::inet::{self, Scope};
 
 struct Report {
     reporter: Address,
-    local: SocketId,
-    /// Where the reporter was when it said so.
-    at: SocketAddr,
+    /// Both ends of the path by which it came.
+    ends: Ends,
     ours: SocketAddr,
     since: Mono,
 }
@@ -55,37 +54,33 @@ impl Surfaces {
         &mut self,
         reporter: Address,
         upstream: bool,
-        local: SocketId,
-        at: SocketAddr,
-        ours: SocketAddr,
+        ends: &Ends,
+        ours: &SocketAddr,
         now: Mono,
     ) -> News {
-        let scope = inet::scope_of(&ours);
-        if scope != inet::scope_of(&at)
+        let scope = inet::scope_of(ours);
+        if scope != inet::scope_of(&ends.remote)
             || matches!(scope, Scope::None | Scope::Loopback | Scope::Multicast)
-            || Family::of(&ours) != Family::of(&at)
+            || Family::of(ours) != Family::of(&ends.remote)
             || ours.port() == 0
         {
             return News::Refused;
         }
         self.reports
             .retain(|r| now.since(r.since) < policy::SURFACE_MS);
-        let family = Family::of(&ours);
+        let family = Family::of(ours);
         let same = |r: &Report| {
-            r.reporter == reporter
-                && r.local == local
-                && r.at == at
-                && inet::scope_of(&r.ours) == scope
+            r.reporter == reporter && r.ends == *ends && inet::scope_of(&r.ours) == scope
         };
         let known = self.reports.iter_mut().find(|r| same(r));
         if let Some(entry) = known {
-            let moved = !inet::same_ip(&entry.ours, &ours);
+            let moved = !inet::same_ip(&entry.ours, ours);
             entry.since = now;
-            let remapped = !moved && entry.ours != ours;
-            entry.ours = ours;
+            let remapped = !moved && entry.ours != *ours;
+            entry.ours = *ours;
             if moved && upstream {
                 self.reports.retain(|r| {
-                    inet::same_ip(&r.at, &at)
+                    inet::same_ip(&r.ends.remote, &ends.remote)
                         || inet::scope_of(&r.ours) != scope
                         || Family::of(&r.ours) != family
                 });
@@ -107,12 +102,11 @@ impl Surfaces {
         {
             self.reports.swap_remove(oldest);
         }
-        let fresh = self.reports.iter().all(|r| r.ours != ours);
+        let fresh = self.reports.iter().all(|r| r.ours != *ours);
         self.reports.push(Report {
             reporter,
-            local,
-            at,
-            ours,
+            ends: *ends,
+            ours: *ours,
             since: now,
         });
         if fresh { News::First } else { News::Same }
@@ -129,7 +123,7 @@ impl Surfaces {
     }
 
     pub(crate) fn forget_socket(&mut self, local: SocketId) {
-        self.reports.retain(|r| r.local != local);
+        self.reports.retain(|r| r.ends.local != local);
     }
 }
 
@@ -137,8 +131,7 @@ impl Surfaces {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Try {
     pub(crate) peer: Address,
-    pub(crate) local: SocketId,
-    pub(crate) to: SocketAddr,
+    pub(crate) ends: Ends,
     step: u8,
     pub(crate) next: Mono,
 }
@@ -157,7 +150,7 @@ impl Tries {
         }
     }
 
-    pub(crate) fn start(&mut self, peer: Address, local: SocketId, to: SocketAddr, now: Mono) {
+    pub(crate) fn start(&mut self, peer: Address, ends: &Ends, now: Mono) {
         self.stop(peer);
         if self.tries.len() >= self.cap {
             self.tries.remove(0);
@@ -165,8 +158,7 @@ impl Tries {
         let next = now.after(policy::RENDEZVOUS_MS[0]);
         self.tries.push(Try {
             peer,
-            local,
-            to,
+            ends: *ends,
             step: 0,
             next,
         });

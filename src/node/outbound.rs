@@ -4,7 +4,8 @@ use core::net::SocketAddr;
 
 use super::expected::Request;
 use super::inbound::Origin;
-use super::io::{DropReason, Event, Family, Out, SocketId};
+use super::io::{DropReason, Ends, Event, Family, Out, SocketId};
+use super::path::Path;
 use super::policy;
 use super::state::Core;
 use super::waiting::Way;
@@ -25,16 +26,21 @@ const TRUSTED_PROTOCOL: u8 = 7;
 /// Where the next datagram goes.
 #[derive(Clone, Copy)]
 pub(crate) struct Hop {
-    pub(crate) local: SocketId,
-    pub(crate) remote: SocketAddr,
+    pub(crate) ends: Ends,
     pub(crate) datagram_max: usize,
 }
 
 impl Hop {
-    pub(crate) fn plain(local: SocketId, remote: SocketAddr) -> Self {
+    pub(crate) fn over(path: &Path) -> Self {
         Self {
-            local,
-            remote,
+            ends: path.ends,
+            datagram_max: usize::from(path.datagram_max),
+        }
+    }
+
+    pub(crate) fn plain(ends: &Ends) -> Self {
+        Self {
+            ends: *ends,
             datagram_max: DATAGRAM_DEFAULT,
         }
     }
@@ -47,7 +53,6 @@ pub(crate) struct Seal {
     pub(crate) suite: Option<Suite>,
     /// Offset in the packet of a HELLO's masked tail.
     pub(crate) tail: Option<usize>,
-    pub(crate) ttl: Option<u8>,
 }
 
 /// A packet whose answer is awaited.
@@ -100,7 +105,7 @@ impl Core {
         };
         self.try_hints(out, slot);
         match self.route(slot, verb_of(packet)) {
-            Some(hop) => self.emit(out, slot, hop, packet, Seal::default()),
+            Some(hop) => self.emit(out, slot, &hop, packet, &Seal::default()),
             None => self
                 .waiting
                 .push(to, Way::Out, packet, now, &mut self.stats),
@@ -141,21 +146,18 @@ impl Core {
             if verb.is_some_and(is_frame) {
                 path.busy = Some(now);
             }
-            let hop = Hop {
-                local: path.local,
-                remote: path.remote,
-                datagram_max: usize::from(path.datagram_max),
-            };
+            let hop = Hop::over(path);
             if verb.is_some_and(wants_response) && path.unanswered.is_none() {
                 path.unanswered = Some(now);
                 self.timers
                     .set_earlier(slot.index(), now.after(policy::UNANSWERED_MS));
             }
-            if peer.tell(hop.local, hop.remote) {
+            if peer.tell(&hop.ends) {
+                let Ends { local, remote } = hop.ends;
                 self.event(Event::PathPreferred {
                     peer: address,
-                    local: hop.local,
-                    remote: hop.remote,
+                    local,
+                    remote,
                 });
             }
             return Some(hop);
@@ -168,7 +170,7 @@ impl Core {
         }
         self.relay_hop(address).or_else(|| {
             let path = self.peers.at(slot)?.last_straw()?;
-            Some(Hop::plain(path.local, path.remote))
+            Some(Hop::plain(&path.ends))
         })
     }
 
@@ -178,11 +180,7 @@ impl Core {
         let best = self.best_upstream().filter(|best| *best != to)?;
         let path = self.peers.get_mut(&best)?.choose(now)?;
         path.sent = Some(now);
-        Some(Hop {
-            local: path.local,
-            remote: path.remote,
-            datagram_max: usize::from(path.datagram_max),
-        })
+        Some(Hop::over(path))
     }
 
     /// Seals and sends over a given hop.
@@ -190,14 +188,16 @@ impl Core {
         &mut self,
         out: &mut Out<'_>,
         slot: Slot,
-        hop: Hop,
+        hop: &Hop,
         packet: &mut [u8],
-        seal: Seal,
+        seal: &Seal,
     ) {
         let Some(peer) = self.peers.at_mut(slot) else {
             return;
         };
-        let datagram_max = self.underlay.datagram_max(&hop.remote, hop.datagram_max);
+        let datagram_max = self
+            .underlay
+            .datagram_max(&hop.ends.remote, hop.datagram_max);
         let pieces = fragment::piece_count(packet.len(), datagram_max);
         if pieces > peer.pieces_max() {
             self.stats.drop(DropReason::TooLong);
@@ -226,12 +226,12 @@ impl Core {
         // Answers are sealed even there (wire 6.6), and what an upstream passes on.
         let trusted = match verb {
             Some(Verb::Hello | Verb::Ok | Verb::Error) => None,
-            _ => self.underlay.trusted(&hop.remote),
+            _ => self.underlay.trusted(&hop.ends.remote),
         };
         let trusted = trusted.filter(|_| {
             seal.suite.is_none()
                 && peer.version.is_some_and(|v| v.protocol >= TRUSTED_PROTOCOL)
-                && peer.path(hop.local, &hop.remote).is_some()
+                && peer.path(&hop.ends).is_some()
         });
         match trusted {
             Some(id) => packet::set_trusted_id(packet, id),
@@ -256,19 +256,12 @@ impl Core {
         }
         for (head, data) in fragment::pieces(packet, id, to, datagram_max) {
             let head = head.as_ref().map_or(&[][..], |h| &h[..]);
-            self.put(out, hop.local, hop.remote, [head, data], seal.ttl);
+            self.put(out, &hop.ends, [head, data], None);
         }
     }
 
-    fn put(
-        &mut self,
-        out: &mut Out<'_>,
-        local: SocketId,
-        to: SocketAddr,
-        parts: [&[u8]; 2],
-        ttl: Option<u8>,
-    ) {
-        if self.underlay.blocks(&to) {
+    fn put(&mut self, out: &mut Out<'_>, ends: &Ends, parts: [&[u8]; 2], ttl: Option<u8>) {
+        if self.underlay.blocks(&ends.remote) {
             return self.stats.drop(DropReason::BadPath);
         }
         self.stats.tx_datagrams = self.stats.tx_datagrams.wrapping_add(1);
@@ -276,19 +269,18 @@ impl Core {
             .iter()
             .fold(0u64, |sum, p| sum.wrapping_add(p.len() as u64));
         self.stats.tx_bytes = self.stats.tx_bytes.wrapping_add(bytes);
-        out.datagram(local, to, parts, ttl);
+        out.datagram(ends.local, ends.remote, parts, ttl);
     }
 
     /// Bytes that are no packet of ours: relayed ones, hole-punching junk.
     pub(crate) fn put_raw(
         &mut self,
         out: &mut Out<'_>,
-        local: SocketId,
-        to: SocketAddr,
+        ends: &Ends,
         bytes: &[u8],
         ttl: Option<u8>,
     ) {
-        self.put(out, local, to, [bytes, &[]], ttl);
+        self.put(out, ends, [bytes, &[]], ttl);
     }
 
     /// An answer: over the path the request came by if it came directly, else the best way,
@@ -297,70 +289,57 @@ impl Core {
         let slot = origin.slot;
         let relayed = origin.hops > 0;
         let best = relayed.then(|| self.route(slot, None)).flatten();
-        let hop = best.unwrap_or(origin.back);
+        let hop = best.unwrap_or_else(|| Hop::plain(&origin.back));
         let now = self.now.mono;
-        if let Some(path) = self
-            .peers
-            .at_mut(slot)
-            .and_then(|p| p.path_mut(hop.local, &hop.remote))
-        {
+        if let Some(path) = self.peers.at_mut(slot).and_then(|p| p.path_mut(&hop.ends)) {
             path.sent = Some(now);
         }
-        self.emit(out, slot, hop, packet, Seal::default());
+        self.emit(out, slot, &hop, packet, &Seal::default());
     }
 
     /// ECHO (HELLO to peers that may not know it) to an address, known path or not.
-    pub(crate) fn contact(
-        &mut self,
-        out: &mut Out<'_>,
-        slot: Slot,
-        local: SocketId,
-        remote: SocketAddr,
-        ttl: Option<u8>,
-    ) {
+    pub(crate) fn contact(&mut self, out: &mut Out<'_>, slot: Slot, ends: &Ends) {
         let now = self.now.mono;
         let Some(peer) = self.peers.at_mut(slot) else {
             return;
         };
         let echo = peer.has_echo();
-        if let Some(path) = peer.path_mut(local, &remote) {
+        if let Some(path) = peer.path_mut(ends) {
             path.sent = Some(now);
         }
         if !echo {
-            return self.send_hello(out, slot, local, remote);
+            return self.send_hello(out, slot, ends);
         }
         let mut packet = [0u8; HEADER_LEN];
         packet[VERB_AT] = Verb::Echo as u8;
-        let seal = Seal {
-            ttl,
-            ..Seal::default()
-        };
-        self.emit(out, slot, Hop::plain(local, remote), &mut packet, seal);
+        self.emit(out, slot, &Hop::plain(ends), &mut packet, &Seal::default());
     }
 
     /// [`Self::contact`] from every socket of the family.
-    pub(crate) fn contact_from_all(&mut self, out: &mut Out<'_>, slot: Slot, remote: SocketAddr) {
-        for n in 0..self.sockets.len() {
-            let socket = SocketId(n as u16);
-            if self.serves(socket, remote) {
-                self.contact(out, slot, socket, remote, None);
-            }
-        }
+    pub(crate) fn contact_from_all(&mut self, out: &mut Out<'_>, slot: Slot, to: &SocketAddr) {
+        self.by_all_sockets(out, slot, to, Self::contact);
     }
 
     /// HELLO to an address from every socket of the family.
-    pub(crate) fn hello_from_all(&mut self, out: &mut Out<'_>, slot: Slot, remote: SocketAddr) {
-        for n in 0..self.sockets.len() {
-            let socket = SocketId(n as u16);
-            if self.serves(socket, remote) {
-                self.send_hello(out, slot, socket, remote);
-            }
-        }
+    pub(crate) fn hello_from_all(&mut self, out: &mut Out<'_>, slot: Slot, to: &SocketAddr) {
+        self.by_all_sockets(out, slot, to, Self::send_hello);
     }
 
-    fn serves(&self, socket: SocketId, remote: SocketAddr) -> bool {
-        self.socket(socket)
-            .is_some_and(|own| Family::of(&own) == Family::of(&remote))
+    fn by_all_sockets(
+        &mut self,
+        out: &mut Out<'_>,
+        slot: Slot,
+        to: &SocketAddr,
+        send: fn(&mut Self, &mut Out<'_>, Slot, &Ends),
+    ) {
+        for n in 0..self.sockets.len() {
+            let local = SocketId(n as u16);
+            let own = self.socket(local);
+            if own.is_some_and(|own| Family::of(&own) == Family::of(to)) {
+                let remote = *to;
+                send(self, out, slot, &Ends { local, remote });
+            }
+        }
     }
 
     /// Attempt number `attempt` to learn an identity; the best upstream first, then in turn

@@ -1,9 +1,7 @@
 //! A path: a local socket and a remote address over which a peer has answered (node 5).
 
-use core::net::SocketAddr;
-
 use super::deadline::Beat;
-use super::io::SocketId;
+use super::io::Ends;
 use super::policy::{self, Pace};
 use crate::base::Mono;
 use crate::base::gate::Once;
@@ -11,8 +9,7 @@ use crate::wire::inet;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Path {
-    pub(crate) local: SocketId,
-    pub(crate) remote: SocketAddr,
+    pub(crate) ends: Ends,
     /// Last time the peer proved that it is there; `None` after a reset: not to be used.
     pub(crate) confirmed: Option<Mono>,
     /// Last authenticated receipt.
@@ -39,10 +36,9 @@ pub(crate) struct Path {
 }
 
 impl Path {
-    pub(crate) fn new(local: SocketId, remote: SocketAddr, now: Mono) -> Self {
+    pub(crate) fn new(ends: Ends, now: Mono) -> Self {
         Self {
-            local,
-            remote,
+            ends,
             confirmed: Some(now),
             heard: now,
             sent: None,
@@ -56,10 +52,6 @@ impl Path {
             datagram_max: crate::wire::packet::DATAGRAM_DEFAULT as u16,
             echo_gate: Once::new(),
         }
-    }
-
-    pub(crate) fn is(&self, local: SocketId, remote: &SocketAddr) -> bool {
-        self.local == local && self.remote == *remote
     }
 
     pub(crate) fn is_alive(&self, now: Mono) -> bool {
@@ -112,7 +104,7 @@ impl Path {
     /// differs from 1.14.1: the age of a silent path is not multiplied by the scope factor, so
     /// a dead private path does not beat a living global one.
     pub(crate) fn quality(&self, now: Mono) -> u64 {
-        let scope = 8 - inet::scope_of(&self.remote) as u64;
+        let scope = 8 - inet::scope_of(&self.ends.remote) as u64;
         let latency = u64::from(self.latency_ms.unwrap_or(policy::LATENCY_UNKNOWN_MS));
         let age = now.since(self.heard);
         let silence = if age < policy::PATH_ALIVE_MS {
@@ -126,7 +118,7 @@ impl Path {
 
     /// Scope and family in one number: of two classes the greater is to be used.
     pub(crate) fn class(&self) -> u8 {
-        2 * inet::scope_of(&self.remote) as u8 + u8::from(self.remote.is_ipv6())
+        2 * inet::scope_of(&self.ends.remote) as u8 + u8::from(self.ends.remote.is_ipv6())
     }
 
     /// When the check of a silent path goes on.

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use core::net::SocketAddr;
 
 use super::deadline::Beat;
-use super::io::{Family, SocketId};
+use super::io::{Ends, Family};
 use super::path::Path;
 use super::policy::{self, Pace};
 use super::record::Recalled;
@@ -168,11 +168,11 @@ pub(crate) struct Peer {
     pub(crate) upstream: bool,
     /// When the path in use was chosen.
     switched: Option<Mono>,
-    chosen: Option<(SocketId, SocketAddr)>,
+    chosen: Option<Ends>,
     /// The path that was told as the one in use.
-    told: Option<(SocketId, SocketAddr)>,
+    told: Option<Ends>,
     /// Unknown paths tried lately.
-    tried: heapless::Vec<(SocketId, SocketAddr, Mono), 4>,
+    tried: heapless::Vec<(Ends, Mono), 4>,
     pub(crate) pushed: Option<Mono>,
     pub(crate) push_gate: PushGate,
     pub(crate) whois_gate: Once,
@@ -246,12 +246,12 @@ impl Peer {
             .is_some_and(|at| now.since(at) < policy::TRUST_MS)
     }
 
-    pub(crate) fn path(&self, local: SocketId, remote: &SocketAddr) -> Option<&Path> {
-        self.paths.iter().find(|p| p.is(local, remote))
+    pub(crate) fn path(&self, ends: &Ends) -> Option<&Path> {
+        self.paths.iter().find(|p| p.ends == *ends)
     }
 
-    pub(crate) fn path_mut(&mut self, local: SocketId, remote: &SocketAddr) -> Option<&mut Path> {
-        self.paths.iter_mut().find(|p| p.is(local, remote))
+    pub(crate) fn path_mut(&mut self, ends: &Ends) -> Option<&mut Path> {
+        self.paths.iter_mut().find(|p| p.ends == *ends)
     }
 
     /// The path to send over, with some staying power (node 5.2).
@@ -275,7 +275,7 @@ impl Peer {
             if best.is_none_or(|(_, q)| quality <= q) {
                 best = Some((i, quality));
             }
-            if self.chosen.is_some_and(|(l, r)| path.is(l, &r)) {
+            if self.chosen.is_some_and(|ends| ends == path.ends) {
                 current = Some((i, quality));
             }
         }
@@ -289,7 +289,7 @@ impl Peer {
             let scope = self
                 .paths
                 .get(at)
-                .map_or(1, |p| 8 - inet::scope_of(&p.remote) as u64);
+                .map_or(1, |p| 8 - inet::scope_of(&p.ends.remote) as u64);
             let small = gain < policy::SWITCH_GAIN_MS * scope || gain * 5 < now_quality;
             // Nothing measured yet is no reason to stay.
             let measured = self
@@ -302,22 +302,22 @@ impl Peer {
             }
         }
         let path = self.paths.get_mut(at)?;
-        if self.chosen.is_none_or(|(l, r)| !path.is(l, &r)) {
-            self.chosen = Some((path.local, path.remote));
+        if self.chosen.is_none_or(|ends| ends != path.ends) {
+            self.chosen = Some(path.ends);
             self.switched = Some(now);
         }
         Some(path)
     }
 
     /// Packets take this path; `true`: another one than was told last.
-    pub(crate) fn tell(&mut self, local: SocketId, remote: SocketAddr) -> bool {
-        self.told.replace((local, remote)) != Some((local, remote))
+    pub(crate) fn tell(&mut self, ends: &Ends) -> bool {
+        self.told.replace(*ends).is_none_or(|told| told != *ends)
     }
 
     /// The path [`Self::choose`] would give, without changing anything.
     pub(crate) fn best(&self, now: Mono) -> Option<&Path> {
-        if let Some((local, remote)) = self.chosen
-            && let Some(path) = self.path(local, &remote)
+        if let Some(ends) = &self.chosen
+            && let Some(path) = self.path(ends)
             && path.is_usable(now)
             && path.is_alive(now)
         {
@@ -331,11 +331,10 @@ impl Peer {
     }
 
     /// The best path of that class, as others would find it: socket and address.
-    pub(crate) fn best_of(&self, class: u8, now: Mono) -> Option<(SocketId, SocketAddr)> {
+    pub(crate) fn best_of(&self, class: u8, now: Mono) -> Option<Ends> {
         let all = self.paths.iter();
         let such = all.filter(|p| !p.is_expired(now) && p.class() == class);
-        such.min_by_key(|p| p.quality(now))
-            .map(|p| (p.local, p.remote))
+        such.min_by_key(|p| p.quality(now)).map(|p| p.ends)
     }
 
     /// Any path, even an expired one: the last straw (node 6.1).
@@ -347,8 +346,8 @@ impl Peer {
     /// else over the longest silent. Gives back what it replaced.
     pub(crate) fn learn(&mut self, path: Path, cap: usize, now: Mono) -> Option<Path> {
         let same = self.paths.iter().position(|p| {
-            p.local == path.local
-                && inet::same_ip(&p.remote, &path.remote)
+            p.ends.local == path.ends.local
+                && inet::same_ip(&p.ends.remote, &path.ends.remote)
                 && !p.holds_against_sibling(now)
         });
         let at = match same {
@@ -374,36 +373,34 @@ impl Peer {
     ///
     /// differs from 1.14.1, which holds the entry for 19 s: a NAT that forgot its mappings gives
     /// others, and until they are learnt nobody reaches who is behind it.
-    pub(crate) fn has_sibling(&self, local: SocketId, at: &SocketAddr, now: Mono) -> bool {
+    pub(crate) fn has_sibling(&self, ends: &Ends, now: Mono) -> bool {
         self.paths.iter().any(|p| {
-            p.local == local && inet::same_ip(&p.remote, at) && p.holds_against_sibling(now)
+            p.ends.local == ends.local
+                && inet::same_ip(&p.ends.remote, &ends.remote)
+                && p.holds_against_sibling(now)
         })
     }
 
     /// May an unknown path be tried now? Remembers that it was.
-    pub(crate) fn try_path(&mut self, local: SocketId, remote: SocketAddr, now: Mono) -> bool {
-        if let Some(entry) = self
-            .tried
-            .iter_mut()
-            .find(|t| t.0 == local && t.1 == remote)
-        {
-            if now.since(entry.2) < policy::CONFIRM_MS {
+    pub(crate) fn try_path(&mut self, ends: &Ends, now: Mono) -> bool {
+        if let Some(entry) = self.tried.iter_mut().find(|t| t.0 == *ends) {
+            if now.since(entry.1) < policy::CONFIRM_MS {
                 return false;
             }
-            entry.2 = now;
+            entry.1 = now;
             return true;
         }
         if self.tried.is_full() {
-            let Some(oldest) = self.tried.iter().enumerate().min_by_key(|(_, t)| t.2) else {
+            let Some(oldest) = self.tried.iter().enumerate().min_by_key(|(_, t)| t.1) else {
                 return false;
             };
-            if now.since(oldest.1.2) < policy::CONFIRM_MS {
+            if now.since(oldest.1.1) < policy::CONFIRM_MS {
                 return false;
             }
             let at = oldest.0;
             self.tried.swap_remove(at);
         }
-        self.tried.push((local, remote, now)).is_ok()
+        self.tried.push((*ends, now)).is_ok()
     }
 
     /// Latency of the best path.
@@ -431,8 +428,8 @@ impl Peer {
         self.paths.iter().any(|p| {
             p.is_usable(now)
                 && p.is_alive(now)
-                && inet::scope_of(&p.remote) == inet::scope_of(at)
-                && Family::of(&p.remote) == Family::of(at)
+                && inet::scope_of(&p.ends.remote) == inet::scope_of(at)
+                && Family::of(&p.ends.remote) == Family::of(at)
         })
     }
 

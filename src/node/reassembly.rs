@@ -59,7 +59,7 @@ impl Reassembly {
     pub(crate) fn add(
         &mut self,
         now: Mono,
-        from: SocketAddr,
+        from: &SocketAddr,
         id: PacketId,
         number: u8,
         total: Option<u8>,
@@ -127,14 +127,14 @@ impl Reassembly {
         }
     }
 
-    fn slot(&mut self, now: Mono, from: SocketAddr, id: PacketId, stats: &mut Stats) -> usize {
+    fn slot(&mut self, now: Mono, from: &SocketAddr, id: PacketId, stats: &mut Stats) -> usize {
         let held = |s: &(Option<Assembly>, Vec<u8>)| s.0.as_ref().is_some_and(|a| a.id == id);
         if let Some(at) = self.slots.iter().position(held) {
             return at;
         }
         let free = self.slots.iter().position(|s| s.0.is_none());
         let of_source = |s: &(Option<Assembly>, Vec<u8>)| {
-            s.0.as_ref().is_some_and(|a| inet::same_ip(&a.from, &from))
+            s.0.as_ref().is_some_and(|a| inet::same_ip(&a.from, from))
         };
         let greedy =
             self.slots.iter().filter(|s| of_source(s)).count() >= self.slots.len().div_ceil(4);
@@ -154,7 +154,7 @@ impl Reassembly {
         if let Some((entry, _)) = self.slots.get_mut(at) {
             *entry = Some(Assembly {
                 id,
-                from,
+                from: *from,
                 since: now,
                 total: 0,
                 pieces: [(0, 0); PIECES_MAX],

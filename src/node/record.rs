@@ -54,7 +54,7 @@ impl Node {
         let recalled = recalled
             .filter(|_| peer.paths.is_empty())
             .unwrap_or_default();
-        let known = peer.paths.iter().map(|p| p.remote);
+        let known = peer.paths.iter().map(|p| p.ends.remote);
         let addresses = known.chain(recalled.iter().copied());
         let record = Record {
             identity: peer.identity,
@@ -116,7 +116,7 @@ impl Core {
         let addresses = recalled.addresses.clone();
         for remote in &addresses {
             if self.allows_path(address, remote) {
-                self.hello_from_all(out, slot, *remote);
+                self.hello_from_all(out, slot, remote);
             }
         }
         self.rearm(slot);

@@ -1,8 +1,6 @@
 //! Relaying for others, and bringing them together (node 6.2, 6.3).
 
-use core::net::SocketAddr;
-
-use super::io::{DropReason, Out, SocketId};
+use super::io::{DropReason, Ends, Out};
 use super::outbound::{Hop, Seal};
 use super::state::Core;
 use crate::base::Address;
@@ -16,8 +14,7 @@ impl Core {
     pub(super) fn relay(
         &mut self,
         out: &mut Out<'_>,
-        local: SocketId,
-        from: SocketAddr,
+        from: &Ends,
         datagram: &mut [u8],
         destination: Address,
         source: Option<Address>,
@@ -26,7 +23,7 @@ impl Core {
         let trusted = |core: &Self| {
             core.peers
                 .iter()
-                .any(|(_, p)| p.path(local, &from).is_some_and(|path| path.has_trust(now)))
+                .any(|(_, p)| p.path(from).is_some_and(|path| path.has_trust(now)))
         };
         let may = self.topology.am_upstream() || (self.relay && trusted(self));
         if !may {
@@ -35,16 +32,16 @@ impl Core {
         let from_upstream = self.topology.upstreams().iter().any(|a| {
             self.peers
                 .get(a)
-                .is_some_and(|p| p.paths.iter().any(|path| path.remote == from))
+                .is_some_and(|p| p.paths.iter().any(|path| path.ends.remote == from.remote))
         });
         if packet::bump_hops(datagram).is_err() {
             return self.stats.drop(DropReason::RelayHops);
         }
         let direct = self.peers.find(&destination).and_then(|slot| {
             let peer = self.peers.at_mut(slot)?;
-            let path = peer.choose(now).filter(|p| p.remote != from)?;
+            let path = peer.choose(now).filter(|p| p.ends.remote != from.remote)?;
             path.sent = Some(now);
-            Some((path.local, path.remote))
+            Some(path.ends)
         });
         let (hop, is_direct) = match direct {
             Some(hop) => (hop, true),
@@ -56,15 +53,15 @@ impl Core {
                 let Some(hop) = best.and_then(|_| self.relay_hop(destination)) else {
                     return self.stats.drop(DropReason::RelayNoPath);
                 };
-                if hop.remote == from {
+                if hop.ends.remote == from.remote {
                     return self.stats.drop(DropReason::RelayNoPath);
                 }
-                ((hop.local, hop.remote), false)
+                (hop.ends, false)
             }
         };
         self.stats.relayed_datagrams = self.stats.relayed_datagrams.wrapping_add(1);
         self.stats.relayed_bytes = self.stats.relayed_bytes.wrapping_add(datagram.len() as u64);
-        self.put_raw(out, hop.0, hop.1, datagram, None);
+        self.put_raw(out, &hop, datagram, None);
         if is_direct && let Some(source) = source {
             self.introduce(out, source, destination);
         }
@@ -94,24 +91,21 @@ impl Core {
         else {
             return;
         };
-        let mut ends = [(slot_a, at_a, b, at_b.1), (slot_b, at_b, a, at_a.1)];
+        let mut ends = [
+            (slot_a, at_a, b, at_b.remote),
+            (slot_b, at_b, a, at_a.remote),
+        ];
         if self.rng.below(2) == 1 {
             ends.swap(0, 1);
         }
-        for (slot, (local, remote), other, place) in ends {
+        for (slot, at, other, place) in ends {
             let mut packet = [0u8; HEADER_LEN + 32];
             packet[VERB_AT] = Verb::Rendezvous as u8;
             let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
             if control::write_rendezvous(&mut writer, other, &place).is_ok() {
                 let end = HEADER_LEN + writer.len();
                 if let Some(packet) = packet.get_mut(..end) {
-                    self.emit(
-                        out,
-                        slot,
-                        Hop::plain(local, remote),
-                        packet,
-                        Seal::default(),
-                    );
+                    self.emit(out, slot, &Hop::plain(&at), packet, &Seal::default());
                 }
             }
         }

@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 use super::deadline::{Beat, Deadlines};
 use super::expected::Expected;
 use super::hello::{Digests, HelloGate};
-use super::io::{Config, Event, Family, Out, SocketId, Stats};
+use super::io::{Config, Ends, Event, Family, Out, SocketId, Stats};
 use super::nat::{Introductions, Surfaces, Tries};
 use super::network::IpNet;
 use super::path::Path;
@@ -146,6 +146,17 @@ impl Core {
 
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// A path of a peer is given up.
+    #[inline(never)]
+    pub(crate) fn path_down(&mut self, peer: Address, path: &Path) {
+        let Ends { local, remote } = path.ends;
+        self.event(Event::PathDown {
+            peer,
+            local,
+            remote,
+        });
     }
 
     // Online state.
@@ -421,27 +432,24 @@ impl Core {
         let now = self.now.mono;
         let hit = |path: &Path| {
             which.is_none_or(|(scope, family)| {
-                inet::scope_of(&path.remote) == scope && Family::of(&path.remote) == family
+                inet::scope_of(&path.ends.remote) == scope
+                    && Family::of(&path.ends.remote) == family
             })
         };
         let mut at = 0;
         while let Some((slot, _, peer)) = self.peers.next_from(at) {
             at = slot.index() + 1;
-            let paths: heapless::Vec<(SocketId, SocketAddr), { Limits::PATHS_MAX }> = peer
+            let paths: heapless::Vec<Ends, { Limits::PATHS_MAX }> = peer
                 .paths
                 .iter()
                 .filter(|p| hit(p) && !p.is_expired(now))
-                .map(|p| (p.local, p.remote))
+                .map(|p| p.ends)
                 .collect();
-            for &(local, remote) in &paths {
-                if let Some(path) = self
-                    .peers
-                    .at_mut(slot)
-                    .and_then(|p| p.path_mut(local, &remote))
-                {
+            for ends in &paths {
+                if let Some(path) = self.peers.at_mut(slot).and_then(|p| p.path_mut(ends)) {
                     path.confirmed = None;
                 }
-                self.contact(out, slot, local, remote, None);
+                self.contact(out, slot, ends);
             }
         }
     }
@@ -466,23 +474,23 @@ impl Core {
                 continue;
             }
             let silent = |p: &&Path| {
-                p.local == local
-                    && inet::scope_of(&p.remote) == scope
-                    && Family::of(&p.remote) == family
+                p.ends.local == local
+                    && inet::scope_of(&p.ends.remote) == scope
+                    && Family::of(&p.ends.remote) == family
                     && !p.is_expired(now)
                     && p.heard != now
             };
-            let places: heapless::Vec<SocketAddr, { Limits::PATHS_MAX }> =
-                peer.paths.iter().filter(silent).map(|p| p.remote).collect();
-            for remote in &places {
-                self.contact(out, slot, local, *remote, None);
+            let places: heapless::Vec<Ends, { Limits::PATHS_MAX }> =
+                peer.paths.iter().filter(silent).map(|p| p.ends).collect();
+            for ends in &places {
+                self.contact(out, slot, ends);
             }
         }
     }
 
     pub(crate) fn too_big(&mut self, to: SocketAddr) {
         for peer in self.peers.values_mut() {
-            for path in peer.paths.iter_mut().filter(|p| p.remote == to) {
+            for path in peer.paths.iter_mut().filter(|p| p.ends.remote == to) {
                 path.datagram_max = policy::DATAGRAM_REDUCED as u16;
             }
         }

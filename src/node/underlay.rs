@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::io::{Event, Out};
+use super::io::Out;
 use super::network::IpNet;
 use super::path::Path;
 use super::policy;
@@ -169,16 +169,12 @@ impl Core {
             while let Some(path) = self.peers.at_mut(slot).and_then(|peer| {
                 peer.hinted = None;
                 let rules = &self.underlay;
-                let blocked = |p: &Path| rules.blocks_for(address, &p.remote);
+                let blocked = |p: &Path| rules.blocks_for(address, &p.ends.remote);
                 let gone = peer.paths.iter().position(blocked)?;
                 Some(peer.paths.remove(gone))
             }) {
                 lost = true;
-                self.event(Event::PathDown {
-                    peer: address,
-                    local: path.local,
-                    remote: path.remote,
-                });
+                self.path_down(address, &path);
             }
             self.rearm(slot);
         }
@@ -230,7 +226,7 @@ impl Core {
         }
         for place in &places {
             if self.allows_path(address, place) {
-                self.hello_from_all(out, slot, *place);
+                self.hello_from_all(out, slot, place);
             }
         }
     }

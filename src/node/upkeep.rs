@@ -1,9 +1,7 @@
 //! What is done for a peer when its deadline comes: contact, checks of silent paths, keep-alives,
 //! forgetting (node 3.2, 4.5, 5.2, 5.3).
 
-use core::net::SocketAddr;
-
-use super::io::{Event, Out, SocketId};
+use super::io::{Ends, Out};
 use super::path::Path;
 use super::policy;
 use super::state::Core;
@@ -64,8 +62,8 @@ impl Core {
             // `round` holds the next one's time, jitter included.
             peer.round = Some(round);
             self.drop_expired(slot);
-            self.each_path(out, slot, &mut |core, out, local, remote| {
-                core.send_hello(out, slot, local, *remote);
+            self.each_path(out, slot, &mut |core, out, ends| {
+                core.send_hello(out, slot, ends);
             });
         }
         let keeps = self
@@ -73,14 +71,14 @@ impl Core {
             .at(slot)
             .is_some_and(|p| p.is_active(now) || (p.upstream && keeps_mapping));
         if keeps {
-            self.each_path(out, slot, &mut |core, out, local, remote| {
+            self.each_path(out, slot, &mut |core, out, ends| {
                 let due = core
                     .peers
                     .at(slot)
-                    .and_then(|p| p.path(local, remote))
+                    .and_then(|p| p.path(ends))
                     .is_some_and(|p| p.keepalive_at(now, pace, beat) <= now);
                 if due {
-                    core.contact(out, slot, local, *remote, None);
+                    core.contact(out, slot, ends);
                 }
             });
         }
@@ -92,7 +90,7 @@ impl Core {
         &mut self,
         out: &mut Out<'_>,
         slot: Slot,
-        act: &mut dyn FnMut(&mut Self, &mut Out<'_>, SocketId, &SocketAddr),
+        act: &mut dyn FnMut(&mut Self, &mut Out<'_>, &Ends),
     ) {
         let now = self.now.mono;
         for i in 0..Limits::PATHS_MAX {
@@ -100,8 +98,8 @@ impl Core {
             let Some(path) = path.filter(|p| !p.is_expired(now)) else {
                 continue;
             };
-            let (local, remote) = (path.local, path.remote);
-            act(self, out, local, &remote);
+            let ends = path.ends;
+            act(self, out, &ends);
         }
     }
 
@@ -114,11 +112,7 @@ impl Core {
             let at = peer.paths.iter().position(dead)?;
             Some((peer.identity.address, peer.paths.remove(at)))
         }) {
-            self.event(Event::PathDown {
-                peer: address,
-                local: path.local,
-                remote: path.remote,
-            });
+            self.path_down(address, &path);
         }
     }
 
@@ -156,8 +150,8 @@ impl Core {
             }
         }
         if probe {
-            self.each_path(out, slot, &mut |core, out, local, remote| {
-                core.contact(out, slot, local, *remote, None);
+            self.each_path(out, slot, &mut |core, out, ends| {
+                core.contact(out, slot, ends);
             });
         }
     }

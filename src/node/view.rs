@@ -66,12 +66,10 @@ pub struct MoonView<'a> {
 
 impl Node {
     fn path_view(&self, peer: &Peer, path: &Path, now: Mono) -> PathView {
-        let preferred = peer
-            .best(now)
-            .is_some_and(|best| best.is(path.local, &path.remote));
+        let preferred = peer.best(now).is_some_and(|best| best.ends == path.ends);
         PathView {
-            local: path.local,
-            remote: path.remote,
+            local: path.ends.local,
+            remote: path.ends.remote,
             sent_ms: path.sent.map(|at| now.since(at)),
             received_ms: now.since(path.heard),
             latency_ms: path.latency_ms,

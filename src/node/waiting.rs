@@ -6,9 +6,8 @@
 //! ([`DropReason::WaitingFull`]); after 5 s [`DropReason::WaitingTimeout`].
 
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 
-use super::io::{DropReason, SocketId, Stats};
+use super::io::{DropReason, Ends, Stats};
 use super::policy;
 use crate::base::{Address, Mono};
 use crate::wire::packet::PACKET_MAX;
@@ -19,7 +18,7 @@ pub(crate) enum Way {
     /// To the address, plain, verb at byte 27.
     Out,
     /// From the address, as received.
-    In { local: SocketId, from: SocketAddr },
+    In(Ends),
 }
 
 struct Entry {
