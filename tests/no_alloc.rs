@@ -259,9 +259,10 @@ impl Lab {
 fn record(identity: &Identity) -> Vec<u8> {
     let mut record = vec![0; 256];
     let mut writer = Writer::new(&mut record);
-    writer.u8(2).expect("room");
+    writer.u8(2);
     identity.write(&mut writer).expect("room");
-    writer.bytes(&[0; 10]).expect("room");
+    writer.bytes(&[0; 10]);
+    writer.end().expect("room");
     writer.written().to_vec()
 }
 

@@ -16,10 +16,9 @@ use crate::base::{Mono, PacketId, Recent, Slot};
 use crate::crypto::armor::{self, SessionKeys};
 use crate::crypto::identity::{self as digest, Digest};
 use crate::wire::control;
-use crate::wire::cursor::Writer;
 use crate::wire::hello::{self, Hello, HelloFields, OkHello};
 use crate::wire::identity::Identity;
-use crate::wire::packet::{HEADER_LEN, Header, PACKET_MAX, Suite, VERB_AT};
+use crate::wire::packet::{self, HEADER_LEN, Header, PACKET_MAX, Suite};
 use crate::wire::verb::{ErrorCode, Verb};
 use crate::wire::world::World;
 
@@ -155,7 +154,6 @@ impl Core {
     ) {
         let now = self.now.mono;
         let mut packet = [0u8; HELLO_MAX];
-        packet[VERB_AT] = Verb::Hello as u8;
         let version = own_version(self.aes);
         let planet = self.topology.planet().view();
         let fields = HelloFields {
@@ -173,21 +171,21 @@ impl Core {
             .moons()
             .iter()
             .map(|m| (m.id, m.world.as_ref().map_or(0, |w| w.view().timestamp)));
-        let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
+        let mut writer = packet::begin(&mut packet, Verb::Hello);
         let Ok(tail) = hello::write_hello(&mut writer, &fields, moons) else {
             return;
         };
-        let end = HEADER_LEN + writer.len();
+        let Ok(packet) = writer.finish() else {
+            return;
+        };
         if let Some(path) = self.peers.at_mut(slot).and_then(|p| p.path_mut(&hop.ends)) {
             path.sent = Some(now);
         }
         let seal = Seal {
             suite: Some(Suite::Poly1305),
-            tail: Some(HEADER_LEN + tail),
+            tail: Some(tail),
         };
-        if let Some(packet) = packet.get_mut(..end) {
-            self.emit(out, slot, hop, packet, &seal);
-        }
+        self.emit(out, slot, hop, packet, &seal);
     }
 
     /// HELLO in suite 0, from anybody. Not yet authenticated.
@@ -358,9 +356,7 @@ impl Core {
 
     fn write_ok_hello(&self, buffer: &mut [u8], facts: &Facts) -> Option<usize> {
         let version = own_version(self.aes);
-        *buffer.get_mut(VERB_AT)? = Verb::Ok as u8;
-        let mut writer = Writer::new(buffer.get_mut(HEADER_LEN..)?);
-        control::write_ok_head(&mut writer, Verb::Hello, facts.id).ok()?;
+        let mut writer = control::begin_ok(buffer, Verb::Hello, facts.id);
         // Nodes before 1.1.0 take another port for another address of theirs (wire 9.2).
         let mut seen_as = facts.back.remote;
         if facts.version.protocol < 5 {
@@ -389,7 +385,7 @@ impl Core {
             planet.into_iter().chain(moons),
         )
         .ok()?;
-        let len = HEADER_LEN + writer.len();
+        let len = writer.len();
         (len <= PACKET_MAX).then_some(len)
     }
 
@@ -403,16 +399,11 @@ impl Core {
         id: PacketId,
     ) {
         let mut packet = [0u8; HEADER_LEN + 10];
-        packet[VERB_AT] = Verb::Error as u8;
-        let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
-        if control::write_error_head(&mut writer, Verb::Hello, id, ErrorCode::IdentityCollision)
-            .is_err()
-        {
-            return;
-        }
+        let mut writer = packet::begin(&mut packet, Verb::Error);
+        control::write_error_head(&mut writer, Verb::Hello, id, ErrorCode::IdentityCollision);
         let reply = PacketId::new(self.rng.next_u64());
         let to = identity.address;
-        if crate::wire::packet::write_header(&mut packet, reply, to, self.me, 0).is_ok() {
+        if packet::write_header(&mut packet, reply, to, self.me, 0).is_ok() {
             armor::seal(keys, Suite::Salsa, &mut packet);
             self.stats.sent(Verb::Error);
             self.stats.error_sent(ErrorCode::IdentityCollision as u8);

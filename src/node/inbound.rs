@@ -15,7 +15,7 @@ use super::{Ctx, Node};
 use crate::base::{Address, Limits, PacketId, Slot};
 use crate::crypto::armor;
 use crate::wire::control::{self, ErrorReply, OkReply, PushDirectPaths, Rendezvous};
-use crate::wire::cursor::{Reader, Writer};
+use crate::wire::cursor::Reader;
 use crate::wire::fragment::FragmentHeader;
 use crate::wire::identity::Identity;
 use crate::wire::inet;
@@ -524,21 +524,11 @@ impl Core {
             return self.stats.drop(DropReason::EchoGate);
         }
         let mut scratch = core::mem::take(&mut self.scratch);
-        if let (Some(payload), Some(room)) =
-            (packet.get(HEADER_LEN..), scratch.get_mut(HEADER_LEN..))
-        {
-            let mut writer = Writer::new(room);
-            let written = control::write_ok_head(&mut writer, Verb::Echo, origin.id)
-                .and_then(|()| writer.bytes(payload));
-            let end = HEADER_LEN + writer.len();
-            if written.is_ok()
-                && let Some(reply) = scratch.get_mut(..end)
-            {
-                reply[VERB_AT] = Verb::Ok as u8;
-                self.reply(out, origin, reply);
-            } else {
-                self.stats.drop(DropReason::TooLong);
-            }
+        let mut writer = control::begin_ok(&mut scratch, Verb::Echo, origin.id);
+        writer.bytes(packet.get(HEADER_LEN..).unwrap_or_default());
+        match writer.finish() {
+            Ok(reply) => self.reply(out, origin, reply),
+            Err(_) => self.stats.drop(DropReason::TooLong),
         }
         self.scratch = scratch;
         self.heard(out, origin, Verb::Echo, false);
@@ -554,11 +544,7 @@ impl Core {
             return self.stats.drop(DropReason::WhoisGate);
         }
         let mut reply = [0u8; HEADER_LEN + 9 + WHOIS_ANSWERS * Identity::LEN];
-        reply[VERB_AT] = Verb::Ok as u8;
-        let mut writer = Writer::new(&mut reply[HEADER_LEN..]);
-        if control::write_ok_head(&mut writer, Verb::Whois, origin.id).is_err() {
-            return;
-        }
+        let mut writer = control::begin_ok(&mut reply, Verb::Whois, origin.id);
         let mut found = 0;
         let mut unknown: heapless::Vec<Address, WHOIS_ANSWERS> = heapless::Vec::new();
         for address in control::whois(packet.get(HEADER_LEN..).unwrap_or_default()) {
@@ -581,9 +567,8 @@ impl Core {
                 }
             }
         }
-        let end = HEADER_LEN + writer.len();
         if found > 0
-            && let Some(reply) = reply.get_mut(..end)
+            && let Ok(reply) = writer.finish()
         {
             self.reply(out, origin, reply);
         }
@@ -727,13 +712,9 @@ impl Core {
             return;
         }
         let mut packet = [0u8; HEADER_LEN + 2 + policy::PUSH_ADDRESSES * 23];
-        packet[VERB_AT] = Verb::PushDirectPaths as u8;
-        let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
-        if control::write_push(&mut writer, &ours).is_err() {
-            return;
-        }
-        let end = HEADER_LEN + writer.len();
-        if let Some(packet) = packet.get_mut(..end) {
+        let mut writer = packet::begin(&mut packet, Verb::PushDirectPaths);
+        let written = control::write_push(&mut writer, &ours);
+        if let (Ok(()), Ok(packet)) = (written, writer.finish()) {
             self.reply(out, origin, packet);
         }
     }

@@ -12,9 +12,7 @@ use super::waiting::Way;
 use super::whois::Want;
 use crate::base::{Address, PacketId, Slot};
 use crate::crypto::armor;
-use crate::wire::control;
-use crate::wire::control::ERROR_CODE_AT;
-use crate::wire::cursor::Writer;
+use crate::wire::control::{self, ERROR_CODE_AT};
 use crate::wire::fragment;
 use crate::wire::lz4;
 use crate::wire::packet::{self, DATAGRAM_DEFAULT, FLAG_FRAGMENTED, HEADER_LEN, Suite, VERB_AT};
@@ -364,10 +362,10 @@ impl Core {
             return;
         };
         let mut packet = [0u8; HEADER_LEN + Address::LEN];
-        packet[VERB_AT] = Verb::Whois as u8;
-        let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
-        if control::write_whois(&mut writer, address).is_ok() {
-            self.send(out, to, &mut packet);
+        let mut writer = packet::begin(&mut packet, Verb::Whois);
+        control::write_whois(&mut writer, address);
+        if let Ok(packet) = writer.finish() {
+            self.send(out, to, packet);
         }
     }
 }

@@ -211,7 +211,7 @@ mod tests {
                     let total = (*n > 0).then_some(4);
                     let data = pieces[usize::from(*n)];
                     let at = Mono::from_ms(77);
-                    got = r.add(at, FROM, PacketId::new(5), *n, total, data, &mut stats);
+                    got = r.add(at, &FROM, PacketId::new(5), *n, total, data, &mut stats);
                 }
             }
             let mut whole = got.expect("complete");
@@ -227,13 +227,13 @@ mod tests {
         let mut stats = Stats::default();
         let t = Mono::from_ms(1 << 33);
         assert!(
-            r.add(t, other(1), PacketId::new(1), 0, None, b"head", &mut stats)
+            r.add(t, &other(1), PacketId::new(1), 0, None, b"head", &mut stats)
                 .is_none()
         );
         for i in 0..1000 {
             r.add(
                 t,
-                FROM,
+                &FROM,
                 PacketId::new(100 + i),
                 1,
                 Some(2),
@@ -246,7 +246,7 @@ mod tests {
         assert!(
             r.add(
                 t,
-                other(1),
+                &other(1),
                 PacketId::new(1),
                 1,
                 Some(2),
@@ -262,10 +262,10 @@ mod tests {
         let mut r = Reassembly::new(2);
         let mut stats = Stats::default();
         let t = Mono::from_ms(50_000);
-        r.add(t, FROM, PacketId::new(1), 0, None, b"head", &mut stats);
+        r.add(t, &FROM, PacketId::new(1), 0, None, b"head", &mut stats);
         let late = t.after(2_000);
         assert!(
-            r.add(late, FROM, PacketId::new(1), 1, Some(2), b"x", &mut stats)
+            r.add(late, &FROM, PacketId::new(1), 1, Some(2), b"x", &mut stats)
                 .is_none()
         );
         assert_eq!(stats.drops(DropReason::ReassemblyTimeout), 1);
@@ -277,9 +277,9 @@ mod tests {
         let mut stats = Stats::default();
         let t = Mono::from_ms(1);
         let big = [0u8; 6000];
-        r.add(t, FROM, PacketId::new(1), 0, None, &big, &mut stats);
+        r.add(t, &FROM, PacketId::new(1), 0, None, &big, &mut stats);
         assert!(
-            r.add(t, FROM, PacketId::new(1), 1, Some(2), &big, &mut stats)
+            r.add(t, &FROM, PacketId::new(1), 1, Some(2), &big, &mut stats)
                 .is_none()
         );
         assert_eq!(stats.drops(DropReason::TooLong), 1);

@@ -5,8 +5,7 @@ use super::outbound::{Hop, Seal};
 use super::state::Core;
 use crate::base::Address;
 use crate::wire::control;
-use crate::wire::cursor::Writer;
-use crate::wire::packet::{self, HEADER_LEN, VERB_AT};
+use crate::wire::packet::{self, HEADER_LEN};
 use crate::wire::verb::Verb;
 
 impl Core {
@@ -100,13 +99,10 @@ impl Core {
         }
         for (slot, at, other, place) in ends {
             let mut packet = [0u8; HEADER_LEN + 32];
-            packet[VERB_AT] = Verb::Rendezvous as u8;
-            let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
-            if control::write_rendezvous(&mut writer, other, &place).is_ok() {
-                let end = HEADER_LEN + writer.len();
-                if let Some(packet) = packet.get_mut(..end) {
-                    self.emit(out, slot, &Hop::plain(&at), packet, &Seal::default());
-                }
+            let mut writer = packet::begin(&mut packet, Verb::Rendezvous);
+            let written = control::write_rendezvous(&mut writer, other, &place);
+            if let (Ok(()), Ok(packet)) = (written, writer.finish()) {
+                self.emit(out, slot, &Hop::plain(&at), packet, &Seal::default());
             }
         }
     }

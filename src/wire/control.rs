@@ -4,6 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Malformed;
 use super::cursor::{Reader, Writer};
+use super::packet;
 use super::verb::{ErrorCode, Verb};
 use crate::base::{Address, PacketId};
 
@@ -57,23 +58,26 @@ impl<'a> ErrorReply<'a> {
 }
 
 /// Writes the common part of an OK.
-pub fn write_ok_head(writer: &mut Writer<'_>, verb: Verb, id: PacketId) -> Result<(), Malformed> {
-    writer.u8(verb as u8)?;
-    writer.u64(id.get())
+pub fn write_ok_head(writer: &mut Writer<'_>, verb: Verb, id: PacketId) {
+    writer.u8(verb as u8);
+    writer.u64(id.get());
+}
+
+/// Begins an OK.
+#[inline(never)]
+pub fn begin_ok(room: &mut [u8], verb: Verb, id: PacketId) -> Writer<'_> {
+    let mut writer = packet::begin(room, Verb::Ok);
+    write_ok_head(&mut writer, verb, id);
+    writer
 }
 
 /// Where the payload of an ERROR has its code.
 pub const ERROR_CODE_AT: usize = 9;
 
 /// Writes the common part of an ERROR.
-pub fn write_error_head(
-    writer: &mut Writer<'_>,
-    verb: Verb,
-    id: PacketId,
-    code: ErrorCode,
-) -> Result<(), Malformed> {
-    write_ok_head(writer, verb, id)?;
-    writer.u8(code as u8)
+pub fn write_error_head(writer: &mut Writer<'_>, verb: Verb, id: PacketId, code: ErrorCode) {
+    write_ok_head(writer, verb, id);
+    writer.u8(code as u8);
 }
 
 /// Addresses asked for in a WHOIS; reserved ones and a cut last one are left out.
@@ -84,8 +88,8 @@ pub fn whois(payload: &[u8]) -> impl Iterator<Item = Address> {
 }
 
 /// Asks for one address: real nodes before 1.2 answer no other form.
-pub fn write_whois(writer: &mut Writer<'_>, address: Address) -> Result<(), Malformed> {
-    writer.address(address)
+pub fn write_whois(writer: &mut Writer<'_>, address: Address) {
+    writer.address(address);
 }
 
 /// Where to meet a peer.
@@ -128,19 +132,20 @@ pub fn write_rendezvous(
     peer: Address,
     at: &SocketAddr,
 ) -> Result<(), Malformed> {
-    writer.u8(0)?;
-    writer.address(peer)?;
-    writer.u16(at.port())?;
+    writer.u8(0);
+    writer.address(peer);
+    writer.u16(at.port());
     match at.ip() {
         IpAddr::V4(ip) => {
-            writer.u8(4)?;
-            writer.bytes(&ip.octets())
+            writer.u8(4);
+            writer.bytes(&ip.octets());
         }
         IpAddr::V6(ip) => {
-            writer.u8(16)?;
-            writer.bytes(&ip.octets())
+            writer.u8(16);
+            writer.bytes(&ip.octets());
         }
     }
+    writer.end()
 }
 
 /// One record of a push.
@@ -212,25 +217,25 @@ impl Iterator for PushDirectPaths<'_> {
 
 /// Writes a push of addresses.
 pub fn write_push(writer: &mut Writer<'_>, addresses: &[SocketAddr]) -> Result<(), Malformed> {
-    writer.u16(u16::try_from(addresses.len()).map_err(|_| Malformed::Length)?)?;
+    writer.u16(u16::try_from(addresses.len()).map_err(|_| Malformed::Length)?);
     for address in addresses {
-        writer.u8(0)?;
-        writer.u16(0)?;
+        writer.u8(0);
+        writer.u16(0);
         match address.ip() {
             IpAddr::V4(ip) => {
-                writer.u8(4)?;
-                writer.u8(6)?;
-                writer.bytes(&ip.octets())?;
+                writer.u8(4);
+                writer.u8(6);
+                writer.bytes(&ip.octets());
             }
             IpAddr::V6(ip) => {
-                writer.u8(6)?;
-                writer.u8(18)?;
-                writer.bytes(&ip.octets())?;
+                writer.u8(6);
+                writer.u8(18);
+                writer.bytes(&ip.octets());
             }
         }
-        writer.u16(address.port())?;
+        writer.u16(address.port());
     }
-    Ok(())
+    writer.end()
 }
 
 #[cfg(test)]

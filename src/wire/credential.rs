@@ -73,17 +73,19 @@ type Fields<'f> = &'f dyn Fn(&mut Writer<'_>) -> Result<(), Malformed>;
 /// Eight bytes 7f, fields, u16 0, eight bytes 7f; its length in `buffer`.
 fn signed_message(buffer: &mut [u8], fields: Fields<'_>) -> Result<usize, Malformed> {
     let mut writer = Writer::new(buffer);
-    writer.bytes(&MARK)?;
+    writer.bytes(&MARK);
     fields(&mut writer)?;
-    writer.u16(0)?;
-    writer.bytes(&MARK)?;
+    writer.u16(0);
+    writer.bytes(&MARK);
+    writer.end()?;
     Ok(writer.len())
 }
 
 /// Signature and the empty list of further fields.
 fn write_end(writer: &mut Writer<'_>, signature: Option<&Signature>) -> Result<(), Malformed> {
     write_signature(writer, signature.ok_or(Malformed::Value)?)?;
-    writer.u16(0)
+    writer.u16(0);
+    writer.end()
 }
 
 /// Tag: a number that rules look at (network 3.5).
@@ -122,12 +124,13 @@ impl<'a> Tag<'a> {
     }
 
     fn write_fields(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
-        writer.network_id(self.network)?;
-        writer.u64(self.timestamp)?;
-        writer.u32(self.id)?;
-        writer.u32(self.value)?;
-        writer.address(self.issued_to)?;
-        writer.address(self.signer)
+        writer.network_id(self.network);
+        writer.u64(self.timestamp);
+        writer.u32(self.id);
+        writer.u32(self.value);
+        writer.address(self.issued_to);
+        writer.address(self.signer);
+        writer.end()
     }
 
     /// Writes it; it must be signed.
@@ -200,16 +203,17 @@ impl<'a> Revocation<'a> {
     }
 
     fn write_fields(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
-        writer.u32(0)?;
-        writer.u32(self.id)?;
-        writer.network_id(self.network)?;
-        writer.u32(0)?;
-        writer.u32(self.credential_id)?;
-        writer.u64(self.threshold)?;
-        writer.u64(self.flags)?;
-        writer.address(self.target)?;
-        writer.address(self.signer)?;
-        writer.u8(self.kind)
+        writer.u32(0);
+        writer.u32(self.id);
+        writer.network_id(self.network);
+        writer.u32(0);
+        writer.u32(self.credential_id);
+        writer.u64(self.threshold);
+        writer.u64(self.flags);
+        writer.address(self.target);
+        writer.address(self.signer);
+        writer.u8(self.kind);
+        writer.end()
     }
 
     /// Writes it; it must be signed.
@@ -284,7 +288,7 @@ mod tests {
         let mut buffer = [0; Revocation::LEN];
         let mut writer = Writer::new(&mut buffer);
         revocation.write_fields(&mut writer).unwrap();
-        writer.bytes(&[9, 0, 3, 1, 2, 3, 0, 0]).unwrap();
+        writer.bytes(&[9, 0, 3, 1, 2, 3, 0, 0]);
         let mut reader = Reader::new(writer.written());
         assert_eq!(Revocation::read(&mut reader), Ok(revocation));
         assert!(reader.is_empty());

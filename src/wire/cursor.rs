@@ -86,17 +86,24 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Writes to the front of a slice.
+/// Writes to the front of a slice. What there is no room for is left out, and so is all behind
+/// it: [`Writer::end`] tells, once for a whole message.
 #[derive(Debug)]
 pub struct Writer<'a> {
     buffer: &'a mut [u8],
     len: usize,
+    /// Something was left out.
+    cut: bool,
 }
 
 impl<'a> Writer<'a> {
     /// A writer into `buffer`.
     pub const fn new(buffer: &'a mut [u8]) -> Self {
-        Self { buffer, len: 0 }
+        Self {
+            buffer,
+            len: 0,
+            cut: false,
+        }
     }
 
     /// Bytes written.
@@ -119,64 +126,79 @@ impl<'a> Writer<'a> {
         self.buffer.get(..self.len).unwrap_or_default()
     }
 
+    /// There was room for all of it.
+    pub const fn end(&self) -> Result<(), Malformed> {
+        if self.cut {
+            Err(Malformed::Truncated)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// All that was written, to be sent, if there was room for it.
+    pub fn finish(self) -> Result<&'a mut [u8], Malformed> {
+        self.end()?;
+        self.buffer.get_mut(..self.len).ok_or(Malformed::Truncated)
+    }
+
+    /// There is room for `n` bytes more.
+    pub const fn has_room(&self, n: usize) -> bool {
+        !self.cut && self.buffer.len().saturating_sub(self.len) >= n
+    }
+
     /// Bytes as they are.
-    pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
-        let end = self
-            .len
-            .checked_add(bytes.len())
-            .ok_or(Malformed::Truncated)?;
-        let room = self
-            .buffer
-            .get_mut(self.len..end)
-            .ok_or(Malformed::Truncated)?;
-        room.copy_from_slice(bytes);
-        self.len = end;
-        Ok(())
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        let room = self.buffer.get_mut(self.len..).unwrap_or_default();
+        match room.get_mut(..bytes.len()) {
+            Some(room) if !self.cut => {
+                room.copy_from_slice(bytes);
+                self.len = self.len.saturating_add(bytes.len());
+            }
+            _ => self.cut = true,
+        }
     }
 
     /// One byte.
-    pub fn u8(&mut self, n: u8) -> Result<(), Malformed> {
-        self.bytes(&[n])
+    pub fn u8(&mut self, n: u8) {
+        self.bytes(&[n]);
     }
 
     /// Two bytes.
-    pub fn u16(&mut self, n: u16) -> Result<(), Malformed> {
-        self.bytes(&n.to_be_bytes())
+    pub fn u16(&mut self, n: u16) {
+        self.bytes(&n.to_be_bytes());
     }
 
     /// Four bytes.
-    pub fn u32(&mut self, n: u32) -> Result<(), Malformed> {
-        self.bytes(&n.to_be_bytes())
+    pub fn u32(&mut self, n: u32) {
+        self.bytes(&n.to_be_bytes());
     }
 
     /// Eight bytes.
-    pub fn u64(&mut self, n: u64) -> Result<(), Malformed> {
-        self.bytes(&n.to_be_bytes())
+    pub fn u64(&mut self, n: u64) {
+        self.bytes(&n.to_be_bytes());
     }
 
     /// A node address.
-    pub fn address(&mut self, a: Address) -> Result<(), Malformed> {
-        self.bytes(&a.to_bytes())
+    pub fn address(&mut self, a: Address) {
+        self.bytes(&a.to_bytes());
     }
 
     /// A network id.
-    pub fn network_id(&mut self, n: NetworkId) -> Result<(), Malformed> {
-        self.bytes(&n.to_bytes())
+    pub fn network_id(&mut self, n: NetworkId) {
+        self.bytes(&n.to_bytes());
     }
 
     /// An Ethernet address.
-    pub fn mac(&mut self, m: Mac) -> Result<(), Malformed> {
-        self.bytes(&m.to_bytes())
+    pub fn mac(&mut self, m: Mac) {
+        self.bytes(&m.to_bytes());
     }
 
     /// Overwrites two bytes written before, at offset `at`.
-    pub fn patch_u16(&mut self, at: usize, n: u16) -> Result<(), Malformed> {
-        let end = at
-            .checked_add(2)
-            .filter(|end| *end <= self.len)
-            .ok_or(Malformed::Length)?;
-        let room = self.buffer.get_mut(at..end).ok_or(Malformed::Length)?;
-        room.copy_from_slice(&n.to_be_bytes());
-        Ok(())
+    pub fn patch_u16(&mut self, at: usize, n: u16) {
+        let written = self.buffer.get_mut(..self.len).unwrap_or_default();
+        match written.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+            Some(room) => *room = n.to_be_bytes(),
+            None => self.cut = true,
+        }
     }
 }

@@ -75,9 +75,10 @@ impl<'a> Dict<'a> {
             }
             found = true;
             for byte in value.bytes() {
-                writer.u8(byte)?;
+                writer.u8(byte);
             }
         }
+        writer.end()?;
         let len = writer.len();
         Ok(out.get(..len).filter(|_| found))
     }
@@ -169,7 +170,8 @@ impl<'a> Value<'a> {
     /// The bytes it means, copied to the front of `out`.
     pub fn unescape<'o>(&self, out: &'o mut [u8]) -> Result<&'o [u8], Malformed> {
         let mut writer = Writer::new(out);
-        self.bytes().try_for_each(|byte| writer.u8(byte))?;
+        self.bytes().for_each(|byte| writer.u8(byte));
+        writer.end()?;
         let len = writer.len();
         out.get(..len).ok_or(Malformed::Truncated)
     }
@@ -278,7 +280,7 @@ impl<'w, 'b> DictWriter<'w, 'b> {
 
     /// Any value.
     pub fn bytes(&mut self, key: &str, value: &[u8]) -> Result<(), Malformed> {
-        self.begin(key)?;
+        self.begin(key);
         for byte in value {
             match byte {
                 0 => self.out.bytes(b"\\0"),
@@ -288,27 +290,27 @@ impl<'w, 'b> DictWriter<'w, 'b> {
                 b'=' if self.dialect == Dialect::Modern => self.out.bytes(b"\\e"),
                 b'=' => self.out.bytes(b"\\="),
                 byte => self.out.u8(*byte),
-            }?;
+            }
         }
         self.end()
     }
 
     /// Text without anything to escape, in parts.
     pub fn parts(&mut self, key: &str, parts: &[&str]) -> Result<(), Malformed> {
-        self.begin(key)?;
+        self.begin(key);
         for part in parts {
-            self.out.bytes(part.as_bytes())?;
+            self.out.bytes(part.as_bytes());
         }
         self.end()
     }
 
     /// A number of so many digits.
     fn hex(&mut self, key: &str, value: u64, digits: u32) -> Result<(), Malformed> {
-        self.begin(key)?;
+        self.begin(key);
         for n in (0..digits).rev() {
             let digit = value.checked_shr(n.saturating_mul(4)).unwrap_or(0) & 15;
             let digit = char::from_digit(digit as u32, 16).map_or(b'0', |c| c as u8);
-            self.out.u8(digit)?;
+            self.out.u8(digit);
         }
         self.end()
     }
@@ -334,20 +336,20 @@ impl<'w, 'b> DictWriter<'w, 'b> {
         self.bytes(key, if value { b"1" } else { b"0" })
     }
 
-    fn begin(&mut self, key: &str) -> Result<(), Malformed> {
+    fn begin(&mut self, key: &str) {
         if self.dialect == Dialect::Modern && !self.empty {
-            self.out.u8(b'\n')?;
+            self.out.u8(b'\n');
         }
         self.empty = false;
-        self.out.bytes(key.as_bytes())?;
-        self.out.u8(b'=')
+        self.out.bytes(key.as_bytes());
+        self.out.u8(b'=');
     }
 
     fn end(&mut self) -> Result<(), Malformed> {
-        match self.dialect {
-            Dialect::Modern => Ok(()),
-            Dialect::Old => self.out.u8(b'\n'),
+        if self.dialect == Dialect::Old {
+            self.out.u8(b'\n');
         }
+        self.out.end()
     }
 }
 

@@ -62,12 +62,11 @@ impl FragmentHeader {
         let mut bytes = [0; FRAGMENT_HEADER_LEN];
         let mut writer = Writer::new(&mut bytes);
         // The room is exact.
-        let _ = writer
-            .u64(self.id.get())
-            .and_then(|()| writer.address(self.destination))
-            .and_then(|()| writer.u8(MARK))
-            .and_then(|()| writer.u8((self.total << 4) | (self.number & 0x0f)))
-            .and_then(|()| writer.u8(self.hops & HOPS_MASK));
+        writer.u64(self.id.get());
+        writer.address(self.destination);
+        writer.u8(MARK);
+        writer.u8((self.total << 4) | (self.number & 0x0f));
+        writer.u8(self.hops & HOPS_MASK);
         bytes
     }
 }

@@ -132,7 +132,7 @@ fn head(slot: &mut [u8], at: usize, verb: Verb) -> Result<Writer<'_>, Malformed>
         .get_mut(verb_at..PAYLOAD_AT)
         .ok_or(Malformed::Truncated)?;
     let mut writer = Writer::new(room);
-    writer.u8(verb as u8)?;
+    writer.u8(verb as u8);
     Ok(writer)
 }
 
@@ -154,8 +154,9 @@ pub fn prepend_frame(
     let end = end(slot, len)?;
     let (ethernet, _) = Ethernet::parse(slot.get(HEADROOM..end).unwrap_or_default())?;
     let mut writer = head(slot, FRAME_AT, Verb::Frame)?;
-    writer.network_id(network)?;
-    writer.u16(ethernet.ethertype)?;
+    writer.network_id(network);
+    writer.u16(ethernet.ethertype);
+    writer.end()?;
     Ok(FRAME_AT..end)
 }
 
@@ -169,9 +170,10 @@ pub fn prepend_ext_frame(
     let end = end(slot, len)?;
     let (ethernet, _) = Ethernet::parse(slot.get(HEADROOM..end).unwrap_or_default())?;
     let mut writer = head(slot, EXT_FRAME_AT, Verb::ExtFrame)?;
-    writer.network_id(network)?;
-    writer.u8(flags)?;
-    writer.bytes(&ethernet.to_bytes())?;
+    writer.network_id(network);
+    writer.u8(flags);
+    writer.bytes(&ethernet.to_bytes());
+    writer.end()?;
     Ok(EXT_FRAME_AT..end)
 }
 

@@ -115,25 +115,26 @@ pub fn write_hello(
     fields: &HelloFields,
     moons: impl Iterator<Item = (u64, u64)>,
 ) -> Result<usize, Malformed> {
-    writer.u8(fields.protocol)?;
-    writer.u8(fields.major)?;
-    writer.u8(fields.minor)?;
-    writer.u16(fields.revision)?;
-    writer.u64(fields.time)?;
+    writer.u8(fields.protocol);
+    writer.u8(fields.major);
+    writer.u8(fields.minor);
+    writer.u16(fields.revision);
+    writer.u64(fields.time);
     fields.identity.write(writer)?;
-    inet::write(writer, fields.sent_to.as_ref())?;
-    writer.u64(fields.planet.0)?;
-    writer.u64(fields.planet.1)?;
+    inet::write(writer, fields.sent_to.as_ref());
+    writer.u64(fields.planet.0);
+    writer.u64(fields.planet.1);
     let tail = writer.len();
-    writer.u16(0)?;
+    writer.u16(0);
     let mut count = 0u16;
     for (id, timestamp) in moons {
-        writer.u8(MOON)?;
-        writer.u64(id)?;
-        writer.u64(timestamp)?;
+        writer.u8(MOON);
+        writer.u64(id);
+        writer.u64(timestamp);
         count = count.checked_add(1).ok_or(Malformed::Length)?;
     }
-    writer.patch_u16(tail, count)?;
+    writer.patch_u16(tail, count);
+    writer.end()?;
     Ok(tail)
 }
 
@@ -189,19 +190,20 @@ pub fn write_ok_hello<'a>(
     seen_as: Option<&SocketAddr>,
     worlds: impl Iterator<Item = &'a [u8]>,
 ) -> Result<(), Malformed> {
-    writer.u64(time)?;
-    writer.u8(version.0)?;
-    writer.u8(version.1)?;
-    writer.u8(version.2)?;
-    writer.u16(version.3)?;
-    inet::write(writer, seen_as)?;
+    writer.u64(time);
+    writer.u8(version.0);
+    writer.u8(version.1);
+    writer.u8(version.2);
+    writer.u16(version.3);
+    inet::write(writer, seen_as);
     let at = writer.len();
-    writer.u16(0)?;
+    writer.u16(0);
     for world in worlds {
-        writer.bytes(world)?;
+        writer.bytes(world);
     }
     let len = writer.len().saturating_sub(at).saturating_sub(2);
-    writer.patch_u16(at, u16::try_from(len).map_err(|_| Malformed::Length)?)
+    writer.patch_u16(at, u16::try_from(len).map_err(|_| Malformed::Length)?);
+    writer.end()
 }
 
 #[cfg(test)]

@@ -43,10 +43,11 @@ impl Identity {
 
     /// Writes the binary form, without secret.
     pub fn write(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
-        writer.address(self.address)?;
-        writer.u8(TYPE)?;
-        writer.bytes(&self.public)?;
-        writer.u8(0)
+        writer.address(self.address);
+        writer.u8(TYPE);
+        writer.bytes(&self.public);
+        writer.u8(0);
+        writer.end()
     }
 
     /// Reads `address:0:public`, with or without a secret behind it. White space around it is

@@ -43,21 +43,21 @@ pub fn read(reader: &mut Reader<'_>) -> Result<Option<SocketAddr>, Malformed> {
 }
 
 /// Writes an address, or nil.
-pub fn write(writer: &mut Writer<'_>, address: Option<&SocketAddr>) -> Result<(), Malformed> {
+pub fn write(writer: &mut Writer<'_>, address: Option<&SocketAddr>) {
     let Some(address) = address else {
         return writer.u8(NIL);
     };
     match address.ip() {
         IpAddr::V4(ip) => {
-            writer.u8(V4)?;
-            writer.bytes(&ip.octets())?;
+            writer.u8(V4);
+            writer.bytes(&ip.octets());
         }
         IpAddr::V6(ip) => {
-            writer.u8(V6)?;
-            writer.bytes(&ip.octets())?;
+            writer.u8(V6);
+            writer.bytes(&ip.octets());
         }
     }
-    writer.u16(address.port())
+    writer.u16(address.port());
 }
 
 /// Bytes that [`write`] needs.

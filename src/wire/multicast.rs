@@ -28,9 +28,9 @@ impl Group {
         })
     }
 
-    fn write(self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
-        writer.mac(self.mac)?;
-        writer.u32(self.adi)
+    fn write(self, writer: &mut Writer<'_>) {
+        writer.mac(self.mac);
+        writer.u32(self.adi);
     }
 }
 
@@ -49,13 +49,9 @@ pub fn likes(payload: &[u8]) -> Result<impl Iterator<Item = (NetworkId, Group)>,
 }
 
 /// Writes one record of a MULTICAST_LIKE.
-pub fn write_like(
-    writer: &mut Writer<'_>,
-    network: NetworkId,
-    group: Group,
-) -> Result<(), Malformed> {
-    writer.network_id(network)?;
-    group.write(writer)
+pub fn write_like(writer: &mut Writer<'_>, network: NetworkId, group: Group) {
+    writer.network_id(network);
+    group.write(writer);
 }
 
 /// MULTICAST_GATHER.
@@ -101,11 +97,12 @@ pub fn write_gather(
     limit: u32,
     com: Option<&[u8]>,
 ) -> Result<(), Malformed> {
-    writer.network_id(network)?;
-    writer.u8(u8::from(com.is_some()))?;
-    group.write(writer)?;
-    writer.u32(limit)?;
-    com.map_or(Ok(()), |com| writer.bytes(com))
+    writer.network_id(network);
+    writer.u8(u8::from(com.is_some()));
+    group.write(writer);
+    writer.u32(limit);
+    writer.bytes(com.unwrap_or_default());
+    writer.end()
 }
 
 /// Members of a group as told by somebody.
@@ -165,8 +162,9 @@ pub fn write_answer_head(
     network: NetworkId,
     group: Group,
 ) -> Result<(), Malformed> {
-    writer.network_id(network)?;
-    group.write(writer)
+    writer.network_id(network);
+    group.write(writer);
+    writer.end()
 }
 
 /// Writes a gather result with as many members as there is room for; how many.
@@ -175,17 +173,19 @@ pub fn write_result(
     total: u32,
     members: impl Iterator<Item = Address>,
 ) -> Result<u16, Malformed> {
-    writer.u32(total)?;
+    writer.u32(total);
     let at = writer.len();
-    writer.u16(0)?;
+    writer.u16(0);
     let mut count = 0u16;
     for member in members {
-        if count == u16::MAX || writer.address(member).is_err() {
+        if count == u16::MAX || !writer.has_room(Address::LEN) {
             break;
         }
+        writer.address(member);
         count = count.saturating_add(1);
     }
-    writer.patch_u16(at, count)?;
+    writer.patch_u16(at, count);
+    writer.end()?;
     Ok(count)
 }
 
@@ -264,17 +264,18 @@ impl<'a> MulticastFrame<'a> {
         if self.from.is_some() {
             flags |= Self::SOURCE;
         }
-        writer.network_id(self.network)?;
-        writer.u8(flags)?;
+        writer.network_id(self.network);
+        writer.u8(flags);
         if self.gather_limit != 0 {
-            writer.u32(self.gather_limit)?;
+            writer.u32(self.gather_limit);
         }
         if let Some(from) = self.from {
-            writer.mac(from)?;
+            writer.mac(from);
         }
-        self.group.write(writer)?;
-        writer.u16(self.ethertype)?;
-        writer.bytes(self.payload)
+        self.group.write(writer);
+        writer.u16(self.ethertype);
+        writer.bytes(self.payload);
+        writer.end()
     }
 }
 

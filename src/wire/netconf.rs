@@ -52,11 +52,14 @@ impl<'a> ConfigRequest<'a> {
         if self.meta.len() > META_MAX {
             return Err(Malformed::Length);
         }
-        writer.network_id(self.network)?;
-        writer.u16(u16::try_from(self.meta.len()).map_err(|_| Malformed::Length)?)?;
-        writer.bytes(self.meta)?;
-        writer.u64(self.revision)?;
-        self.timestamp.map_or(Ok(()), |t| writer.u64(t))
+        writer.network_id(self.network);
+        writer.u16(u16::try_from(self.meta.len()).map_err(|_| Malformed::Length)?);
+        writer.bytes(self.meta);
+        writer.u64(self.revision);
+        if let Some(timestamp) = self.timestamp {
+            writer.u64(timestamp);
+        }
+        writer.end()
     }
 }
 
@@ -163,16 +166,16 @@ pub fn write_chunk(
     data: &[u8],
     update: Option<(u8, u64, u32, u32)>,
 ) -> Result<(), Malformed> {
-    writer.network_id(network)?;
-    writer.u16(u16::try_from(data.len()).map_err(|_| Malformed::Length)?)?;
-    writer.bytes(data)?;
-    let Some((flags, update, total, position)) = update else {
-        return Ok(());
-    };
-    writer.u8(flags)?;
-    writer.u64(update)?;
-    writer.u32(total)?;
-    writer.u32(position)
+    writer.network_id(network);
+    writer.u16(u16::try_from(data.len()).map_err(|_| Malformed::Length)?);
+    writer.bytes(data);
+    if let Some((flags, update, total, position)) = update {
+        writer.u8(flags);
+        writer.u64(update);
+        writer.u32(total);
+        writer.u32(position);
+    }
+    writer.end()
 }
 
 /// Writes the signature of what [`write_chunk`] wrote.
@@ -188,9 +191,10 @@ pub(super) fn write_signature(
     writer: &mut Writer<'_>,
     signature: &[u8; SIGNATURE_LEN],
 ) -> Result<(), Malformed> {
-    writer.u8(SIGNATURE_TYPE)?;
-    writer.u16(u16::try_from(SIGNATURE_LEN).map_err(|_| Malformed::Length)?)?;
-    writer.bytes(signature)
+    writer.u8(SIGNATURE_TYPE);
+    writer.u16(u16::try_from(SIGNATURE_LEN).map_err(|_| Malformed::Length)?);
+    writer.bytes(signature);
+    writer.end()
 }
 
 /// Networks of a NETWORK_CONFIG_REFRESH of 1.0.x and 1.1.x, whose verb is now NETWORK_CONFIG;
@@ -212,8 +216,9 @@ pub fn write_taken(
     network: NetworkId,
     update: u64,
 ) -> Result<(), Malformed> {
-    writer.network_id(network)?;
-    writer.u64(update)
+    writer.network_id(network);
+    writer.u64(update);
+    writer.end()
 }
 
 /// Body of an ERROR about a network: its id, and what comes with code 9, a dictionary.
@@ -233,12 +238,12 @@ pub fn write_error(
     network: NetworkId,
     dictionary: Option<&[u8]>,
 ) -> Result<(), Malformed> {
-    writer.network_id(network)?;
-    let Some(dictionary) = dictionary else {
-        return Ok(());
-    };
-    writer.u16(u16::try_from(dictionary.len()).map_err(|_| Malformed::Length)?)?;
-    writer.bytes(dictionary)
+    writer.network_id(network);
+    if let Some(dictionary) = dictionary {
+        writer.u16(u16::try_from(dictionary.len()).map_err(|_| Malformed::Length)?);
+        writer.bytes(dictionary);
+    }
+    writer.end()
 }
 
 #[cfg(test)]

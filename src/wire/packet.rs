@@ -2,6 +2,7 @@
 
 use super::Malformed;
 use super::cursor::{Reader, Writer};
+use super::verb::Verb;
 use crate::base::{Address, PacketId};
 
 /// Header with verb byte.
@@ -152,6 +153,16 @@ impl Header {
     }
 }
 
+/// Begins a plain packet: what is written behind this is its payload. [`write_header`] does the
+/// rest when it leaves.
+#[inline(never)]
+pub fn begin(room: &mut [u8], verb: Verb) -> Writer<'_> {
+    let mut writer = Writer::new(room);
+    writer.bytes(&[0; VERB_AT]);
+    writer.u8(verb as u8);
+    writer
+}
+
 /// Writes bytes 0..27: header with MAC zero. The verb byte and what follows are left alone.
 pub fn write_header(
     packet: &mut [u8],
@@ -164,11 +175,12 @@ pub fn write_header(
         return Err(Malformed::Truncated);
     }
     let mut writer = Writer::new(packet);
-    writer.u64(id.get())?;
-    writer.address(destination)?;
-    writer.address(source)?;
-    writer.u8(flags)?;
-    writer.u64(0)
+    writer.u64(id.get());
+    writer.address(destination);
+    writer.address(source);
+    writer.u8(flags);
+    writer.u64(0);
+    writer.end()
 }
 
 /// The id of the trusted path that a packet in suite 2 names, in place of the MAC (wire 6.6).

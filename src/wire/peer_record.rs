@@ -91,20 +91,20 @@ impl Record {
 
     /// Writes it.
     pub fn write(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
-        writer.u8(FORMAT)?;
+        writer.u8(FORMAT);
         self.identity.write(writer)?;
         let version = self.version.map_or([0; 4], |v| {
             let [protocol, major, minor] = [v.protocol, v.major, v.minor].map(u16::from);
             [protocol, major, minor, v.revision]
         });
         for number in version {
-            writer.u16(number)?;
+            writer.u16(number);
         }
         let count = u16::try_from(self.addresses.len()).map_err(|_| Malformed::Length)?;
-        writer.u16(count)?;
+        writer.u16(count);
         for address in &self.addresses {
-            inet::write(writer, Some(address))?;
+            inet::write(writer, Some(address));
         }
-        Ok(())
+        writer.end()
     }
 }

@@ -190,20 +190,21 @@ fn entry<'a>(reader: &mut Reader<'a>) -> Result<(u8, &'a [u8]), Malformed> {
 /// Writes one entry with the length that its kind has, and no more in it than is looked at.
 fn rewrite(kind: u8, value: &[u8], writer: &mut Writer<'_>) -> Result<(), Malformed> {
     let number = kind & NUMBER;
-    writer.u8(kind)?;
-    writer.u8(value_len(number))?;
+    writer.u8(kind);
+    writer.u8(value_len(number));
     let mut reader = Reader::new(value);
     match number {
-        2..=4 => writer.u64(reader.u64()? & ADDRESS_MASK)?,
+        2..=4 => writer.u64(reader.u64()? & ADDRESS_MASK),
         51 => {
             let (start, end) = (reader.u64()?, reader.u64()?);
             let span = end.wrapping_sub(start) & u64::from(u32::MAX);
-            writer.u64(start)?;
-            writer.u64(start.wrapping_add(span))?;
+            writer.u64(start);
+            writer.u64(start.wrapping_add(span));
         }
         _ => {}
     }
-    writer.bytes(reader.rest())
+    writer.bytes(reader.rest());
+    Ok(())
 }
 
 impl Rule {
@@ -232,9 +233,10 @@ impl Rule {
         let not = if self.not { NOT } else { 0 };
         let or = if self.or { OR } else { 0 };
         let number = self.what.number() & NUMBER;
-        writer.u8(not | or | number)?;
-        writer.u8(value_len(number))?;
-        self.what.write(writer)
+        writer.u8(not | or | number);
+        writer.u8(value_len(number));
+        self.what.write(writer);
+        writer.end()
     }
 
     /// An action, known or not; else a match.
@@ -339,39 +341,39 @@ impl What {
         }
     }
 
-    fn write(&self, w: &mut Writer<'_>) -> Result<(), Malformed> {
+    fn write(&self, w: &mut Writer<'_>) {
         match *self {
-            Self::Drop | Self::Accept | Self::Break | Self::Priority | Self::Unknown(_) => Ok(()),
+            Self::Drop | Self::Accept | Self::Break | Self::Priority | Self::Unknown(_) => {}
             Self::Tee(copy) | Self::Watch(copy) | Self::Redirect(copy) => copy.write(w),
             Self::SourceAddress(address) | Self::DestAddress(address) => {
                 let [_, _, _, a, b, c, d, e] = address.to_be_bytes();
-                w.bytes(&[a, b, c, d, e])
+                w.bytes(&[a, b, c, d, e]);
             }
             Self::VlanId(n) | Self::Ethertype(n) => w.u16(n),
             Self::VlanPcp(n) | Self::VlanDei(n) | Self::IpProtocol(n) => w.u8(n),
             Self::MacSource(mac) | Self::MacDest(mac) => w.mac(mac),
             Self::Ipv4Source(ip, bits) | Self::Ipv4Dest(ip, bits) => {
-                w.bytes(&ip)?;
-                w.u8(bits)
+                w.bytes(&ip);
+                w.u8(bits);
             }
             Self::Ipv6Source(ip, bits) | Self::Ipv6Dest(ip, bits) => {
-                w.bytes(&ip)?;
-                w.u8(bits)
+                w.bytes(&ip);
+                w.u8(bits);
             }
             Self::IpTos { mask, from, to } => w.bytes(&[mask, from, to]),
             Self::Icmp { kind, raw, .. } => {
-                w.u8(kind)?;
-                w.bytes(&raw)
+                w.u8(kind);
+                w.bytes(&raw);
             }
             Self::SourcePorts(from, to) | Self::DestPorts(from, to) | Self::FrameSize(from, to) => {
-                w.u16(from)?;
-                w.u16(to)
+                w.u16(from);
+                w.u16(to);
             }
             Self::Characteristics(mask) => w.u64(mask),
             Self::Random(n) => w.u32(n),
             Self::Tag { id, value, .. } => {
-                w.u32(id)?;
-                w.u32(value)
+                w.u32(id);
+                w.u32(value);
             }
             Self::IntegerRange {
                 start,
@@ -379,10 +381,10 @@ impl What {
                 index,
                 format,
             } => {
-                w.u64(start)?;
-                w.u64(start.wrapping_add(u64::from(span)))?;
-                w.u16(index)?;
-                w.u8(format)
+                w.u64(start);
+                w.u64(start.wrapping_add(u64::from(span)));
+                w.u16(index);
+                w.u8(format);
             }
         }
     }
@@ -423,10 +425,10 @@ impl CopyTo {
         })
     }
 
-    fn write(self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
-        writer.u64(self.to)?;
-        writer.u32(self.flags)?;
-        writer.u16(self.length)
+    fn write(self, writer: &mut Writer<'_>) {
+        writer.u64(self.to);
+        writer.u32(self.flags);
+        writer.u16(self.length);
     }
 }
 
@@ -493,7 +495,7 @@ impl<'a> Rules<'a> {
             let (kind, value) = entry(&mut reader)?;
             rewrite(kind, value, writer)?;
         }
-        Ok(())
+        writer.end()
     }
 }
 

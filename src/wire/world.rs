@@ -143,30 +143,26 @@ impl<'a> World<'a> {
     /// What the signature is made over; its length in `buffer` ([`SIGNED_MAX_LEN`] serves all).
     pub fn signed_message(&self, buffer: &mut [u8]) -> Result<usize, Malformed> {
         let mut writer = Writer::new(buffer);
-        writer.bytes(&MARK)?;
-        self.write_part(&mut writer, None)?;
-        writer.bytes(&END_MARK)?;
+        writer.bytes(&MARK);
+        self.write_part(&mut writer, None);
+        writer.bytes(&END_MARK);
+        writer.end()?;
         Ok(writer.len())
     }
 
-    fn write_part(
-        &self,
-        writer: &mut Writer<'_>,
-        signature: Option<&[u8; 96]>,
-    ) -> Result<(), Malformed> {
-        writer.u8(self.kind as u8)?;
-        writer.u64(self.id)?;
-        writer.u64(self.timestamp)?;
-        writer.bytes(&self.update_key)?;
+    fn write_part(&self, writer: &mut Writer<'_>, signature: Option<&[u8; 96]>) {
+        writer.u8(self.kind as u8);
+        writer.u64(self.id);
+        writer.u64(self.timestamp);
+        writer.bytes(&self.update_key);
         if let Some(signature) = signature {
-            writer.bytes(signature)?;
+            writer.bytes(signature);
         }
-        writer.u8(self.root_count)?;
-        writer.bytes(self.roots)?;
+        writer.u8(self.root_count);
+        writer.bytes(self.roots);
         if self.kind == WorldKind::Moon {
-            writer.u16(0)?;
+            writer.u16(0);
         }
-        Ok(())
     }
 }
 
@@ -184,26 +180,26 @@ pub fn write(
     if roots.len() > ROOTS_MAX {
         return Err(Malformed::Length);
     }
-    writer.u8(kind as u8)?;
-    writer.u64(id)?;
-    writer.u64(timestamp)?;
-    writer.bytes(update_key)?;
-    writer.bytes(signature)?;
-    writer.u8(u8::try_from(roots.len()).map_err(|_| Malformed::Length)?)?;
+    writer.u8(kind as u8);
+    writer.u64(id);
+    writer.u64(timestamp);
+    writer.bytes(update_key);
+    writer.bytes(signature);
+    writer.u8(u8::try_from(roots.len()).map_err(|_| Malformed::Length)?);
     for (identity, endpoints) in roots {
         if endpoints.len() > ENDPOINTS_MAX {
             return Err(Malformed::Length);
         }
         identity.write(writer)?;
-        writer.u8(u8::try_from(endpoints.len()).map_err(|_| Malformed::Length)?)?;
+        writer.u8(u8::try_from(endpoints.len()).map_err(|_| Malformed::Length)?);
         for endpoint in *endpoints {
-            inet::write(writer, Some(endpoint))?;
+            inet::write(writer, Some(endpoint));
         }
     }
     if kind == WorldKind::Moon {
-        writer.u16(0)?;
+        writer.u16(0);
     }
-    Ok(())
+    writer.end()
 }
 
 /// A definition of one's own: as long as it is, at most [`WORLD_MAX_LEN`].

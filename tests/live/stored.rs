@@ -37,6 +37,7 @@ fn list(write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     let mut room = vec![0; 16 * 1024];
     let mut writer = Writer::new(&mut room);
     write(&mut writer);
+    writer.end().expect("room");
     writer.written().to_vec()
 }
 
@@ -44,33 +45,33 @@ fn list(write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
 pub(crate) fn configuration(id: NetworkId, member: Address, wishes: &Wishes<'_>) -> Vec<u8> {
     let addresses = list(|writer| {
         for text in wishes.addresses {
-            inet::write(writer, Some(&prefix(text))).expect("room");
+            inet::write(writer, Some(&prefix(text)));
         }
     });
     let routes = list(|writer| {
         for (target, via, metric) in wishes.routes {
             let via: Option<IpAddr> = via.parse().ok();
             let via = via.map(|ip| SocketAddr::new(ip, 0));
-            inet::write(writer, Some(&prefix(target))).expect("room");
-            inet::write(writer, via.as_ref()).expect("room");
-            writer.u16(0).expect("room");
-            writer.u16(*metric).expect("room");
+            inet::write(writer, Some(&prefix(target)));
+            inet::write(writer, via.as_ref());
+            writer.u16(0);
+            writer.u16(*metric);
         }
     });
     let bridges = list(|writer| {
         for bridge in wishes.bridges {
-            writer.u64(ACTIVE_BRIDGE | bridge.get()).expect("room");
+            writer.u64(ACTIVE_BRIDGE | bridge.get());
         }
     });
     let dns = wishes.dns.map(|(domain, server)| {
         list(|writer| {
             let mut name = [0; 128];
             name[..domain.len()].copy_from_slice(domain.as_bytes());
-            writer.bytes(&name).expect("room");
+            writer.bytes(&name);
             let server = SocketAddr::new(server.parse().expect("an address"), 0);
-            inet::write(writer, Some(&server)).expect("room");
+            inet::write(writer, Some(&server));
             for _ in 1..4 {
-                inet::write(writer, None).expect("room");
+                inet::write(writer, None);
             }
         })
     });

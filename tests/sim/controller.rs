@@ -442,17 +442,20 @@ pub fn dictionary(secret: &SecretIdentity, net: &Net, member: &Identity, now: u6
     let specialists = net.specialists.iter();
     blob("S", specialists.flat_map(|s| s.to_be_bytes()).collect());
     let routes = written(44 * net.routes.len(), |w| {
-        net.routes.iter().try_for_each(|r| {
-            inet::write(w, Some(&r.target))?;
-            inet::write(w, r.via.as_ref())?;
-            w.u16(r.flags)?;
-            w.u16(r.metric)
-        })
+        for route in &net.routes {
+            inet::write(w, Some(&route.target));
+            inet::write(w, route.via.as_ref());
+            w.u16(route.flags);
+            w.u16(route.metric);
+        }
+        w.end()
     });
     blob("RT", routes);
     let addresses = written(inet::WIRE_MAX * record.addresses.len(), |w| {
-        let mut all = record.addresses.iter();
-        all.try_for_each(|a| inet::write(w, Some(a)))
+        for address in &record.addresses {
+            inet::write(w, Some(address));
+        }
+        w.end()
     });
     blob("I", addresses);
     blob("R", net.rules.clone());
@@ -460,11 +463,12 @@ pub fn dictionary(secret: &SecretIdentity, net: &Net, member: &Identity, now: u6
         let (domain, servers) = net.dns.clone().unwrap_or_default();
         let mut field = domain.into_bytes();
         field.resize(128, 0);
-        w.bytes(&field)?;
-        (0..4).try_for_each(|n| {
+        w.bytes(&field);
+        for n in 0..4 {
             let server = servers.get(n).map(|ip| SocketAddr::new(*ip, 53));
-            inet::write(w, server.as_ref())
-        })
+            inet::write(w, server.as_ref());
+        }
+        w.end()
     });
     blob("DNS", dns);
     entries.push(("ssov", Value::Number(0)));

@@ -267,7 +267,8 @@ impl Scripted {
     ) {
         let mut payload = vec![0; 10];
         let mut writer = Writer::new(&mut payload);
-        control::write_error_head(&mut writer, verb, id, code).expect("room");
+        control::write_error_head(&mut writer, verb, id, code);
+        writer.end().expect("room");
         payload.extend_from_slice(body);
         self.say(world, host, Verb::Error, &payload);
     }

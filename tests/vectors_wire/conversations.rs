@@ -22,15 +22,21 @@ fn rewritten(verb: Verb, payload: &[u8]) -> Option<Vec<u8>> {
         Message::Whois(payload) => {
             let addresses: Vec<Address> = control::whois(payload).collect();
             written(|w| {
-                addresses
-                    .iter()
-                    .try_for_each(|a| control::write_whois(w, *a))
+                for address in &addresses {
+                    control::write_whois(w, *address);
+                }
+                w.end()
             })
         }
         Message::Rendezvous(meet) => written(|w| control::write_rendezvous(w, meet.peer, &meet.at)),
         Message::MulticastLike(payload) => {
-            let mut likes = multicast::likes(payload).unwrap();
-            written(|w| likes.try_for_each(|(n, g)| multicast::write_like(w, n, g)))
+            let likes: Vec<_> = multicast::likes(payload).unwrap().collect();
+            written(|w| {
+                for (network, group) in &likes {
+                    multicast::write_like(w, *network, *group);
+                }
+                w.end()
+            })
         }
         Message::MulticastGather(gather) if gather.com.is_none() => written(|w| {
             multicast::write_gather(w, gather.network, gather.group, gather.limit, None)
@@ -45,18 +51,22 @@ fn rewritten(verb: Verb, payload: &[u8]) -> Option<Vec<u8>> {
         Message::Ok(reply) => {
             let body = rewritten_ok(&reply)?;
             written(|w| {
-                control::write_ok_head(w, Verb::from_byte(reply.verb).unwrap(), reply.id)?;
-                w.bytes(&body)
+                control::write_ok_head(w, Verb::from_byte(reply.verb).unwrap(), reply.id);
+                w.bytes(&body);
+                w.end()
             })
         }
         Message::Error(error) => {
             let code = ErrorCode::from_byte(error.code).unwrap();
             written(|w| {
-                control::write_error_head(w, Verb::from_byte(error.verb).unwrap(), error.id, code)?;
+                control::write_error_head(w, Verb::from_byte(error.verb).unwrap(), error.id, code);
                 match netconf::parse_error(error.body) {
                     Ok((network, more)) => netconf::write_error(w, network, more),
                     // Of WHOIS: an address.
-                    Err(_) => w.bytes(error.body),
+                    Err(_) => {
+                        w.bytes(error.body);
+                        w.end()
+                    }
                 }
             })
         }

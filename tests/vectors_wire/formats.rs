@@ -75,7 +75,11 @@ fn inetaddress() {
         let address = parse_slash(text(case, "text")).unwrap();
         assert_eq!(Slash(address).to_string(), text(case, "text_out"));
         let wire = bytes(case, "hex");
-        assert_eq!(written(|w| inet::write(w, Some(&address))), wire);
+        let bytes = written(|w| {
+            inet::write(w, Some(&address));
+            w.end()
+        });
+        assert_eq!(bytes, wire);
         assert_eq!(inet::wire_len(Some(&address)), wire.len());
         let mut reader = Reader::new(&wire);
         assert_eq!(inet::read(&mut reader), Ok(Some(address)));

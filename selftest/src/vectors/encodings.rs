@@ -34,7 +34,8 @@ pub(super) fn physical_address(case: &Object) -> Outcome {
     )?;
     let mut buffer = [0; inet::WIRE_MAX];
     let mut writer = Writer::new(&mut buffer);
-    inet::write(&mut writer, Some(&address)).map_err(malformed)?;
+    inet::write(&mut writer, Some(&address));
+    writer.end().map_err(malformed)?;
     same("written", &writer.written().to_vec(), &wire)
 }
 

@@ -16,7 +16,7 @@ use crate::wire::control;
 use crate::wire::cursor::Writer;
 use crate::wire::dict::{Dialect, Dict, DictWriter};
 use crate::wire::netconf::{self, Chunk, ConfigRequest, META_MAX, Signed};
-use crate::wire::packet::{HEADER_LEN, PACKET_MAX, VERB_AT};
+use crate::wire::packet::{self, HEADER_LEN, PACKET_MAX, VERB_AT};
 use crate::wire::verb::{ErrorCode, Verb};
 
 /// A configuration is asked for again so long after it came, ± 5 %.
@@ -160,7 +160,6 @@ impl Networks {
         };
         let mut meta = [0; META_MAX];
         let mut packet = [0; HEADER_LEN + 10 + META_MAX + 16];
-        packet[VERB_AT] = Verb::NetworkConfigRequest as u8;
         let mut writer = Writer::new(&mut meta);
         if self.write_meta(&mut writer, c.protocol()).is_err() {
             return;
@@ -171,7 +170,7 @@ impl Networks {
             revision: held.0,
             timestamp: Some(held.1),
         };
-        let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
+        let mut writer = packet::begin(&mut packet, Verb::NetworkConfigRequest);
         if request.write(&mut writer).is_ok() {
             let end = HEADER_LEN + writer.len();
             if let Some(packet) = packet.get_mut(..end) {
@@ -461,12 +460,10 @@ impl Network {
 /// OK to a NETWORK_CONFIG, which names the wrong verb (wire 9.13).
 fn taken(c: &mut dyn Carrier, to: Address, packet: PacketId, id: NetworkId, update: u64) {
     let mut reply = [0; HEADER_LEN + 25];
-    reply[VERB_AT] = Verb::Ok as u8;
-    let mut writer = Writer::new(&mut reply[HEADER_LEN..]);
-    let written = control::write_ok_head(&mut writer, Verb::Echo, packet)
-        .and_then(|()| netconf::write_taken(&mut writer, id, update));
-    if written.is_ok() {
-        c.send(to, &mut reply, false);
+    let mut writer = control::begin_ok(&mut reply, Verb::Echo, packet);
+    let written = netconf::write_taken(&mut writer, id, update);
+    if let (Ok(()), Ok(reply)) = (written, writer.finish()) {
+        c.send(to, reply, false);
     }
 }
 

@@ -18,7 +18,7 @@ use crate::wire::credential::{
     Bundle, Com, Credential, Credentials, Records, Revocation, Signature,
 };
 use crate::wire::cursor::{Reader, Writer};
-use crate::wire::packet::{HEADER_LEN, VERB_AT};
+use crate::wire::packet::{self, HEADER_LEN};
 use crate::wire::verb::Verb;
 
 /// Packets of credentials taken from one peer at once, and how often one more, ms. Differs from
@@ -496,13 +496,9 @@ impl Networks {
         let others = network.members.heard_last(FORWARD_MAX, &other);
         for to in others {
             let mut packet = [0; HEADER_LEN + Revocation::LEN + 80];
-            packet[VERB_AT] = Verb::NetworkCredentials as u8;
-            let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
-            if bundle.write(&mut writer).is_err() {
-                return;
-            }
-            let end = HEADER_LEN + writer.len();
-            if let Some(packet) = packet.get_mut(..end) {
+            let mut writer = packet::begin(&mut packet, Verb::NetworkCredentials);
+            let written = bundle.write(&mut writer);
+            if let (Ok(()), Ok(packet)) = (written, writer.finish()) {
                 c.send(to, packet, true);
             }
         }

@@ -559,30 +559,33 @@ fn write_to(
     let mut room = vec![0; (2 * inet::WIRE_MAX + 4) * config.routes.len().max(ADDRESSES_MAX)];
     let mut list = Writer::new(&mut room);
     for route in &config.routes {
-        inet::write(&mut list, Some(&socket(route.target)))?;
+        inet::write(&mut list, Some(&socket(route.target)));
         let via = route.via.map(|ip| SocketAddr::new(ip, 0));
-        inet::write(&mut list, via.as_ref())?;
-        list.u16(route.flags)?;
-        list.u16(route.metric)?;
+        inet::write(&mut list, via.as_ref());
+        list.u16(route.flags);
+        list.u16(route.metric);
     }
+    list.end()?;
     blob("RT", list.written())?;
     let mut list = Writer::new(&mut room);
     for net in &config.addresses {
-        inet::write(&mut list, Some(&socket(*net)))?;
+        inet::write(&mut list, Some(&socket(*net)));
     }
+    list.end()?;
     blob("I", list.written())?;
     blob("R", &config.rules)?;
     let mut dns = [0; DNS_DOMAIN_LEN + DNS_SERVERS * inet::WIRE_MAX];
     let mut list = Writer::new(&mut dns);
     let domain = config.dns.domain.as_bytes();
     let domain = domain.get(..DOMAIN_MAX).unwrap_or(domain);
-    list.bytes(domain)?;
-    list.bytes(&[0; DNS_DOMAIN_LEN][domain.len()..])?;
+    list.bytes(domain);
+    list.bytes(&[0; DNS_DOMAIN_LEN][domain.len()..]);
     for n in 0..DNS_SERVERS {
         let server = config.dns.servers.get(n);
         let server = server.map(|ip| SocketAddr::new(*ip, 0));
-        inet::write(&mut list, server.as_ref())?;
+        inet::write(&mut list, server.as_ref());
     }
+    list.end()?;
     blob("DNS", list.written())?;
     let nothing = SignOn::default();
     let sign_on = config.sign_on.as_deref().unwrap_or(&nothing);

@@ -14,14 +14,14 @@ use crate::node::io::DropReason;
 use crate::wire::Malformed;
 use crate::wire::control;
 use crate::wire::credential::Com;
-use crate::wire::cursor::{Reader, Writer};
+use crate::wire::cursor::Reader;
 use crate::wire::derive;
 use crate::wire::frames::{
     ETHERNET_LEN, EXT_ACK, Ethernet, ExtFrame, Frame, HEADROOM, MTU_MAX, ethernet_in_place,
     prepend_ext_frame, prepend_frame,
 };
 use crate::wire::multicast::Group;
-use crate::wire::packet::{HEADER_LEN, VERB_AT};
+use crate::wire::packet::{self, HEADER_LEN};
 use crate::wire::verb::{ErrorCode, Verb};
 
 /// Bridges that get a frame for a MAC nobody has shown yet.
@@ -155,21 +155,13 @@ impl Networks {
             from: subject.from,
             ethertype: subject.ethertype,
         };
-        let Some(room) = self.scratch.get_mut(HEADER_LEN..) else {
-            return;
-        };
-        let mut writer = Writer::new(room);
+        let mut writer = packet::begin(&mut self.scratch, Verb::ExtFrame);
         let payload = subject.payload.get(..len).unwrap_or(subject.payload);
-        let written = writer
-            .network_id(id)
-            .and_then(|()| writer.u8(flags))
-            .and_then(|()| writer.bytes(&ethernet.to_bytes()))
-            .and_then(|()| writer.bytes(payload));
-        let end = HEADER_LEN + writer.len();
-        if written.is_ok()
-            && let Some(packet) = self.scratch.get_mut(..end)
-        {
-            packet[VERB_AT] = Verb::ExtFrame as u8;
+        writer.network_id(id);
+        writer.u8(flags);
+        writer.bytes(&ethernet.to_bytes());
+        writer.bytes(payload);
+        if let Ok(packet) = writer.finish() {
             c.send(to, packet, false);
         }
     }
@@ -508,11 +500,9 @@ impl Networks {
         }
         if frame.flags & EXT_ACK != 0 {
             let mut reply = [0; HEADER_LEN + 17];
-            reply[VERB_AT] = Verb::Ok as u8;
-            let mut writer = Writer::new(&mut reply[HEADER_LEN..]);
-            control::write_ok_head(&mut writer, Verb::ExtFrame, id)?;
-            writer.network_id(network)?;
-            c.send(from, &mut reply, false);
+            let mut writer = control::begin_ok(&mut reply, Verb::ExtFrame, id);
+            writer.network_id(network);
+            c.send(from, writer.finish()?, false);
         }
         Ok(true)
     }
@@ -588,11 +578,10 @@ fn error(
     network: NetworkId,
 ) {
     let mut packet = [0; HEADER_LEN + 18];
-    packet[VERB_AT] = Verb::Error as u8;
-    let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
-    let written = control::write_error_head(&mut writer, verb, id, code)
-        .and_then(|()| writer.network_id(network));
-    if written.is_ok() {
-        c.send(to, &mut packet, false);
+    let mut writer = packet::begin(&mut packet, Verb::Error);
+    control::write_error_head(&mut writer, verb, id, code);
+    writer.network_id(network);
+    if let Ok(packet) = writer.finish() {
+        c.send(to, packet, false);
     }
 }

@@ -48,11 +48,10 @@ use super::io::{DropReason, Event};
 use crate::base::gate::Bucket;
 use crate::base::{Address, Limits, Mac, Mono, NetworkId, Now, Table, earliest, sorted};
 use crate::crypto::rng::Rng;
-use crate::wire::cursor::Writer;
 use crate::wire::derive;
 use crate::wire::identity::Identity;
 use crate::wire::multicast::{self as wire, Group};
-use crate::wire::packet::{HEADER_LEN, PACKET_MAX, VERB_AT};
+use crate::wire::packet::{self, HEADER_LEN, PACKET_MAX};
 use crate::wire::verb::Verb;
 
 /// All our groups are announced so often to whoever must know.
@@ -710,15 +709,11 @@ fn admits(c: &dyn Carrier, config: &Config, peer: Address, member: Option<&mut M
 fn like(c: &mut dyn Carrier, to: Address, id: NetworkId, groups: &[Group]) {
     for part in groups.chunks(LIKES_MAX) {
         let mut packet = [0; HEADER_LEN + LIKES_MAX * wire::LIKE_LEN];
-        packet[VERB_AT] = Verb::MulticastLike as u8;
-        let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
+        let mut writer = packet::begin(&mut packet, Verb::MulticastLike);
         for group in part {
-            if wire::write_like(&mut writer, id, *group).is_err() {
-                return;
-            }
+            wire::write_like(&mut writer, id, *group);
         }
-        let end = HEADER_LEN + writer.len();
-        if let Some(packet) = packet.get_mut(..end) {
+        if let Ok(packet) = writer.finish() {
             c.send(to, packet, true);
         }
     }

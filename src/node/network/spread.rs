@@ -11,11 +11,11 @@ use crate::base::{Address, NetworkId, PacketId};
 use crate::node::io::DropReason;
 use crate::wire::Malformed;
 use crate::wire::control;
-use crate::wire::cursor::{Reader, Writer};
+use crate::wire::cursor::Reader;
 use crate::wire::derive;
 use crate::wire::frames::{Ethernet, MTU_MAX, ethernet_in_place};
 use crate::wire::multicast::{self as wire, Gather, Group, MulticastFrame};
-use crate::wire::packet::{DATAGRAM_DEFAULT, HEADER_LEN, VERB_AT};
+use crate::wire::packet::{self, DATAGRAM_DEFAULT, HEADER_LEN};
 use crate::wire::verb::{ErrorCode, Verb};
 
 /// Members asked for members in one explicit gather.
@@ -171,14 +171,11 @@ impl Networks {
         let config = self.config(key.network).filter(|config| !config.public);
         let com = config.map_or(&[][..], |config| &config.papers.com);
         let mut packet = [0; HEADER_LEN + 23 + COM_MAX];
-        packet[VERB_AT] = Verb::MulticastGather as u8;
-        let mut writer = Writer::new(&mut packet[HEADER_LEN..]);
+        let mut writer = packet::begin(&mut packet, Verb::MulticastGather);
         let com = Some(com).filter(|com| !com.is_empty() && com.len() <= COM_MAX);
-        if wire::write_gather(&mut writer, key.network, key.group, wanted, com).is_ok() {
-            let end = HEADER_LEN + writer.len();
-            if let Some(packet) = packet.get_mut(..end) {
-                c.send(to, packet, false);
-            }
+        let written = wire::write_gather(&mut writer, key.network, key.group, wanted, com);
+        if let (Ok(()), Ok(packet)) = (written, writer.finish()) {
+            c.send(to, packet, false);
         }
     }
 
@@ -222,17 +219,11 @@ impl Networks {
         message: &MulticastFrame<'_>,
         compress: bool,
     ) {
-        let Some(room) = self.scratch.get_mut(HEADER_LEN..) else {
-            return;
-        };
-        let mut writer = Writer::new(room);
-        if message.write(&mut writer).is_err() {
-            return self.count_in(c, message.network, DropReason::BadFrame);
-        }
-        let end = HEADER_LEN + writer.len();
-        if let Some(packet) = self.scratch.get_mut(..end) {
-            packet[VERB_AT] = Verb::MulticastFrame as u8;
-            c.send(to, packet, compress);
+        let mut writer = packet::begin(&mut self.scratch, Verb::MulticastFrame);
+        let written = message.write(&mut writer);
+        match (written, writer.finish()) {
+            (Ok(()), Ok(packet)) => c.send(to, packet, compress),
+            _ => self.count_in(c, message.network, DropReason::BadFrame),
         }
     }
 
@@ -404,20 +395,15 @@ impl Networks {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         // One datagram: old askers put pieces together badly.
         let mut reply = [0; DATAGRAM_DEFAULT];
-        reply[VERB_AT] = Verb::Ok as u8;
-        let mut writer = Writer::new(&mut reply[HEADER_LEN..]);
-        control::write_ok_head(&mut writer, verb, id)?;
+        let mut writer = control::begin_ok(&mut reply, verb, id);
         wire::write_answer_head(&mut writer, key.network, key.group)?;
         if verb == Verb::MulticastFrame {
-            writer.u8(MulticastFrame::GATHER)?;
+            writer.u8(MulticastFrame::GATHER);
         }
         let total = u32::try_from(known).unwrap_or(u32::MAX);
         let told = wire::write_result(&mut writer, total, members.take(limit))?;
-        let end = HEADER_LEN + writer.len();
-        if told > 0
-            && let Some(reply) = reply.get_mut(..end)
-        {
-            c.send(to, reply, false);
+        if told > 0 {
+            c.send(to, writer.finish()?, false);
         }
         Ok(())
     }

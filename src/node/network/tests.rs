@@ -8,7 +8,7 @@ use super::config::{Config, FLAG_BROADCAST, ROLE_BRIDGE, ROLE_REPLICATOR};
 use super::multicast::GroupKey;
 use super::probe::{self, Recorder, Sent};
 use super::*;
-use crate::wire::cursor::Reader;
+use crate::wire::cursor::{Reader, Writer};
 use crate::wire::frames::{Ethernet, ExtFrame};
 use crate::wire::multicast::{Gather, MulticastFrame};
 use crate::wire::verb::ErrorCode;
@@ -114,7 +114,7 @@ impl Bench {
         let mut payload = std::vec![0; likes.len() * wire::LIKE_LEN];
         let mut writer = Writer::new(&mut payload);
         for (network, group) in likes {
-            wire::write_like(&mut writer, *network, *group).unwrap();
+            wire::write_like(&mut writer, *network, *group);
         }
         self.packet(from, Verb::MulticastLike, &payload)
     }

@@ -116,12 +116,13 @@ impl<'a> Capability<'a> {
         if usize::from(self.rules.len()) > CAPABILITY_RULES_MAX {
             return Err(Malformed::Length);
         }
-        writer.network_id(self.network)?;
-        writer.u64(self.timestamp)?;
-        writer.u32(self.id)?;
-        writer.u16(self.rules.len())?;
+        writer.network_id(self.network);
+        writer.u64(self.timestamp);
+        writer.u32(self.id);
+        writer.u16(self.rules.len());
         self.rules.write(writer)?;
-        writer.u8(self.max_chain)
+        writer.u8(self.max_chain);
+        writer.end()
     }
 
     /// Writes it with these links; they must be signed.
@@ -132,12 +133,13 @@ impl<'a> Capability<'a> {
     ) -> Result<(), Malformed> {
         self.write_fields(writer)?;
         for link in links {
-            writer.address(link.to)?;
-            writer.address(link.from)?;
+            writer.address(link.to);
+            writer.address(link.from);
             write_signature(writer, link.signature.ok_or(Malformed::Value)?)?;
         }
-        writer.bytes(&[0; Address::LEN])?;
-        writer.u16(0)
+        writer.bytes(&[0; Address::LEN]);
+        writer.u16(0);
+        writer.end()
     }
 
     /// What all links sign; its length in `buffer`.

@@ -30,9 +30,10 @@ impl Qualifier {
 
     /// Writes it; that many of them back to back is what the controller signs.
     pub fn write(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
-        writer.u64(self.id)?;
-        writer.u64(self.value)?;
-        writer.u64(self.max_delta)
+        writer.u64(self.id);
+        writer.u64(self.value);
+        writer.u64(self.max_delta);
+        writer.end()
     }
 }
 
@@ -151,10 +152,11 @@ impl<'a> Com<'a> {
     /// Writes it without its signature.
     pub fn write_unsigned(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
         let count = self.qualifiers.len() / QUALIFIER_LEN;
-        writer.u8(COM_TYPE)?;
-        writer.u16(u16::try_from(count).map_err(|_| Malformed::Length)?)?;
-        writer.bytes(self.qualifiers)?;
-        writer.bytes(&[0; Address::LEN])
+        writer.u8(COM_TYPE);
+        writer.u16(u16::try_from(count).map_err(|_| Malformed::Length)?);
+        writer.bytes(self.qualifiers);
+        writer.bytes(&[0; Address::LEN]);
+        writer.end()
     }
 
     /// Text form of 1.0.x to 1.6.5 (network 3.2).
@@ -193,16 +195,17 @@ pub fn write_com(
     if !qualifiers.is_sorted_by_key(|q| q.id) {
         return Err(Malformed::Value);
     }
-    writer.u8(COM_TYPE)?;
-    writer.u16(u16::try_from(qualifiers.len()).map_err(|_| Malformed::Length)?)?;
+    writer.u8(COM_TYPE);
+    writer.u16(u16::try_from(qualifiers.len()).map_err(|_| Malformed::Length)?);
     qualifiers.iter().try_for_each(|q| q.write(writer))?;
     match signed {
         Some((signer, signature)) => {
-            writer.address(signer)?;
-            writer.bytes(signature)
+            writer.address(signer);
+            writer.bytes(signature);
         }
         None => writer.bytes(&[0; Address::LEN]),
     }
+    writer.end()
 }
 
 /// Writes the binary form of a certificate in text form. As in 1.0.5 qualifiers are sorted,

@@ -74,8 +74,9 @@ impl Thing {
 
     /// Writes it: as many of these back to back make [`Ownership::new`]'s `things`.
     pub fn write(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
-        writer.u8(self.kind)?;
-        writer.bytes(&self.value)
+        writer.u8(self.kind);
+        writer.bytes(&self.value);
+        writer.end()
     }
 }
 
@@ -164,14 +165,15 @@ impl<'a> Ownership<'a> {
         if count.len() > THINGS_MAX || !count.remainder().is_empty() {
             return Err(Malformed::Length);
         }
-        writer.network_id(self.network)?;
-        writer.u64(self.timestamp)?;
-        writer.u64(self.flags)?;
-        writer.u32(self.id)?;
-        writer.u16(u16::try_from(count.len()).map_err(|_| Malformed::Length)?)?;
-        writer.bytes(self.things)?;
-        writer.address(self.issued_to)?;
-        writer.address(self.signer)
+        writer.network_id(self.network);
+        writer.u64(self.timestamp);
+        writer.u64(self.flags);
+        writer.u32(self.id);
+        writer.u16(u16::try_from(count.len()).map_err(|_| Malformed::Length)?);
+        writer.bytes(self.things);
+        writer.address(self.issued_to);
+        writer.address(self.signer);
+        writer.end()
     }
 
     /// Writes it; it must be signed.

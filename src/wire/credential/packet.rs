@@ -191,9 +191,9 @@ impl Bundle<'_> {
 /// Writes one payload with the credentials of several networks: each names its own.
 pub fn write_bundles(bundles: &[Bundle<'_>], writer: &mut Writer<'_>) -> Result<(), Malformed> {
     for com in bundles.iter().filter_map(|b| b.com) {
-        writer.bytes(com)?;
+        writer.bytes(com);
     }
-    writer.u8(0)?;
+    writer.u8(0);
     let kinds: [for<'a> fn(&Bundle<'a>) -> Records<'a>; 4] = [
         |b| b.capabilities,
         |b| b.tags,
@@ -203,10 +203,10 @@ pub fn write_bundles(bundles: &[Bundle<'_>], writer: &mut Writer<'_>) -> Result<
     for kind in kinds {
         let add = |sum: u16, bundle| sum.checked_add(kind(bundle).count);
         let count = bundles.iter().try_fold(0, add);
-        writer.u16(count.ok_or(Malformed::Length)?)?;
+        writer.u16(count.ok_or(Malformed::Length)?);
         for bundle in bundles {
-            writer.bytes(kind(bundle).bytes)?;
+            writer.bytes(kind(bundle).bytes);
         }
     }
-    Ok(())
+    writer.end()
 }
