@@ -7,6 +7,7 @@
 //!
 //! The index knows keys as words, so that its code is there once and not for each kind of table.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
@@ -130,10 +131,10 @@ struct Index {
 }
 
 impl Index {
-    fn new(capacity: usize, words: usize, seed: u64) -> Self {
+    fn new(capacity: usize, words: usize, seed: u64) -> Box<Self> {
         let mut cells = Vec::new();
         cells.resize(capacity.saturating_mul(2).next_power_of_two(), EMPTY);
-        Self {
+        Box::new(Self {
             keys: Vec::with_capacity(capacity.saturating_mul(words)),
             words,
             cells,
@@ -141,7 +142,7 @@ impl Index {
             capacity,
             len: 0,
             seed,
-        }
+        })
     }
 
     fn mask(&self) -> usize {
@@ -262,7 +263,8 @@ impl Index {
 /// A map of at most `capacity` entries.
 #[derive(Debug)]
 pub struct Table<K, V> {
-    index: Index,
+    /// Elsewhere, so that a table is small where it lies and moves.
+    index: Box<Index>,
     slots: Vec<Option<V>>,
     key: PhantomData<K>,
 }
