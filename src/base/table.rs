@@ -405,6 +405,15 @@ impl<K: Key, V> Table<K, V> {
         }
     }
 
+    /// All entries go whose keys begin with this word.
+    pub fn forget(&mut self, first: u64) {
+        for slot in 0..self.slots.len() as u32 {
+            if self.index.key(slot).first() == Some(&first) {
+                self.drop_slot(slot);
+            }
+        }
+    }
+
     /// All entries, by slot.
     pub fn iter(&self) -> impl Iterator<Item = (K, &V)> {
         numbered(&self.slots).map(|(slot, value)| (self.key(slot), value))

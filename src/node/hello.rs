@@ -2,6 +2,7 @@
 //! 13; node 4.1).
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use super::inbound::Origin;
@@ -661,35 +662,23 @@ impl Core {
         let Some(address) = self.peers.at(slot).map(|p: &Peer| p.identity.address) else {
             return false;
         };
-        let count = self.topology.endpoints(address).count();
-        let allowed = |core: &Self, e: &SocketAddr| !core.underlay.blocks_for(address, e);
         let mut sent = false;
         for v6 in [false, true] {
-            let of_family = self
-                .topology
-                .endpoints(address)
-                .filter(|e| e.is_ipv6() == v6 && allowed(self, e))
-                .count();
-            let Ok(of_family) = u32::try_from(of_family) else {
-                continue;
-            };
-            if of_family == 0 {
+            let mut all = Vec::new();
+            for endpoint in self.topology.endpoints(address) {
+                if endpoint.is_ipv6() == v6 && !self.underlay.blocks_for(address, &endpoint) {
+                    all.push(endpoint);
+                }
+            }
+            if all.is_empty() {
                 continue;
             }
-            let lot = self.rng.below(of_family) as usize;
-            let mut nth = 0;
-            for n in 0..count {
-                let Some(endpoint) = self.topology.endpoint(address, n) else {
-                    break;
-                };
-                if endpoint.is_ipv6() != v6 || !allowed(self, &endpoint) {
-                    continue;
+            sent = true;
+            let lot = self.rng.below(all.len() as u32) as usize;
+            for (n, endpoint) in all.iter().enumerate() {
+                if !by_lot || n == lot {
+                    self.hello_from_all(out, slot, endpoint);
                 }
-                if !by_lot || nth == lot {
-                    self.hello_from_all(out, slot, &endpoint);
-                    sent = true;
-                }
-                nth += 1;
             }
         }
         sent

@@ -552,9 +552,9 @@ impl Core {
                 break;
             }
             let identity = if address == self.me {
-                Some(self.secret.identity)
+                Some(&self.secret.identity)
             } else {
-                self.peers.get(&address).map(|p| p.identity)
+                self.peers.get(&address).map(|p| &p.identity)
             };
             match identity {
                 Some(identity) => {

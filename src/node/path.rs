@@ -116,6 +116,9 @@ impl Path {
         latency * scope + silence * 8
     }
 
+    /// Classes are below this: two families of each scope.
+    pub(crate) const CLASSES: u8 = 2 * (inet::Scope::Private as u8 + 1);
+
     /// Scope and family in one number: of two classes the greater is to be used.
     pub(crate) fn class(&self) -> u8 {
         2 * inet::scope_of(&self.ends.remote) as u8 + u8::from(self.ends.remote.is_ipv6())

@@ -2,6 +2,7 @@
 
 use super::io::{DropReason, Ends, Out};
 use super::outbound::{Hop, Seal};
+use super::path::Path;
 use super::state::Core;
 use crate::base::Address;
 use crate::wire::control;
@@ -78,18 +79,12 @@ impl Core {
         let (Some(peer_a), Some(peer_b)) = (self.peers.at(slot_a), self.peers.at(slot_b)) else {
             return;
         };
-        let mut shared = None;
-        for path in peer_a.paths.iter().filter(|p| !p.is_expired(now)) {
-            let class = path.class();
-            if shared < Some(class) && peer_b.best_of(class, now).is_some() {
-                shared = Some(class);
-            }
-        }
-        let Some(class) = shared else { return };
-        let (Some(at_a), Some(at_b)) = (peer_a.best_of(class, now), peer_b.best_of(class, now))
-        else {
-            return;
-        };
+        // The best class that both have.
+        let shared = (0..Path::CLASSES).rev().find_map(|class| {
+            let at = peer_a.best_of(class, now)?;
+            Some((at, peer_b.best_of(class, now)?))
+        });
+        let Some((at_a, at_b)) = shared else { return };
         let mut ends = [
             (slot_a, at_a, b, at_b.remote),
             (slot_b, at_b, a, at_a.remote),

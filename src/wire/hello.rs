@@ -109,7 +109,7 @@ pub struct HelloFields {
     pub planet: (u64, u64),
 }
 
-/// Writes a HELLO with a plain tail; gives the tail's payload offset.
+/// Writes a HELLO with a plain tail; gives the offset of the tail in all that was written.
 pub fn write_hello(
     writer: &mut Writer<'_>,
     fields: &HelloFields,

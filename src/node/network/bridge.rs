@@ -68,7 +68,7 @@ impl Routes {
 
     pub(crate) fn forget_network(&mut self, network: NetworkId) {
         if let Some(table) = &mut self.table {
-            table.retain(|key, _| key.0 != network);
+            table.forget(network.get());
         }
     }
 

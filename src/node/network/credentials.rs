@@ -81,7 +81,7 @@ impl Revocations {
     }
 
     pub(crate) fn forget_network(&mut self, network: NetworkId) {
-        self.table.retain(|key, _| key.0 != network);
+        self.table.forget(network.get());
     }
 }
 

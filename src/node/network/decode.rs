@@ -441,7 +441,11 @@ fn old_rules(ethertypes: &str) -> Box<[u8]> {
 }
 
 fn old_addresses(config: &mut Config, list: &str, field: Field) -> Result<(), Refusal> {
-    let mut lists = [Vec::new(), Vec::new()];
+    let whole = |net: &IpNet| {
+        let most = if net.ip.is_ipv4() { 32 } else { 128 };
+        net.is_network() && net.bits < most
+    };
+    let mut all = Vec::new();
     for entry in list.split(',') {
         let Some((ip, bits)) = entry.split_once('/') else {
             continue;
@@ -454,29 +458,24 @@ fn old_addresses(config: &mut Config, list: &str, field: Field) -> Result<(), Re
             continue;
         }
         let net = IpNet { ip, bits };
-        let [own, routes] = &mut lists;
-        let list = if net.is_network() && bits < most {
-            routes
-        } else {
-            own
-        };
-        sorted::insert(list, net);
-        if list.len() > OLD_ADDRESSES_MAX {
+        sorted::insert(&mut all, net);
+        let alike = all.iter().filter(|n| whole(n) == whole(&net));
+        if alike.count() > OLD_ADDRESSES_MAX {
             return Err(Refusal::TooMany(field));
         }
     }
-    let [own, routes] = lists;
-    for net in own {
-        let pushed = config.addresses.push(net);
-        pushed.map_err(|_| Refusal::TooMany(field))?;
-    }
-    for target in routes {
-        config.routes.push(Route {
-            target,
-            via: None,
-            flags: 0,
-            metric: 0,
-        });
+    for net in all {
+        if whole(&net) {
+            config.routes.push(Route {
+                target: net,
+                via: None,
+                flags: 0,
+                metric: 0,
+            });
+        } else {
+            let pushed = config.addresses.push(net);
+            pushed.map_err(|_| Refusal::TooMany(field))?;
+        }
     }
     Ok(())
 }

@@ -45,15 +45,17 @@ pub(super) struct Cast<'a> {
 }
 
 impl<'a> Cast<'a> {
-    pub(super) fn outbound(self, me: Address, destination: Option<Address>) -> Subject<'a> {
+    pub(super) fn outbound(&self, me: Address, destination: Option<Address>) -> Subject<'a> {
         self.subject(false, me, destination)
     }
 
-    pub(super) fn inbound(self, me: Address, from: Address) -> Subject<'a> {
+    pub(super) fn inbound(&self, me: Address, from: Address) -> Subject<'a> {
         self.subject(true, from, Some(me))
     }
 
-    fn subject(self, inbound: bool, source: Address, destination: Option<Address>) -> Subject<'a> {
+    // Six places ask, and it is all copies of fields.
+    #[inline(never)]
+    fn subject(&self, inbound: bool, source: Address, destination: Option<Address>) -> Subject<'a> {
         Subject {
             inbound,
             source,

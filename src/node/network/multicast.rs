@@ -93,7 +93,7 @@ impl Gathers {
     }
 
     pub(crate) fn forget_network(&mut self, network: NetworkId) {
-        self.table.retain(|key, _| key.network != network);
+        self.table.forget(network.get());
     }
 }
 
@@ -269,7 +269,7 @@ impl Behind {
 
     pub(crate) fn forget_network(&mut self, network: NetworkId) {
         if let Some(table) = &mut self.table {
-            table.retain(|key, _| key.network != network);
+            table.forget(network.get());
         }
     }
 }
