@@ -2,8 +2,7 @@
 
 use core::fmt::{self, Write as _};
 use std::env;
-use std::fs;
-use std::io::{self, IsTerminal as _};
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 use super::client::Failure;
@@ -58,15 +57,15 @@ pub(super) fn run(run: &mut Run<'_>, _: &str) -> Outcome {
 }
 
 fn local_conf(path: &Path) -> String {
-    match fs::read_to_string(path) {
-        Ok(text) => match Value::parse(&text) {
+    match file::read_any(path, usize::MAX) {
+        Ok(bytes) => match Value::parse(&String::from_utf8_lossy(&bytes)) {
             Ok(mut value) => {
                 hide_secrets(&mut value);
                 value.pretty()
             }
             Err(why) => format!("invalid JSON ({why})"),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => "None Present".into(),
+        Err(error) if error.errno == libc::ENOENT => "None Present".into(),
         Err(error) => format!("not readable: {error}"),
     }
 }

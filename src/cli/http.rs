@@ -148,7 +148,7 @@ fn read_answer(bytes: &[u8], ended: bool) -> Result<Answer, Unread> {
     let header = |name: &str| {
         let mut headers = head.headers.iter();
         let found = headers.find(|h| h.name.eq_ignore_ascii_case(name))?;
-        core::str::from_utf8(found.value).ok().map(str::trim)
+        core::str::from_utf8(found.value).ok().map(str::trim_ascii)
     };
     let mut body = bytes.get(len..).unwrap_or_default();
     let chunks;
@@ -188,7 +188,7 @@ fn unchunk(mut rest: &[u8]) -> Result<Vec<u8>, Unread> {
 
 fn chunk_len(line: &[u8]) -> Option<usize> {
     let line = core::str::from_utf8(line).ok()?;
-    let digits = line.split(';').next()?.trim();
+    let digits = line.split(';').next()?.trim_ascii();
     u64::from_str_radix(digits, 16).ok()?.try_into().ok()
 }
 
@@ -254,7 +254,7 @@ impl Rows<'_> {
         if answer.status != Code::Ok as u16 {
             let text = match (answer.status, command) {
                 (404, "get" | "set" | "network") => "unknown network",
-                _ => answer.body.trim_end(),
+                _ => answer.body.trim_ascii_end(),
             };
             return self.add(answer.status, &text);
         }

@@ -1,11 +1,7 @@
 //! Whom to ask: the control socket of the home, else the TCP port there, as the switches say
 //! (service 2).
 
-#[cfg(feature = "http-compat")]
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-#[cfg(feature = "http-compat")]
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -54,7 +50,7 @@ impl Target {
 
     /// A service ran there some time.
     pub(super) fn has_port_file(&self) -> bool {
-        self.home.join(PORT_FILE).exists()
+        file::exists(&self.home.join(PORT_FILE))
     }
 
     /// A TCP port was named, and not that of the service that has the home: that one is reached
@@ -96,7 +92,7 @@ impl Target {
 fn read_text(path: &Path) -> Option<Zeroizing<String>> {
     let bytes = Zeroizing::new(file::read_bounded(path, TEXT_MAX).ok()?);
     let text = core::str::from_utf8(&bytes).ok()?;
-    Some(Zeroizing::new(text.trim().to_owned()))
+    Some(Zeroizing::new(text.trim_ascii().to_owned()))
 }
 
 fn read_token(path: &Path) -> Option<Token> {
@@ -104,7 +100,9 @@ fn read_token(path: &Path) -> Option<Token> {
     (!text.is_empty()).then(|| Token {
         text,
         #[cfg(feature = "http-compat")]
-        owner: fs::metadata(path).ok().map(|meta| meta.uid()),
+        owner: file::look(path, file::Look::Through)
+            .ok()
+            .map(|seen| seen.st_uid),
     })
 }
 

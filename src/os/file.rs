@@ -5,31 +5,42 @@
 //! where they are used.
 
 use std::ffi::OsStr;
-use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
-use std::io::Write as _;
-use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
+use std::fs::{DirBuilder, File};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
+use nix::fcntl::{FlockArg, OFlag};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, lstat, stat};
 
 use super::{Error, check, text_of};
 
 /// Reads a regular file of at most `max` bytes. A longer one is `EFBIG`; a directory `EISDIR`;
 /// a pipe, a socket or a device `EINVAL`, without waiting for its other end.
 pub fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, Error> {
+    let (file, seen) = regular(open_to_read(path)?).map_err(|error| Error {
+        op: "read",
+        ..error
+    })?;
+    read_from(&file, seen.st_size, max)
+}
+
+/// The same of whatever can be read, though that may take as long as its other end likes.
+pub fn read_any(path: &Path, max: usize) -> Result<Vec<u8>, Error> {
+    let file = open(path, OFlag::O_RDONLY, 0)?;
+    let len = fstat(&file).map_or(0, |seen| seen.st_size);
+    read_from(&file, len, max)
+}
+
+fn read_from(file: &File, len: libc::off_t, max: usize) -> Result<Vec<u8>, Error> {
     let failed = |errno| Error { op: "read", errno };
-    let (file, meta) = regular(open_to_read(path)?).map_err(|error| failed(error.errno))?;
     // One byte more than allowed tells a longer file; its length may be a lie (procfs says 0, and
     // gives what it has at once).
     let limit = max.saturating_add(1);
-    let len = match meta.len() {
+    let len = match len {
         0 => PIECE_BYTES,
         len => usize::try_from(len).unwrap_or(limit),
     };
@@ -43,7 +54,7 @@ pub fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, Error> {
             }
             bytes.resize(end.saturating_add(PIECE_BYTES).min(limit), 0);
         }
-        match nix::unistd::read(&file, bytes.get_mut(end..).unwrap_or_default()) {
+        match nix::unistd::read(file, bytes.get_mut(end..).unwrap_or_default()) {
             Ok(0) => break,
             Ok(len) => end = end.saturating_add(len),
             Err(Errno::EINTR) => {}
@@ -68,8 +79,13 @@ pub fn system_text(path: &str) -> Option<String> {
 /// Names of what is in a directory, sorted; of one that is no text what can be read. Without those
 /// that begin with a dot: they are ours, left by a power cut, or hidden by their owner.
 pub fn names_in(dir: &Path) -> Result<Vec<String>, Error> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let mut dir = Dir::open(dir, flags, Mode::empty()).map_err(|e| Error::of("opendir", e))?;
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+    let mut dir = open(dir, flags, 0)
+        .and_then(|dir| Dir::from_fd(dir.into()).map_err(|e| Error::of("opendir", e)))
+        .map_err(|error| Error {
+            op: "opendir",
+            ..error
+        })?;
     let mut names: Vec<String> = Vec::new();
     for entry in dir.iter() {
         // What was read up to here is as good as it gets.
@@ -104,13 +120,28 @@ pub fn follow(path: &Path) -> Result<PathBuf, Error> {
     Err(failed(libc::ELOOP))
 }
 
+/// Opens a file, and not for programs that are started. `mode`: of one that is made, within the
+/// umask. The standard library's way brings 3 KB with it for what nobody asks for here.
+pub(super) fn open(path: &Path, how: OFlag, mode: u32) -> Result<File, Error> {
+    let how = how | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+    let mode = mode_of(mode);
+    let text = text_of("open", path)?;
+    loop {
+        match nix::fcntl::open(text.as_c_str(), how, mode) {
+            Ok(fd) => return Ok(fd.into()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::of("open", errno)),
+        }
+    }
+}
+
+const fn mode_of(mode: u32) -> Mode {
+    Mode::from_bits_truncate(mode as libc::mode_t)
+}
+
 fn open_to_read(path: &Path) -> Result<File, Error> {
-    OpenOptions::new()
-        .read(true)
-        // A pipe nobody writes to would stop us at open.
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)
-        .map_err(|error| Error::from_io("open", error))
+    // A pipe nobody writes to would stop us at open.
+    open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0)
 }
 
 /// Replaces a file: at any moment, also across a power cut, there is the old one or the whole
@@ -136,7 +167,7 @@ pub fn create_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> 
     place(path, bytes, mode, true, |temporary| {
         // A link refuses to replace; where there are none, looking first has to do.
         match link(temporary, path) {
-            Err(error) if error.errno != libc::EEXIST => match std::fs::symlink_metadata(path) {
+            Err(error) if error.errno != libc::EEXIST => match look(path, Look::Itself) {
                 Ok(_) => Err(Error {
                     op: "link",
                     errno: libc::EEXIST,
@@ -231,7 +262,7 @@ fn unlink(path: &Path) -> Result<bool, Error> {
 /// Makes a directory and the parents it lacks; each is on the disk when this returns, or a file
 /// synced in it would be lost with it. One that is there is as good.
 pub fn make_directories(path: &Path, mode: u32) -> Result<(), Error> {
-    if path.as_os_str().is_empty() || path.is_dir() {
+    if path.as_os_str().is_empty() || is_directory(path) {
         return Ok(());
     }
     make_directories(directory_of(path), mode)?;
@@ -246,7 +277,7 @@ pub fn make_directories(path: &Path, mode: u32) -> Result<(), Error> {
             }
         }
         // Somebody was quicker.
-        Err(_) if path.is_dir() => Ok(()),
+        Err(_) if is_directory(path) => Ok(()),
         Err(error) => Err(Error::from_io("mkdir", error)),
     }
 }
@@ -254,7 +285,8 @@ pub fn make_directories(path: &Path, mode: u32) -> Result<(), Error> {
 /// Files may be made in this directory, as far as can be said without making one.
 pub fn may_write(dir: &Path) -> Result<(), Error> {
     fault("access")?;
-    nix::unistd::access(dir, nix::unistd::AccessFlags::W_OK)
+    let text = text_of("access", dir)?;
+    nix::unistd::access(text.as_c_str(), nix::unistd::AccessFlags::W_OK)
         .map_err(|errno| Error::of("access", errno))
 }
 
@@ -263,8 +295,7 @@ pub fn may_write(dir: &Path) -> Result<(), Error> {
 pub fn sync(path: &Path) -> Result<(), Error> {
     fault("fsync")?;
     let (file, _) = open_to_read(path).and_then(regular)?;
-    file.sync_all()
-        .map_err(|error| Error::from_io("fsync", error))?;
+    sync_file(&file)?;
     note(|| Step::Sync(path.to_owned()));
     sync_directory_of(path)
 }
@@ -273,17 +304,27 @@ pub fn sync(path: &Path) -> Result<(), Error> {
 pub fn sync_directory_of(path: &Path) -> Result<(), Error> {
     fault("fsync")?;
     let parent = directory_of(path);
-    let synced = File::open(parent).and_then(|dir| dir.sync_all());
-    match synced {
+    let opened = open(parent, OFlag::O_RDONLY, 0);
+    match opened.and_then(|dir| sync_file(&dir)) {
         // File systems that cannot sync a directory say so; the file itself is there.
-        Err(error) if error.raw_os_error() != Some(libc::EINVAL) => {
-            Err(Error::from_io("fsync", error))
-        }
+        Err(error) if error.errno != libc::EINVAL => Err(Error {
+            op: "fsync",
+            ..error
+        }),
         _ => {
             note(|| Step::SyncDirectory(parent.to_owned()));
             Ok(())
         }
     }
+}
+
+fn sync_file(file: &File) -> Result<(), Error> {
+    file.sync_all()
+        .map_err(|error| Error::from_io("fsync", error))
+}
+
+fn set_mode(file: &File, mode: Mode) -> Result<(), Error> {
+    fchmod(file, mode).map_err(|errno| Error::of("chmod", errno))
 }
 
 /// The file has exactly this content.
@@ -320,21 +361,14 @@ fn split(path: &Path) -> (&Path, &[u8]) {
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> Result<(), Error> {
     fault("write")?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-        .map_err(|error| Error::from_io("open", error))?;
+    let new = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+    let file = open(path, new, mode)?;
     note(|| Step::Create(path.to_owned()));
-    file.set_permissions(Permissions::from_mode(mode))
-        .map_err(|error| Error::from_io("chmod", error))?;
-    file.write_all(bytes)
-        .map_err(|error| Error::from_io("write", error))?;
+    set_mode(&file, mode_of(mode))?;
+    write_all(file.as_fd(), bytes)?;
     note(|| Step::Write(path.to_owned(), bytes.to_vec()));
     if sync {
-        file.sync_all()
-            .map_err(|error| Error::from_io("fsync", error))?;
+        sync_file(&file)?;
         note(|| Step::Sync(path.to_owned()));
     }
     Ok(())
@@ -343,41 +377,81 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> Result<(), Err
 /// Takes from others the right to read a file, if they have it. A missing one is as good.
 pub fn close_to_others(path: &Path) -> Result<(), Error> {
     // What a link leads to is closed by whoever laid it.
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW)
-        .open(path);
-    let (file, meta) = match opened {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
-        Err(error) => return Err(Error::from_io("open", error)),
-        Ok(file) => regular(file)?,
+    let how = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
+    let (file, seen) = match open(path, how, 0) {
+        Err(error) if error.errno == libc::ENOENT => return Ok(()),
+        opened => regular(opened?)?,
     };
-    let mode = meta.permissions().mode();
-    if mode & 0o077 == 0 {
+    let mode = Mode::from_bits_truncate(seen.st_mode);
+    if !mode.intersects(Mode::S_IRWXG | Mode::S_IRWXO) {
         return Ok(());
     }
-    file.set_permissions(Permissions::from_mode(mode & 0o700))
-        .map_err(|error| Error::from_io("chmod", error))
+    set_mode(&file, mode & Mode::S_IRWXU)
 }
 
 /// No link, or one that root or this user has laid.
 pub fn is_link_of_ours(path: &Path) -> bool {
-    let Ok(meta) = std::fs::symlink_metadata(path) else {
+    let Ok(seen) = look(path, Look::Itself) else {
         return true;
     };
     let me = nix::unistd::geteuid().as_raw();
-    !meta.is_symlink() || meta.uid() == 0 || meta.uid() == me
+    !is(&seen, SFlag::S_IFLNK) || seen.st_uid == 0 || seen.st_uid == me
+}
+
+/// Of a link that is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Look {
+    /// What it leads to.
+    Through,
+    /// The link.
+    Itself,
+}
+
+/// What the system says of a file.
+pub fn look(path: &Path, how: Look) -> Result<FileStat, Error> {
+    let text = text_of("stat", path)?;
+    let seen = match how {
+        Look::Through => stat(text.as_c_str()),
+        Look::Itself => lstat(text.as_c_str()),
+    };
+    seen.map_err(|errno| Error::of("stat", errno))
+}
+
+/// This is a file of that kind.
+pub fn is(seen: &FileStat, kind: SFlag) -> bool {
+    SFlag::from_bits_truncate(seen.st_mode & SFlag::S_IFMT.bits()) == kind
+}
+
+/// It leads to something.
+pub fn exists(path: &Path) -> bool {
+    look(path, Look::Through).is_ok()
+}
+
+/// It leads to a directory.
+pub fn is_directory(path: &Path) -> bool {
+    look(path, Look::Through).is_ok_and(|seen| is(&seen, SFlag::S_IFDIR))
+}
+
+/// It leads to a regular file.
+pub fn is_regular(path: &Path) -> bool {
+    look(path, Look::Through).is_ok_and(|seen| is(&seen, SFlag::S_IFREG))
+}
+
+/// A link lies there.
+pub fn is_link(path: &Path) -> bool {
+    look(path, Look::Itself).is_ok_and(|seen| is(&seen, SFlag::S_IFLNK))
 }
 
 /// With what the system says of it. `EISDIR`: a directory; `EINVAL`: a pipe, a socket or a device.
-fn regular(file: File) -> Result<(File, Metadata), Error> {
-    let meta = file
-        .metadata()
-        .map_err(|error| Error::from_io("stat", error))?;
-    let errno = match meta.file_type() {
-        kind if kind.is_file() => return Ok((file, meta)),
-        kind if kind.is_dir() => libc::EISDIR,
-        _ => libc::EINVAL,
+fn regular(file: File) -> Result<(File, FileStat), Error> {
+    let seen = fstat(&file).map_err(|errno| Error::of("stat", errno))?;
+    if is(&seen, SFlag::S_IFREG) {
+        return Ok((file, seen));
+    }
+    let errno = if is(&seen, SFlag::S_IFDIR) {
+        libc::EISDIR
+    } else {
+        libc::EINVAL
     };
     Err(Error { op: "open", errno })
 }
@@ -404,49 +478,36 @@ impl PidFile {
     /// Takes the file, made if it is missing, and writes our number into it. A link is not
     /// followed: whoever may write the directory could have any file cut.
     pub fn claim(path: &Path, mode: u32) -> Result<Claim, Error> {
-        Self::claim_by(path, mode, File::try_lock)
+        Self::claim_by(path, mode, &try_lock)
     }
 
     fn claim_by(
         path: &Path,
         mode: u32,
-        lock: impl Fn(&File) -> Result<(), TryLockError>,
+        lock: &dyn Fn(&File) -> Result<(), Error>,
     ) -> Result<Claim, Error> {
         /// Longer than any number.
         const NUMBER_MAX: usize = 32;
         /// Whoever ends just now takes the file with it; nobody starts and ends that often.
         const TRIES: usize = 16;
         for _ in 0..TRIES {
-            let ours = open_own(
-                path,
-                OpenOptions::new()
-                    .write(true)
-                    .create(true)
-                    .truncate(false)
-                    .mode(mode),
-            )?;
+            let ours = open_own(path, OFlag::O_WRONLY | OFlag::O_CREAT, mode)?;
             // What is held for years is open for reading only: the disk may be made read-only.
-            let file = open_own(path, OpenOptions::new().read(true))?;
+            let file = open_own(path, OFlag::O_RDONLY, 0)?;
             let (held, locked) = match lock(&file) {
                 // Across a network only what may be written can be locked.
-                Err(TryLockError::Error(_)) => {
-                    let locked = lock(&ours);
-                    match locked {
-                        Ok(()) => (ours, locked),
-                        Err(_) => (file, locked),
-                    }
-                }
+                Err(error) if !error.would_block() => match lock(&ours) {
+                    Ok(()) => (ours, Ok(())),
+                    refused => (file, refused),
+                },
                 locked => (file, locked),
             };
-            match locked {
-                Err(TryLockError::WouldBlock) => {
-                    let mut text = [0; NUMBER_MAX];
-                    let len = nix::unistd::read(&held, &mut text).unwrap_or(0);
-                    let text = String::from_utf8_lossy(text.get(..len).unwrap_or_default());
-                    return Ok(Claim::Theirs(text.into_owned()));
-                }
-                // Some file systems have no locks.
-                Err(TryLockError::Error(_)) | Ok(()) => {}
+            // Some file systems have no locks.
+            if locked.is_err_and(Error::would_block) {
+                let mut text = [0; NUMBER_MAX];
+                let len = nix::unistd::read(&held, &mut text).unwrap_or(0);
+                let text = String::from_utf8_lossy(text.get(..len).unwrap_or_default());
+                return Ok(Claim::Theirs(text.into_owned()));
             }
             if !is_at(&held, path) {
                 continue;
@@ -468,7 +529,7 @@ impl PidFile {
 
     /// Writes our number into it.
     pub fn write(&mut self) -> Result<(), Error> {
-        let opened = open_own(&self.path, OpenOptions::new().write(true));
+        let opened = open_own(&self.path, OFlag::O_WRONLY, 0);
         let written = opened.and_then(|ours| {
             let number = std::process::id().to_string();
             nix::unistd::ftruncate(&ours, 0)
@@ -481,22 +542,33 @@ impl PidFile {
     }
 }
 
-fn open_own(path: &Path, how: &mut OpenOptions) -> Result<File, Error> {
+fn open_own(path: &Path, how: OFlag, mode: u32) -> Result<File, Error> {
     fault("open")?;
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW;
-    let opened = how.custom_flags(flags).open(path);
-    opened
-        .map_err(|error| Error::from_io("open", error))
-        .and_then(regular)
-        .map(|(file, _)| file)
+    let opened = open(path, how | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW, mode);
+    opened.and_then(regular).map(|(file, _)| file)
+}
+
+/// Holds the file for this process alone, as long as it is open.
+fn try_lock(file: &File) -> Result<(), Error> {
+    #[expect(
+        deprecated,
+        reason = "the new one cannot hold a file that has no locks"
+    )]
+    let locked = nix::fcntl::flock(file.as_raw_fd(), FlockArg::LockExclusiveNonblock);
+    locked.map_err(|errno| Error::of("flock", errno))
 }
 
 /// The file has this name, still.
 fn is_at(file: &File, path: &Path) -> bool {
-    let (Ok(file), Ok(named)) = (file.metadata(), std::fs::symlink_metadata(path)) else {
+    let (Ok(file), Ok(named)) = (fstat(file), look(path, Look::Itself)) else {
         return false;
     };
-    (file.dev(), file.ino()) == (named.dev(), named.ino())
+    is_same(&file, &named)
+}
+
+/// Two looks at one file.
+pub fn is_same(one: &FileStat, other: &FileStat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
 impl Drop for PidFile {
@@ -597,11 +669,10 @@ pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Error> {
 
 /// Standard input, output and error lead nowhere from now on.
 pub fn detach_standard() -> Result<(), Error> {
-    let null = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/null")
-        .map_err(|error| Error::from_io("open /dev/null", error))?;
+    let null = open(Path::new("/dev/null"), OFlag::O_RDWR, 0).map_err(|error| Error {
+        op: "open /dev/null",
+        ..error
+    })?;
     for fd in 0..=2 {
         // SAFETY: both are descriptors of this process.
         check("dup2", unsafe { libc::dup2(null.as_raw_fd(), fd) })?;
@@ -681,13 +752,13 @@ mod tests {
         let scratch = Scratch::new("pid-race");
         let path = scratch.0.join("pid");
         let removals = Cell::new(2);
-        let file = ours(PidFile::claim_by(&path, MODE, |file| {
+        let file = ours(PidFile::claim_by(&path, MODE, &|file| {
             // Whoever had it ends just now.
             if removals.get() > 0 {
                 removals.set(removals.get() - 1);
                 std::fs::remove_file(&path).expect("there");
             }
-            file.try_lock()
+            try_lock(file)
         }));
         assert_eq!(removals.get(), 0);
         let number = std::fs::read_to_string(&path).expect("a file");
@@ -710,17 +781,15 @@ mod tests {
         let lock = |file: &File| {
             let flags = nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_GETFL).expect("flags");
             match flags & libc::O_ACCMODE {
-                libc::O_RDONLY => Err(TryLockError::Error(std::io::Error::from_raw_os_error(
-                    libc::EBADF,
-                ))),
-                _ => file.try_lock(),
+                libc::O_RDONLY => Err(Error::of("flock", Errno::EBADF)),
+                _ => try_lock(file),
             }
         };
-        let held = ours(PidFile::claim_by(&path, MODE, lock));
-        let second = PidFile::claim_by(&path, MODE, lock);
+        let held = ours(PidFile::claim_by(&path, MODE, &lock));
+        let second = PidFile::claim_by(&path, MODE, &lock);
         assert!(matches!(second, Ok(Claim::Theirs(_))), "{second:?}");
         drop(held);
-        ours(PidFile::claim_by(&path, MODE, lock));
+        ours(PidFile::claim_by(&path, MODE, &lock));
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub fn has_strict_reverse_path(device: &str) -> bool {
     let of = |name: &str| {
         let path = format!("/proc/sys/net/ipv4/conf/{name}/rp_filter");
         let text = super::file::system_text(&path).unwrap_or_default();
-        text.trim().parse::<u8>().unwrap_or(0)
+        text.trim_ascii().parse::<u8>().unwrap_or(0)
     };
     of("all").max(of(device)) == 1
 }

@@ -487,7 +487,7 @@ fn is_tap(info: &[u8]) -> Option<bool> {
 fn has_tap_flag(name: &str) -> bool {
     let path = format!("/sys/class/net/{name}/tun_flags");
     let text = super::file::system_text(&path).unwrap_or_default();
-    let flags = text.trim().strip_prefix("0x").unwrap_or_default();
+    let flags = text.trim_ascii().strip_prefix("0x").unwrap_or_default();
     let flags = u64::from_str_radix(flags, 16).unwrap_or(0);
     flags & u64::from(libc::IFF_TAP.cast_unsigned()) != 0
 }

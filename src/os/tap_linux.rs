@@ -3,11 +3,12 @@
 //! Addresses are netlink's affair ([`super::netlink::Control`]).
 
 use core::mem::zeroed;
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd, RawFd};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsFd as _, AsRawFd, FromRawFd as _, OwnedFd, RawFd};
 use std::path::Path;
+
+use nix::fcntl::OFlag;
 
 use super::{Error, check, file, frame};
 use crate::base::Mac;
@@ -20,7 +21,7 @@ pub fn device() -> &'static Path {
     let mut devices = DEVICES.into_iter().map(Path::new);
     let [first, ..] = DEVICES;
     devices
-        .find(|path| path.exists())
+        .find(|path| file::exists(path))
         .unwrap_or(Path::new(first))
 }
 
@@ -59,10 +60,9 @@ impl Tap {
         tap.set_mtu(mtu)?;
         // Networks give addresses through their controller; a router advertisement of some
         // member is nobody's business here (service 7.4). Kernels without IPv6 have no such file.
-        let _ = OpenOptions::new()
-            .write(true)
-            .open(format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"))
-            .and_then(|mut file| file.write_all(b"0"));
+        let accept = format!("/proc/sys/net/ipv6/conf/{name}/accept_ra");
+        let _ = file::open(Path::new(&accept), OFlag::O_WRONLY, 0)
+            .and_then(|accept| file::write_all(accept.as_fd(), b"0"));
         tap.bring_up()?;
         // Some old kernels drop the address that was set before the device was up.
         if tap.mac()? != mac {
@@ -152,7 +152,8 @@ impl AsRawFd for Tap {
 
 /// The number of a device.
 pub fn index_of(name: &str) -> Option<u32> {
-    nix::net::if_::if_nametoindex(name).ok()
+    let name = CString::new(name).ok()?;
+    nix::net::if_::if_nametoindex(name.as_c_str()).ok()
 }
 
 fn open_device() -> Result<File, Error> {
@@ -161,14 +162,9 @@ fn open_device() -> Result<File, Error> {
         errno: libc::ENOENT,
     };
     for (n, path) in DEVICES.into_iter().enumerate() {
-        let opened = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(path);
-        match opened {
+        match file::open(Path::new(path), OFlag::O_RDWR | OFlag::O_NONBLOCK, 0) {
             Ok(file) => return Ok(file),
-            Err(error) if n == 0 => failed = Error::from_io("open /dev/net/tun", error),
+            Err(error) if n == 0 => failed.errno = error.errno,
             Err(_) => {}
         }
     }

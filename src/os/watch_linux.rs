@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use super::Error;
+use super::{Error, text_of};
 
 /// Watches one directory.
 #[derive(Debug)]
@@ -26,7 +26,8 @@ impl Watch {
             | AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_DELETE
             | AddWatchFlags::IN_ONLYDIR;
-        inotify.add_watch(directory, news).map_err(failed)?;
+        let directory = text_of("inotify", directory)?;
+        (inotify.add_watch(directory.as_c_str(), news)).map_err(failed)?;
         Ok(Self { inotify })
     }
 

@@ -98,7 +98,7 @@ impl Daemon {
             routes,
             now,
         } = parts;
-        let resolver = Resolver::new(Box::new(Places::of_system), names);
+        let resolver = Resolver::new(Box::new(|| Places::of_system().hook()), names);
         let mut daemon = Self {
             node,
             home,

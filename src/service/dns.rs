@@ -20,6 +20,7 @@
 //! network is shown as failed.
 
 use core::net::IpAddr;
+use std::rc::Rc;
 
 use self::hands::{Failed, Order, Verb};
 pub(super) use self::hands::{Hands, Places};
@@ -123,7 +124,7 @@ struct Entry {
     id: NetworkId,
     domain: String,
     servers: Vec<IpAddr>,
-    wish: Option<Wish>,
+    wish: Option<Rc<Wish>>,
     state: State,
     failed: Option<Mono>,
 }
@@ -143,9 +144,9 @@ impl Entry {
 
 /// The machine's resolvers.
 pub(crate) struct Resolver<H> {
-    find: Box<dyn Fn() -> Places>,
-    /// As they were when the first of the present wishes was told.
-    places: Places,
+    find: Box<dyn Fn() -> Hook>,
+    /// Who was there when the first of the present wishes was told.
+    hook: Hook,
     hands: H,
     entries: Vec<Entry>,
     /// Whose state changed although nobody asked for it. At most one entry per network.
@@ -154,10 +155,10 @@ pub(crate) struct Resolver<H> {
 
 impl<H: Hands> Resolver<H> {
     /// Nobody is told anything yet. To be called when the home is ours.
-    pub(crate) fn new(find: Box<dyn Fn() -> Places>, mut hands: H) -> Self {
+    pub(crate) fn new(find: Box<dyn Fn() -> Hook>, mut hands: H) -> Self {
         hands.begin();
         Self {
-            places: find(),
+            hook: find(),
             find,
             hands,
             entries: Vec::new(),
@@ -187,10 +188,10 @@ impl<H: Hands> Resolver<H> {
     ) -> bool {
         // At boot a resolver may come after us.
         if self.entries.iter().all(|e| e.wish.is_none()) && !pushed.servers.is_empty() {
-            self.places = (self.find)();
+            self.hook = (self.find)();
         }
         let (wish, state) = match judge(device, allowed, pushed) {
-            Ok(wish) => (Some(wish), State::Told(self.hook())),
+            Ok(wish) => (Some(Rc::new(wish)), State::Told(self.hook)),
             Err(state) => (None, state),
         };
         let held = self.entries.iter().position(|e| e.id == id);
@@ -256,30 +257,12 @@ impl<H: Hands> Resolver<H> {
         self.hands.finish(now);
     }
 
-    fn hook(&self) -> Hook {
-        let Places {
-            dnsmasq_dirs,
-            dnsmasq_script,
-            resolvectl,
-            resolvconf,
-        } = &self.places;
-        if !dnsmasq_dirs.is_empty() && dnsmasq_script.is_some() {
-            Hook::Dnsmasq
-        } else if resolvectl.is_some() {
-            Hook::Resolvectl
-        } else if resolvconf.is_some() {
-            Hook::Resolvconf
-        } else {
-            Hook::Event
-        }
-    }
-
-    fn order(&mut self, now: Mono, id: NetworkId, verb: Verb, wish: Wish) {
+    fn order(&mut self, now: Mono, id: NetworkId, verb: Verb, wish: Rc<Wish>) {
+        let hook = self.hook;
         // For those who listen to events there is nothing to do.
-        if verb == Verb::Tell && self.hook() == Hook::Event {
+        if verb == Verb::Tell && hook == Hook::Event {
             return;
         }
-        let hook = self.hook();
         let order = Order {
             id,
             verb,

@@ -6,8 +6,6 @@
 //! `settings.allowManagementFrom` opens HTTP to other machines. `settings.router.metrics: false`
 //! takes the figures from HTTP, and then no token is made for them.
 
-use std::io::ErrorKind;
-
 use mio::Registry;
 use zeroize::Zeroizing;
 
@@ -56,7 +54,7 @@ pub(super) fn open_socket(
     const NAME: &str = "zerotier-one.sock";
     match server.open(registry) {
         Ok(()) => home.forget_trouble(NAME),
-        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+        Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => {
             home.note_trouble(NAME, os::Error::from_io("bind", error));
             return Err(Fatal::new(format!(
                 "another instance answers on the control socket in {}",

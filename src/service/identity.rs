@@ -6,15 +6,14 @@
 //! differs from 1.14.1: an empty file does not count as absent; a public half without its secret
 //! is a loss to be reported, not a reason for a new address.
 
-use std::fs;
-
 use zeroize::Zeroizing;
 
 use super::Fatal;
 use super::state::Home;
 use crate::crypto::identity::{Generator, secret_fits, validate};
 use crate::crypto::rng::Rng;
-use crate::os::{self, file};
+use crate::os;
+use crate::os::file::{self, Look};
 use crate::wire::identity::{Identity, SecretIdentity};
 
 const SECRET: &str = "identity.secret";
@@ -26,11 +25,12 @@ const SLICE_BLOCKS: usize = 4096;
 
 /// The stored identity, or a new one if there has never been one. `None`: `stop` said so while
 /// a new one was being made.
+#[inline(never)]
 pub fn obtain(
     home: &mut Home,
     rng: &mut Rng,
     new_identity: bool,
-    mut stop: impl FnMut() -> bool,
+    stop: &mut dyn FnMut() -> bool,
 ) -> Result<Option<SecretIdentity>, Fatal> {
     let secret = match read_secret(home, new_identity)? {
         Some(secret) => secret,
@@ -39,7 +39,7 @@ pub fn obtain(
             let Some(mut generator) = Generator::new(rng) else {
                 return Err(Fatal::new("no memory (2 MiB) to make an identity"));
             };
-            let Some(secret) = generate(&mut generator, rng, &mut stop) else {
+            let Some(secret) = generate(&mut generator, rng, stop) else {
                 return Ok(None);
             };
             store_secret(home, &secret)?;
@@ -55,7 +55,7 @@ pub fn obtain(
 fn generate(
     generator: &mut Generator,
     rng: &mut Rng,
-    stop: &mut impl FnMut() -> bool,
+    stop: &mut dyn FnMut() -> bool,
 ) -> Option<SecretIdentity> {
     loop {
         if let Some(secret) = generator.step(rng, SLICE_BLOCKS) {
@@ -116,12 +116,12 @@ const fn is_something_else(error: os::Error) -> bool {
 
 fn missing(home: &mut Home, new_identity: bool) -> Result<Option<SecretIdentity>, Fatal> {
     match home.read_text(PUBLIC) {
-        Ok(Some(text)) if new_identity || text.trim().is_empty() => {
+        Ok(Some(text)) if new_identity || text.trim_ascii().is_empty() => {
             set_aside(home, PUBLIC)?;
             Ok(None)
         }
         Ok(Some(text)) => {
-            let who = Identity::parse(text.trim()).map_or_else(
+            let who = Identity::parse(text.trim_ascii()).map_or_else(
                 |_| "another identity".to_owned(),
                 |id| id.address.to_string(),
             );
@@ -147,7 +147,7 @@ fn unreadable(home: &Home, name: &str, error: os::Error) -> Fatal {
 
 /// A secret that can be trusted, or what is wrong with the text.
 fn judge(home: &Home, text: &str) -> Result<SecretIdentity, &'static str> {
-    if text.trim().is_empty() {
+    if text.trim_ascii().is_empty() {
         return Err("the file is empty");
     }
     let secret = SecretIdentity::parse(text).map_err(|_| "the file holds no secret identity")?;
@@ -160,7 +160,7 @@ fn judge(home: &Home, text: &str) -> Result<SecretIdentity, &'static str> {
         .read_text(PUBLIC)
         .ok()
         .flatten()
-        .and_then(|text| Identity::parse(text.trim()).ok())
+        .and_then(|text| Identity::parse(text.trim_ascii()).ok())
         .is_some_and(|public| public == secret.identity);
     if vouched || validate(&secret.identity) {
         Ok(secret)
@@ -173,13 +173,13 @@ fn judge(home: &Home, text: &str) -> Result<SecretIdentity, &'static str> {
 /// cut must not leave the new one alone.
 fn set_aside(home: &Home, name: &str) -> Result<(), Fatal> {
     let from = home.path(name);
-    if fs::symlink_metadata(&from).is_err() {
+    if file::look(&from, Look::Itself).is_err() {
         return Ok(());
     }
     let mut to = home.path(&format!("{name}.bad"));
     for n in 0..u32::MAX {
         to = home.path(&format!("{name}.bad{n}"));
-        if fs::symlink_metadata(&to).is_err() {
+        if file::look(&to, Look::Itself).is_err() {
             break;
         }
     }
@@ -219,7 +219,7 @@ mod tests {
     }
 
     fn start(scratch: &mut Scratch, new: bool) -> Result<Option<SecretIdentity>, Fatal> {
-        obtain(&mut scratch.0, &mut Rng::new([3; 32]), new, || false)
+        obtain(&mut scratch.0, &mut Rng::new([3; 32]), new, &mut || false)
     }
 
     #[test]
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn a_stop_while_an_identity_is_made_leaves_nothing_behind() {
         let mut scratch = Scratch::new("id-stop");
-        let made = obtain(&mut scratch.0, &mut Rng::new([3; 32]), false, || true);
+        let made = obtain(&mut scratch.0, &mut Rng::new([3; 32]), false, &mut || true);
         assert!(made.expect("no error").is_none());
         assert!(scratch.get(SECRET).is_none() && scratch.get(PUBLIC).is_none());
     }

@@ -145,7 +145,7 @@ impl LocalConf {
         // Some editors put one there.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut conf = Self::default();
-        if text.trim().is_empty() {
+        if text.trim_ascii().is_empty() {
             return Ok((conf, Value::Object(Vec::new())));
         }
         let tree = Value::parse(text).map_err(|e| bad(Some(e.place), e.why))?;
@@ -164,7 +164,7 @@ impl LocalConf {
     /// have an id already keep it. `complain` hears of each line that means nothing.
     pub fn add_trusted_paths(&mut self, text: &str, complain: &mut dyn FnMut(usize)) {
         for (n, line) in text.lines().enumerate() {
-            if !line.trim().is_empty() && self.add_trusted_path(line).is_none() {
+            if !line.trim_ascii().is_empty() && self.add_trusted_path(line).is_none() {
                 complain(n.saturating_add(1));
             }
         }
@@ -172,8 +172,8 @@ impl LocalConf {
 
     fn add_trusted_path(&mut self, line: &str) -> Option<()> {
         let (id, at) = line.split_once('=')?;
-        let id = u64::from_str_radix(id.trim(), 16).ok()?;
-        let net = net(at.trim()).filter(|net| net.bits > 0 && id != 0)?;
+        let id = u64::from_str_radix(id.trim_ascii(), 16).ok()?;
+        let net = net(at.trim_ascii()).filter(|net| net.bits > 0 && id != 0)?;
         let physical = &mut self.underlay.physical;
         let is_full = physical.len() >= underlay::NETS_MAX;
         match physical.iter_mut().find(|p| p.net == net) {
@@ -294,7 +294,10 @@ impl Settings {
         self.tertiary_port = reader.short(at, "tertiaryPort");
         self.allow_secondary_port = reader.flag(at, "allowSecondaryPort");
         for item in reader.list(at, "bind", LIST_MAX) {
-            match reader.text(item).and_then(|text| text.trim().parse().ok()) {
+            match reader
+                .text(item)
+                .and_then(|text| text.trim_ascii().parse().ok())
+            {
                 Some(ip) => self.bind.push(ip),
                 None => reader.expected(item, "an IP address"),
             }
@@ -385,7 +388,7 @@ impl Router {
 /// A net, or one address alone.
 fn net(text: &str) -> Option<IpNet> {
     let prefix = Prefix::parse(text).or_else(|| {
-        let ip: IpAddr = text.trim().parse().ok()?;
+        let ip: IpAddr = text.trim_ascii().parse().ok()?;
         let bits = if ip.is_ipv4() { 32 } else { 128 };
         Some(Prefix { ip, bits })
     })?;
@@ -459,7 +462,7 @@ impl<'a> Reader<'a> {
         let number = match item {
             Value::Bool(on) => Some(u64::from(*on)),
             Value::Number(text) => text.parse().ok(),
-            Value::String(text) => text.trim().parse().ok(),
+            Value::String(text) => text.trim_ascii().parse().ok(),
             _ => None,
         };
         number.filter(|n| *n <= most).unwrap_or_else(|| {

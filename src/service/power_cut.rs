@@ -109,7 +109,7 @@ struct Seen {
 
 fn see(home: &mut Home) -> Seen {
     // Told to stop, it makes no new one.
-    let secret = identity::obtain(home, &mut Rng::new([1; 32]), false, || true);
+    let secret = identity::obtain(home, &mut Rng::new([1; 32]), false, &mut || true);
     let read = |name: &str| home.read(name, 1 << 16).expect("readable");
     let address = |secret: SecretIdentity| secret.identity.address;
     Seen {
@@ -137,7 +137,7 @@ fn deeds() -> Vec<(&'static str, Deed)> {
     vec![
         ("first start: identity", |home| {
             let mut rng = Rng::new([9; 32]);
-            let made = identity::obtain(home, &mut rng, false, || false);
+            let made = identity::obtain(home, &mut rng, false, &mut || false);
             assert!(made.expect("no trouble").is_some());
         }),
         ("first start: token", |home| {
@@ -192,7 +192,7 @@ fn deeds() -> Vec<(&'static str, Deed)> {
                 .expect("stored");
         }),
         ("it is set aside", |home| {
-            let made = identity::obtain(home, &mut Rng::new([8; 32]), true, || true);
+            let made = identity::obtain(home, &mut Rng::new([8; 32]), true, &mut || true);
             assert!(made.expect("no trouble").is_none());
         }),
         ("leave the other", |home| {

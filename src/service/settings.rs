@@ -33,8 +33,8 @@ impl Prefix {
     /// `ip/bits`.
     pub fn parse(text: &str) -> Option<Self> {
         let (ip, bits) = text.split_once('/')?;
-        let ip: IpAddr = ip.trim().parse().ok()?;
-        let bits: u8 = bits.trim().parse().ok()?;
+        let ip: IpAddr = ip.trim_ascii().parse().ok()?;
+        let bits: u8 = bits.trim_ascii().parse().ok()?;
         (bits <= width(&ip)).then_some(Self { ip, bits })
     }
 
@@ -121,7 +121,7 @@ impl Allow {
             return Some(if on { Self::Yes } else { Self::No });
         }
         let mut list = Vec::new();
-        for prefix in text.split(',').map(str::trim) {
+        for prefix in text.split(',').map(str::trim_ascii) {
             if !prefix.is_empty() {
                 list.push(Prefix::parse(prefix)?);
             }
@@ -308,12 +308,12 @@ impl NetworkSettings {
     pub fn parse(text: &str, mut complain: impl FnMut(usize, &str)) -> Self {
         let mut settings = Self::default();
         for (n, line) in text.lines().enumerate() {
-            let line = line.trim();
+            let line = line.trim_ascii();
             if line.is_empty() {
                 continue;
             }
             let taken = match line.split_once('=') {
-                Some((key, value)) => settings.set(key.trim(), value.trim()),
+                Some((key, value)) => settings.set(key.trim_ascii(), value.trim_ascii()),
                 None => Err(Refused::UnknownKey),
             };
             if let Err(why) = taken {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use mio::Poll;
+use mio::{Poll, Registry};
 
 use super::control::{Access, Server};
 use super::daemon::{Daemon, Parts};
@@ -22,6 +22,7 @@ use crate::os::privilege::{self, Ready, Side};
 use crate::os::signal::{Signal, Signals};
 use crate::os::watch::Watch;
 use crate::os::{self, clock, entropy, file};
+use crate::wire::identity::SecretIdentity;
 use crate::wire::world::{DEFAULT_PLANET, WorldBuf, WorldKind};
 
 /// Port when nobody says.
@@ -150,7 +151,7 @@ fn run(options: &Options, mut home: Home, background: Option<Ready>) -> Result<i
     let mut signals = Signals::catch().map_err(fatal)?;
     let pid = home.lock()?;
     let mut rng = Rng::new(entropy::seed().map_err(fatal)?);
-    let obtained = identity::obtain(&mut home, &mut rng, options.new_identity, || {
+    let obtained = identity::obtain(&mut home, &mut rng, options.new_identity, &mut || {
         // Others than a stop find nothing to do yet.
         while let Some(signal) = signals.take() {
             if signal == Signal::Stop {
@@ -168,41 +169,8 @@ fn run(options: &Options, mut home: Home, background: Option<Ready>) -> Result<i
     let monitor = Monitor::open().map_err(fatal)?;
     let routes = Control::open().map_err(fatal)?;
     let token = home.authtoken(&mut rng);
-    let planet = planet(&mut home);
-    let roomy = file::memory_bytes().is_none_or(|bytes| bytes >= SMALL_BELOW_BYTES);
-    let limits = if roomy && !cfg!(feature = "small") {
-        Limits::normal()
-    } else {
-        Limits::small()
-    };
-    home.set_limits(&limits);
-    let mut seed = [0; 32];
-    rng.fill(&mut seed);
-    let now = clock::now();
-    let config = Config {
-        secret,
-        planet: planet.bytes(),
-        limits,
-        seed,
-        aes: crate::crypto::armor::cpu_has_aes(),
-        relay: false,
-    };
-    let node = Node::new(config, now)
-        .map_err(|error| Fatal::new(format!("the planet cannot be used: {error}")))?;
-    let mut daemon_seed = [0; 32];
-    rng.fill(&mut daemon_seed);
-    // It lives as long as the process: what does not end with that, the loop takes back.
-    let daemon = Box::leak(Box::new(Daemon::new(Parts {
-        node,
-        home,
-        names,
-        port: options.port,
-        rng: Rng::new(daemon_seed),
-        limits,
-        registry,
-        routes,
-        now,
-    })));
+    let port = options.port;
+    let daemon = daemon_of(home, names, port, secret, &mut rng, registry, routes)?;
     if !options.any_user {
         give_up_rights(daemon)?;
     }
@@ -251,6 +219,54 @@ fn run(options: &Options, mut home: Home, background: Option<Ready>) -> Result<i
     event_loop.run().map(|()| 0)
 }
 
+/// The daemon with its node. It lives as long as the process: what does not end with that, the loop
+/// takes back. Both are large, so they are made in a frame that does not live as long.
+#[inline(never)]
+fn daemon_of(
+    mut home: Home,
+    names: Far,
+    port: u16,
+    secret: SecretIdentity,
+    rng: &mut Rng,
+    registry: Registry,
+    routes: Control,
+) -> Result<&'static mut Daemon, Fatal> {
+    let planet = planet(&mut home);
+    let roomy = file::memory_bytes().is_none_or(|bytes| bytes >= SMALL_BELOW_BYTES);
+    let limits = if roomy && !cfg!(feature = "small") {
+        Limits::normal()
+    } else {
+        Limits::small()
+    };
+    home.set_limits(&limits);
+    let mut seed = [0; 32];
+    rng.fill(&mut seed);
+    let now = clock::now();
+    let config = Config {
+        secret,
+        planet: planet.bytes(),
+        limits,
+        seed,
+        aes: crate::crypto::armor::cpu_has_aes(),
+        relay: false,
+    };
+    let node = Node::new(config, now)
+        .map_err(|error| Fatal::new(format!("the planet cannot be used: {error}")))?;
+    let mut daemon_seed = [0; 32];
+    rng.fill(&mut daemon_seed);
+    Ok(Box::leak(Box::new(Daemon::new(Parts {
+        node,
+        home,
+        names,
+        port,
+        rng: Rng::new(daemon_seed),
+        limits,
+        registry,
+        routes,
+        now,
+    }))))
+}
+
 /// Who the service is, if there is such a user (service 1).
 #[cfg(target_os = "linux")]
 const USER: &str = "zerotier-one";
@@ -258,6 +274,7 @@ const USER: &str = "zerotier-one";
 /// Root up to here, the service's own user from here on, or a root who may do little; who was
 /// never root stays who that is.
 #[cfg(target_os = "linux")]
+#[inline(never)]
 fn give_up_rights(daemon: &Daemon) -> Result<(), Fatal> {
     use privilege::StillRoot;
     if !privilege::is_root() {
@@ -337,6 +354,7 @@ fn planet(home: &mut Home) -> WorldBuf {
 }
 
 /// Networks and moons that the home directory knows of.
+#[inline(never)]
 fn start_memberships(daemon: &mut Daemon) {
     if let Some(path) = daemon.home.governed() {
         log::warn!(

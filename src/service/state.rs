@@ -80,7 +80,7 @@ impl Home {
     pub fn open(dir: &Path) -> Result<Self, Fatal> {
         let made = file::make_directories(dir, DIRECTORY_MODE);
         if let Err(error) = made
-            && !dir.is_dir()
+            && !file::is_directory(dir)
         {
             return Err(Fatal::new(format!(
                 "cannot create the home directory {}",
@@ -172,7 +172,7 @@ impl Home {
             Ok(bytes) => Ok(Some(bytes)),
             // A link that leads nowhere may lead somewhere when a disk is mounted: that is not
             // nothing, and nothing may take its place.
-            Err(error) if error.errno == libc::ENOENT && !path.is_symlink() => Ok(None),
+            Err(error) if error.errno == libc::ENOENT && !file::is_link(&path) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -182,7 +182,7 @@ impl Home {
         match self.unwritten.wish(name) {
             Some(Wish::Gone) => false,
             Some(_) => true,
-            None => self.path(name).exists(),
+            None => file::exists(&self.path(name)),
         }
     }
 
@@ -263,10 +263,10 @@ impl Home {
 
     fn token(&mut self, name: &str, rng: &mut Rng) -> Result<Zeroizing<String>, String> {
         match self.read_secret(name) {
-            Ok(Some(text)) if text.trim().is_empty() => {
+            Ok(Some(text)) if text.trim_ascii().is_empty() => {
                 return Err(self.explain(name, &"the file is empty"));
             }
-            Ok(Some(text)) => return Ok(Zeroizing::new(text.trim().to_owned())),
+            Ok(Some(text)) => return Ok(Zeroizing::new(text.trim_ascii().to_owned())),
             Ok(None) => {}
             Err(error) => return Err(self.explain(name, &error)),
         }
@@ -299,7 +299,7 @@ impl Home {
                     if pid.is_empty() {
                         "unknown"
                     } else {
-                        pid.trim()
+                        pid.trim_ascii()
                     },
                     self.dir.display()
                 )))
@@ -360,7 +360,7 @@ impl Home {
             let mut seed = None;
             if kind == "seed" {
                 let text = self.read_text(&path).map(Option::unwrap_or_default);
-                let known = text.map(|text| Address::parse(text.trim()));
+                let known = text.map(|text| Address::parse(text.trim_ascii()));
                 match &known {
                     Ok(Some(address)) => seed = Some(*address),
                     Ok(None) => self.say(&path, &"ignored, this is no address", complain),
@@ -468,7 +468,7 @@ impl Home {
         let [database, directory] = &all;
         let names = file::names_in(directory).unwrap_or_default();
         let rules = names.iter().any(|name| name.ends_with(".json"));
-        if database.exists() {
+        if file::exists(database) {
             return Some(database.clone());
         }
         rules.then(|| directory.clone())
@@ -568,13 +568,13 @@ impl Home {
         };
         let mut map: Vec<(NetworkId, String)> = Vec::new();
         for (n, line) in String::from_utf8_lossy(&bytes).lines().enumerate() {
-            let line = line.trim();
+            let line = line.trim_ascii();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
             let entry = line.split_once('=').and_then(|(id, name)| {
-                let name = name.trim();
-                let id = NetworkId::parse(id.trim())?;
+                let name = name.trim_ascii();
+                let id = NetworkId::parse(id.trim_ascii())?;
                 is_ifname(name).then(|| (id, name.to_owned()))
             });
             match entry {
@@ -597,7 +597,7 @@ impl Home {
         match file::names_in(&path) {
             Ok(names) => names,
             Err(error) => {
-                if error.errno != libc::ENOENT || path.is_symlink() {
+                if error.errno != libc::ENOENT || file::is_link(&path) {
                     self.say(directory, &error, complain);
                 }
                 Vec::new()

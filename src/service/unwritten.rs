@@ -413,7 +413,7 @@ fn sync_place(dir: &Path, name: &str) -> Result<(), os::Error> {
 /// leads nowhere may lead somewhere when a disk is mounted.
 fn place(dir: &Path, name: &str) -> Result<PathBuf, os::Error> {
     let path = dir.join(name);
-    if name != OF_THE_OWNER || !path.is_symlink() {
+    if name != OF_THE_OWNER || !file::is_link(&path) {
         return Ok(path);
     }
     file::follow(&path).map_err(|error| os::Error {

@@ -121,7 +121,7 @@ fn write_hex(out: &mut dyn fmt::Write, bytes: &[u8]) -> fmt::Result {
 }
 
 fn parse(text: &str) -> Result<(Identity, Option<Secret>), Malformed> {
-    let mut fields = text.trim().split(':');
+    let mut fields = text.trim_ascii().split(':');
     let address = fields
         .next()
         .and_then(Address::parse)

@@ -81,7 +81,7 @@ impl fmt::Display for Slash {
 
 /// Reads `ip/port`.
 pub fn parse_slash(text: &str) -> Option<SocketAddr> {
-    let (ip, port) = text.trim().split_once('/')?;
+    let (ip, port) = text.trim_ascii().split_once('/')?;
     if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }

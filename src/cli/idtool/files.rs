@@ -1,17 +1,16 @@
 //! Files the tool reads, and those it writes: whole or not at all.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use super::{Outcome, Stop, told};
-use crate::os::{self, file};
+use crate::os;
+use crate::os::file::{self, Look};
 
 /// Longest file that is read: a world or its JSON.
-const FILE_MAX_BYTES: u64 = 64 * 1024;
+const FILE_MAX_BYTES: usize = 64 * 1024;
 
 const SECRET_MODE: u32 = 0o600;
 const PUBLIC_MODE: u32 = 0o644;
@@ -27,9 +26,9 @@ fn explain(path: &Path, error: os::Error) -> Stop {
 /// For files that are never replaced, an empty one included: it may be what a power cut left.
 pub(super) fn must_not_exist(path: &Path) -> Outcome {
     let failed = |errno| Err(explain(path, os::Error { op: "stat", errno }));
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => failed(os::Error::from_io("stat", error).errno),
+    match file::look(path, Look::Itself) {
+        Err(error) if error.errno == libc::ENOENT => Ok(()),
+        Err(error) => failed(error.errno),
         Ok(_) => failed(libc::EEXIST),
     }
 }
@@ -50,10 +49,8 @@ pub(super) fn read_text(file: &OsStr) -> Option<Zeroizing<String>> {
     String::from_utf8(bytes).ok().map(Zeroizing::new)
 }
 
-pub(super) fn read_bounded(file: &Path) -> Result<Vec<u8>, Stop> {
-    let fits = fs::metadata(file).is_ok_and(|found| found.len() <= FILE_MAX_BYTES);
-    let read = if fits { fs::read(file).ok() } else { None };
-    read.ok_or_else(|| cannot_read(file))
+pub(super) fn read_bounded(path: &Path) -> Result<Vec<u8>, Stop> {
+    file::read_any(path, FILE_MAX_BYTES).map_err(|_| cannot_read(path))
 }
 
 #[cold]

@@ -13,7 +13,7 @@ use crate::base::Address;
 use crate::crypto::identity::{generate, secret_fits, validate};
 use crate::crypto::rng::Rng;
 use crate::crypto::sign;
-use crate::os::entropy;
+use crate::os::{entropy, file};
 use crate::service::control::line::Hex;
 use crate::wire::identity::{Identity, SecretIdentity, parse_hex};
 
@@ -307,7 +307,7 @@ fn secret_of(arg: &OsStr) -> Result<SecretIdentity, Stop> {
 }
 
 fn read_file(arg: &OsStr) -> Result<Vec<u8>, Stop> {
-    std::fs::read(arg).map_err(|_| told("", arg, " is not readable"))
+    file::read_any(Path::new(arg), usize::MAX).map_err(|_| told("", arg, " is not readable"))
 }
 
 fn sign_file(args: &[OsString], screen: &mut Screen) -> Outcome {
@@ -336,7 +336,7 @@ fn verify_file(args: &[OsString], screen: &mut Screen) -> Outcome {
 fn read_signature(arg: &OsStr) -> Option<[u8; sign::SIGNATURE_LEN]> {
     let parse = |text: &str| {
         let mut signature = [0; sign::SIGNATURE_LEN];
-        parse_hex(text.trim(), &mut signature)
+        parse_hex(text.trim_ascii(), &mut signature)
             .ok()
             .map(|()| signature)
     };

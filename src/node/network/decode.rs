@@ -428,7 +428,7 @@ fn old_rules(ethertypes: &str) -> Box<[u8]> {
     const ETHERTYPE: [u8; 2] = [37, 2];
     let mut rules = Vec::new();
     let numbers = ethertypes.split(',').filter(|t| !t.is_empty());
-    for number in numbers.filter_map(|t| u16::from_str_radix(t.trim(), 16).ok()) {
+    for number in numbers.filter_map(|t| u16::from_str_radix(t.trim_ascii(), 16).ok()) {
         if number == 0 {
             // Everything passes, whatever else is listed.
             return ACCEPT.into();

@@ -5,13 +5,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
-use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::prctl;
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::{self, Gid, Uid};
 
 use super::User;
-use crate::os::{Error, check, file};
+use crate::os::file::{self, Look, is};
+use crate::os::{Error, check};
 
 /// By number: what the running service needs to change the network, to bind sockets to devices,
 /// for ports below 1024. The first would let root use files of others.
@@ -118,19 +119,19 @@ pub fn no_new_rights() -> Result<(), Error> {
 
 /// Tries what the user may do, and gives the user the files of the home.
 fn prepare(user: User, groups: &[u32], home: &Path, needed: &[&Path]) -> Result<(), StillRoot> {
-    let not_for = |path: &Path, op| {
+    let not_for = |path: &Path| {
         let path = path.to_owned();
-        move |errno| StillRoot::NotFor(path, Error::of(op, errno))
+        move |error| StillRoot::NotFor(path, error)
     };
     as_user(user, groups, || {
         for path in needed {
-            let opened = open(*path, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
-            opened.map(drop).map_err(not_for(path, "open"))?;
+            let opened = file::open(path, OFlag::O_RDWR, 0);
+            opened.map(drop).map_err(not_for(path))?;
         }
         // Whoever may not go there would not get far with the files.
         let above = file::directory_of(home);
-        let seen = nix::sys::stat::stat(&above.join("."));
-        seen.map(drop).map_err(not_for(above, "stat"))
+        let seen = file::look(&above.join("."), Look::Through);
+        seen.map(drop).map_err(not_for(above))
     })?;
     hand_over(home, user).map_err(StillRoot::Refused)
 }
@@ -300,18 +301,13 @@ fn all_owned_by(home: &Path, user: Uid) -> Result<bool, Error> {
     Ok(all)
 }
 
-fn is(stat: &FileStat, kind: SFlag) -> bool {
-    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == kind
-}
-
 type Visit<'a> = dyn FnMut(BorrowedFd<'_>, &FileStat) -> Result<(), Error> + 'a;
 
 /// Every file of a home, by a descriptor that is for nothing but this: between a look at a name
 /// and the next one it may be another file's. Folders come after what is in them. Other file
 /// systems are not entered.
 fn in_home(home: &Path, visit: &mut Visit<'_>) -> Result<(), Error> {
-    let fd = open(home, FOLDER, Mode::empty()).map_err(|e| Error::of("open", e))?;
-    walk(fd, 0, visit)
+    walk(file::open(home, FOLDER, 0)?.into(), 0, visit)
 }
 
 fn walk(folder: OwnedFd, depth: u32, visit: &mut Visit<'_>) -> Result<(), Error> {

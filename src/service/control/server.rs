@@ -388,7 +388,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Ok(()) => Err(in_use()),
         // So many wait there that there is no place in the queue.
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(in_use()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && !os::file::is_link(path) => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => fs::remove_file(path),
         Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(e) => Err(e),

@@ -2,14 +2,16 @@
 
 use core::fmt::Write as _;
 use std::collections::VecDeque;
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use nix::sys::stat::{FileStat, SFlag};
 
 use super::{Hook, Wish};
 use crate::base::{Mono, NetworkId};
+use crate::os;
+use crate::os::file::{self, Look};
 use crate::os::program::Program;
-use crate::os::{self, file};
 
 /// Programs that wait for their turn.
 pub(super) const JOBS_MAX: usize = 64;
@@ -20,7 +22,7 @@ const LOOK_MS: u64 = 50;
 /// After this a program is ended.
 pub(super) const PATIENCE_MS: u64 = 20_000;
 /// Write permission of others: who may lay links in a directory decides what we write.
-const OTHERS_WRITE: u32 = 0o022;
+const OTHERS_WRITE: libc::mode_t = 0o022;
 const FILE_MODE: u32 = 0o644;
 const FILE_MAX_BYTES: usize = 4096;
 
@@ -41,8 +43,8 @@ impl Places {
     /// What this machine has now.
     pub(in crate::service) fn of_system() -> Self {
         let script = PathBuf::from("/etc/init.d/dnsmasq");
-        let script = script.is_file().then_some(script);
-        let resolved = Path::new("/run/systemd/resolve/io.systemd.Resolve").exists();
+        let script = file::is_regular(&script).then_some(script);
+        let resolved = file::exists(Path::new("/run/systemd/resolve/io.systemd.Resolve"));
         Self {
             dnsmasq_dirs: if script.is_some() {
                 dnsmasq_dirs(&["/tmp", "/var/run", "/run"])
@@ -52,6 +54,19 @@ impl Places {
             dnsmasq_script: script,
             resolvectl: program("resolvectl").filter(|_| resolved),
             resolvconf: program("resolvconf"),
+        }
+    }
+
+    /// The first that is there.
+    pub(in crate::service) fn hook(&self) -> Hook {
+        if !self.dnsmasq_dirs.is_empty() && self.dnsmasq_script.is_some() {
+            Hook::Dnsmasq
+        } else if self.resolvectl.is_some() {
+            Hook::Resolvectl
+        } else if self.resolvconf.is_some() {
+            Hook::Resolvconf
+        } else {
+            Hook::Event
         }
     }
 }
@@ -70,7 +85,7 @@ pub(super) fn dnsmasq_dirs(parents: &[&str]) -> Vec<PathBuf> {
             }
             let dir = parent.join(name);
             if let Some(place) = place_of_ours(&dir)
-                && !seen.contains(&place)
+                && !seen.iter().any(|before| file::is_same(before, &place))
             {
                 seen.push(place);
                 all.push(dir);
@@ -80,20 +95,20 @@ pub(super) fn dnsmasq_dirs(parents: &[&str]) -> Vec<PathBuf> {
     all
 }
 
-/// Device and number of a directory, no link, that nobody else may write to.
-fn place_of_ours(dir: &Path) -> Option<(u64, u64)> {
+/// A directory, no link, that nobody else may write to.
+fn place_of_ours(dir: &Path) -> Option<FileStat> {
     let me = nix::unistd::geteuid().as_raw();
-    let meta = fs::symlink_metadata(dir).ok()?;
-    let is_ours = meta.uid() == me || meta.uid() == 0;
-    let is_safe = meta.is_dir() && meta.mode() & OTHERS_WRITE == 0;
-    (is_ours && is_safe).then(|| (meta.dev(), meta.ino()))
+    let seen = file::look(dir, Look::Itself).ok()?;
+    let is_ours = seen.st_uid == me || seen.st_uid == 0;
+    let is_safe = file::is(&seen, SFlag::S_IFDIR) && seen.st_mode & OTHERS_WRITE == 0;
+    (is_ours && is_safe).then_some(seen)
 }
 
 fn program(name: &str) -> Option<PathBuf> {
     ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
         .iter()
         .map(|dir| Path::new(dir).join(name))
-        .find(|path| path.is_file())
+        .find(|path| file::is_regular(path))
 }
 
 /// Something to be done for a network.
@@ -102,7 +117,7 @@ pub(in crate::service) struct Order {
     pub(super) id: NetworkId,
     pub(super) verb: Verb,
     pub(super) hook: Hook,
-    pub(super) wish: Wish,
+    pub(super) wish: Rc<Wish>,
 }
 
 /// What is to be done.
@@ -170,7 +185,7 @@ pub(in crate::service) struct Worker {
     /// First line of our files.
     mark: String,
     /// What is in force. ≤ [`TOLD_MAX`].
-    told: Vec<(NetworkId, Hook, Wish)>,
+    told: Vec<(NetworkId, Hook, Rc<Wish>)>,
     /// ≤ [`JOBS_MAX`].
     jobs: VecDeque<Job>,
     pub(super) running: Option<Running>,

@@ -10,12 +10,13 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::hands::{Failed, Hands, Order, Places, Verb, Worker};
 use super::{Hook, Pushed, judge};
 use crate::base::{Mono, NetworkId};
-use crate::os::clock;
 use crate::os::helper::{Channel, Helper, MESSAGE_MAX};
+use crate::os::{clock, file};
 use crate::service::settings::is_ifname;
 
 /// The hands as the daemon has them.
@@ -106,7 +107,7 @@ const BEGIN: &[u8] = b"begin";
 /// changed. What is taken back is what was told.
 fn is_for_us(order: &Order) -> bool {
     let device = Path::new("/sys/class/net").join(&order.wish.device);
-    order.verb == Verb::Revert || !device.exists() || device.join("tun_flags").exists()
+    order.verb == Verb::Revert || !file::exists(&device) || file::exists(&device.join("tun_flags"))
 }
 
 /// The life of the process.
@@ -185,7 +186,7 @@ impl Order {
             id,
             verb,
             hook,
-            wish,
+            wish: Rc::new(wish),
         })
     }
 }

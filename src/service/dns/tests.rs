@@ -33,8 +33,9 @@ struct Bench {
 }
 
 fn resolver(places: Places, home: &std::path::Path) -> Resolver<Worker> {
-    let find = move || places.clone();
-    Resolver::new(Box::new(find.clone()), Worker::new(Box::new(find), home))
+    let hook = places.hook();
+    let worker = Worker::new(Box::new(move || places.clone()), home);
+    Resolver::new(Box::new(move || hook), worker)
 }
 
 impl Bench {
@@ -233,7 +234,7 @@ fn files_of_a_run_that_was_cut_off_are_removed() {
     bench
         .scratch
         .put("dnsmasq.d/mine.conf", b"server=1.1.1.1\n");
-    let places = bench.resolver.places.clone();
+    let places = bench.resolver.hands.places.clone();
     // What is told is not taken back when it just ends.
     drop(bench.resolver);
     let home = bench.scratch.0.dir().to_owned();
@@ -302,7 +303,13 @@ fn a_program_that_fails_is_shown_and_tried_again_after_a_pause() {
 #[test]
 fn a_program_that_hangs_is_ended_and_one_that_is_missing_does_no_harm() {
     let mut bench = Bench::new("dns-hang", Hook::Resolvectl);
-    let path = bench.resolver.places.resolvectl.clone().expect("a path");
+    let path = bench
+        .resolver
+        .hands
+        .places
+        .resolvectl
+        .clone()
+        .expect("a path");
     bench.scratch.put("hangs", b"");
     let now = bench.now;
     bench.resolver.set(now, id(1), "zt0", true, lab());

@@ -213,7 +213,7 @@ pub fn write_com(
 /// leaves the certificate unsigned.
 pub fn com_from_text(text: &str, writer: &mut Writer<'_>) -> Result<(), Malformed> {
     const DIGITS: usize = 2 * QUALIFIER_LEN;
-    let mut fields = text.trim().split(':');
+    let mut fields = text.trim_ascii().split(':');
     if fields.next() != Some("1") {
         return Err(Malformed::Unsupported);
     }
