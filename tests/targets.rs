@@ -47,7 +47,16 @@ fn check(text: &str) -> String {
     } else {
         (
             &["triple", "elf", "qemu"],
-            &["cpu", "flags", "fixed", "zig", "zig_drop", "zig_add"],
+            &[
+                "cpu",
+                "flags",
+                "default_level",
+                "small_flags",
+                "small_thumb_but",
+                "zig",
+                "zig_drop",
+                "zig_add",
+            ],
         )
     };
     for key in needed {
