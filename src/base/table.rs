@@ -26,66 +26,38 @@ pub trait Key: Copy + Eq {
     fn from_words(words: [u64; WORDS_MAX]) -> Self;
 }
 
-impl Key for u64 {
-    const WORDS: usize = 1;
+macro_rules! one_word {
+    ($($key:ty: $to:expr, $from:expr;)*) => {$(
+        impl Key for $key {
+            const WORDS: usize = 1;
 
-    fn words(self) -> [u64; WORDS_MAX] {
-        [self, 0, 0]
-    }
+            fn words(self) -> [u64; WORDS_MAX] {
+                [$to(self), 0, 0]
+            }
 
-    fn from_words([word, ..]: [u64; WORDS_MAX]) -> Self {
-        word
-    }
+            fn from_words([word, ..]: [u64; WORDS_MAX]) -> Self {
+                $from(word)
+            }
+        }
+    )*};
 }
 
-impl Key for Address {
-    const WORDS: usize = 1;
-
-    fn words(self) -> [u64; WORDS_MAX] {
-        [self.get(), 0, 0]
-    }
-
-    fn from_words([word, ..]: [u64; WORDS_MAX]) -> Self {
-        Self::from_word(word)
-    }
+one_word! {
+    u64: core::convert::identity, core::convert::identity;
+    Address: Self::get, Self::from_word;
+    NetworkId: Self::get, Self::from_word;
+    PacketId: Self::get, Self::new;
+    Mac: word_of_mac, mac_of_word;
 }
 
-impl Key for NetworkId {
-    const WORDS: usize = 1;
-
-    fn words(self) -> [u64; WORDS_MAX] {
-        [self.get(), 0, 0]
-    }
-
-    fn from_words([word, ..]: [u64; WORDS_MAX]) -> Self {
-        Self::from_word(word)
-    }
+fn word_of_mac(mac: Mac) -> u64 {
+    let [a, b, c, d, e, f] = mac.to_bytes();
+    u64::from_be_bytes([0, 0, a, b, c, d, e, f])
 }
 
-impl Key for PacketId {
-    const WORDS: usize = 1;
-
-    fn words(self) -> [u64; WORDS_MAX] {
-        [self.get(), 0, 0]
-    }
-
-    fn from_words([word, ..]: [u64; WORDS_MAX]) -> Self {
-        Self::new(word)
-    }
-}
-
-impl Key for Mac {
-    const WORDS: usize = 1;
-
-    fn words(self) -> [u64; WORDS_MAX] {
-        let [a, b, c, d, e, f] = self.to_bytes();
-        [u64::from_be_bytes([0, 0, a, b, c, d, e, f]), 0, 0]
-    }
-
-    fn from_words([word, ..]: [u64; WORDS_MAX]) -> Self {
-        let [_, _, a, b, c, d, e, f] = word.to_be_bytes();
-        Self::new([a, b, c, d, e, f])
-    }
+fn mac_of_word(word: u64) -> Mac {
+    let [_, _, a, b, c, d, e, f] = word.to_be_bytes();
+    Mac::new([a, b, c, d, e, f])
 }
 
 /// The first of one word.
@@ -344,7 +316,9 @@ impl<K: Key, V> Table<K, V> {
 
     /// The first entry at or after slot number `from`: a cursor for lists that are read in parts.
     pub fn next_from(&self, from: usize) -> Option<(Slot, K, &V)> {
-        let (at, value) = numbered(&self.slots).find(|(at, _)| *at as usize >= from)?;
+        let rest = self.slots.get(from..)?;
+        let (ahead, value) = numbered(rest).next()?;
+        let at = u32::try_from(from).ok()?.checked_add(ahead)?;
         Some((Slot(at), self.key(at), value))
     }
 
@@ -516,6 +490,24 @@ mod tests {
         let mut all: std::vec::Vec<_> = table.iter().map(|(k, v)| (k, *v)).collect();
         all.sort_unstable();
         assert_eq!(all, model.into_iter().collect::<std::vec::Vec<_>>());
+    }
+
+    #[test]
+    fn a_cursor_meets_every_entry_once() {
+        let mut table = Table::new(8, 1);
+        for key in 0..8u64 {
+            table.insert(key, key * 10);
+        }
+        for gone in [0, 3, 7] {
+            table.remove(&gone);
+        }
+        let (mut met, mut at) = (Vec::new(), 0);
+        while let Some((slot, key, value)) = table.next_from(at) {
+            at = slot.index() + 1;
+            met.push((key, *value));
+        }
+        assert_eq!(met, [(1, 10), (2, 20), (4, 40), (5, 50), (6, 60)]);
+        assert!(table.next_from(100).is_none());
     }
 
     #[test]

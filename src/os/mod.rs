@@ -131,10 +131,11 @@ impl Error {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ErrnoName(pub i32);
 
-impl fmt::Display for ErrnoName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl ErrnoName {
+    /// The name; `None`: a rare one.
+    pub const fn known(self) -> Option<&'static str> {
         // nix knows them all, which costs 5 KB.
-        let name = match self.0 {
+        Some(match self.0 {
             libc::EPERM => "EPERM",
             libc::ENOENT => "ENOENT",
             libc::EIO => "EIO",
@@ -153,10 +154,22 @@ impl fmt::Display for ErrnoName {
             libc::ENOBUFS => "ENOBUFS",
             libc::EADDRINUSE => "EADDRINUSE",
             libc::EADDRNOTAVAIL => "EADDRNOTAVAIL",
+            libc::EAFNOSUPPORT => "EAFNOSUPPORT",
             libc::EOPNOTSUPP => "EOPNOTSUPP",
-            rare => return write!(f, "errno{rare}"),
-        };
-        f.write_str(name)
+            libc::ENETDOWN => "ENETDOWN",
+            libc::ENETUNREACH => "ENETUNREACH",
+            libc::EHOSTUNREACH => "EHOSTUNREACH",
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for ErrnoName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.known() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "errno{}", self.0),
+        }
     }
 }
 

@@ -14,6 +14,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::settings::{NetworkSettings, NotAllowed, Prefix};
+use crate::os::ErrnoName;
 use crate::os::netlink::{MAIN_TABLE, Route, Rule};
 
 #[cfg(test)]
@@ -423,7 +424,7 @@ impl State {
             Self::ReversePath => "reverse-path-filter",
             Self::TooMany => "too-many",
             Self::NoDevice => "no-device",
-            Self::Failed(errno) => errno_name(errno),
+            Self::Failed(errno) => ErrnoName(errno).known().unwrap_or("failed"),
         }
     }
 }
@@ -442,24 +443,5 @@ impl State {
             ),
             _ => None,
         }
-    }
-}
-
-/// The names that setting a route fails with.
-fn errno_name(errno: i32) -> &'static str {
-    match errno {
-        libc::EEXIST => "EEXIST",
-        libc::EPERM => "EPERM",
-        libc::EACCES => "EACCES",
-        libc::EINVAL => "EINVAL",
-        libc::ENODEV => "ENODEV",
-        libc::ENETDOWN => "ENETDOWN",
-        libc::ENETUNREACH => "ENETUNREACH",
-        libc::EHOSTUNREACH => "EHOSTUNREACH",
-        libc::ENOMEM => "ENOMEM",
-        libc::ENOBUFS => "ENOBUFS",
-        libc::EAFNOSUPPORT => "EAFNOSUPPORT",
-        libc::EOPNOTSUPP => "EOPNOTSUPP",
-        _ => "failed",
     }
 }
