@@ -10,6 +10,7 @@ use super::control::{Code, Refusal};
 use super::daemon::Daemon;
 use super::json::Value;
 use super::local_conf::{Bad, ControlTcp, FILE_MAX_BYTES, LocalConf};
+use super::log;
 use crate::base::{Address, Mono};
 
 const FILE: &str = "local.conf";
@@ -239,7 +240,7 @@ impl Daemon {
         }
         let level = settings.router.log_level;
         if level != before.settings.router.log_level {
-            log::set_max_level(level.unwrap_or(log::LevelFilter::Info));
+            ::log::set_max_level(level.unwrap_or(::log::LevelFilter::Info));
         }
         let nets = *underlay != before.underlay;
         if nets {
@@ -368,7 +369,7 @@ impl Daemon {
             },
             "controlGroup" => text(&router.control_group),
             "controlReadOnly" => Value::Bool(router.control_read_only),
-            "logLevel" => Value::string(log::max_level().as_str().to_ascii_lowercase()),
+            "logLevel" => Value::string(::log::max_level().as_str().to_ascii_lowercase()),
             "peerCache" => Value::Bool(router.peer_cache.unwrap_or(true)),
             "metrics" => Value::Bool(cfg!(feature = "metrics") && router.metrics.unwrap_or(true)),
             "stateDir" | "netifd" => self

@@ -9,7 +9,7 @@ use super::conf::Conf;
 use super::control::Lag;
 use super::dns::{Far, Places, Resolver};
 use super::keep::Kept;
-use super::log::{Cause, Gate};
+use super::log::{self, Cause, Gate};
 use super::networks::Port;
 use super::overlay::News;
 use super::ready::Ready;

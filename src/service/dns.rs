@@ -25,6 +25,7 @@ use std::rc::Rc;
 use self::hands::{Failed, Order, Verb};
 pub(super) use self::hands::{Hands, Places};
 pub(super) use self::helper::Far;
+use super::log;
 use crate::base::{Mono, NetworkId};
 
 mod hands;

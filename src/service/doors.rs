@@ -13,6 +13,7 @@ use super::Fatal;
 use super::control::auth::Guard;
 use super::control::{Server, TcpAccess};
 use super::local_conf::{ControlTcp, Settings};
+use super::log;
 use super::settings::Prefix;
 use super::state::Home;
 use crate::crypto::rng::Rng;

@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::daemon::Daemon;
 use super::link::Wanted;
+use super::log;
 use super::networks::Trouble;
 use super::overlay::managed;
 use super::routes::State;

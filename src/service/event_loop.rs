@@ -14,7 +14,7 @@ use super::Fatal;
 use super::control::{Access, Class, Server};
 use super::daemon::Daemon;
 use super::doors::{self, Doors};
-use super::log::Tail;
+use super::log::{self, Tail};
 use super::publish;
 use super::ready::Source;
 use crate::base::{Mono, Now};

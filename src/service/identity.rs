@@ -9,6 +9,7 @@
 use zeroize::Zeroizing;
 
 use super::Fatal;
+use super::log;
 use super::state::Home;
 use crate::crypto::identity::{Generator, secret_fits, validate};
 use crate::crypto::rng::Rng;

@@ -6,6 +6,7 @@
 //! every ten minutes; peers at the end alone, and controllers when they are met first.
 
 use super::daemon::Daemon;
+use super::log;
 use super::state::{ignore, warn};
 use crate::base::{Address, Mono, NetworkId};
 use crate::node::network::{NetworkStatus, NetworkView};

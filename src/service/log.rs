@@ -9,11 +9,39 @@ use std::collections::VecDeque;
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Mutex, PoisonError};
 
-use log::{Level, LevelFilter, Metadata, Record};
+pub use ::log::Level;
+use ::log::{LevelFilter, Metadata, Record};
 
 use crate::base::Mono;
 use crate::base::gate::Once;
 use crate::os::file;
+
+/// Hands a line to the log. A place that has something to say should cost no more than its text and
+/// what the text tells of; those of the crate ask for the level and carry file, line and module, which
+/// nobody is shown.
+#[cold]
+#[inline(never)]
+pub fn say(level: Level, text: fmt::Arguments<'_>) {
+    if level <= ::log::max_level() {
+        let record = Record::builder().level(level).args(text).build();
+        ::log::logger().log(&record);
+    }
+}
+
+macro_rules! error {
+    ($($text:tt)+) => { $crate::service::log::say($crate::service::log::Level::Error, format_args!($($text)+)) };
+}
+// There is an attribute of that name.
+macro_rules! warn_ {
+    ($($text:tt)+) => { $crate::service::log::say($crate::service::log::Level::Warn, format_args!($($text)+)) };
+}
+macro_rules! info {
+    ($($text:tt)+) => { $crate::service::log::say($crate::service::log::Level::Info, format_args!($($text)+)) };
+}
+macro_rules! debug {
+    ($($text:tt)+) => { $crate::service::log::say($crate::service::log::Level::Debug, format_args!($($text)+)) };
+}
+pub(super) use {debug, error, info, warn_ as warn};
 
 /// Longest line.
 pub const LINE_MAX: usize = 1024;
@@ -74,8 +102,8 @@ pub fn start(background: bool) -> Option<Tail> {
         listened: AtomicBool::new(false),
         tail: Mutex::default(),
     }));
-    log::set_logger(backend).ok()?;
-    log::set_max_level(LevelFilter::Info);
+    ::log::set_logger(backend).ok()?;
+    ::log::set_max_level(LevelFilter::Info);
     Some(Tail(backend))
 }
 
@@ -99,10 +127,10 @@ pub fn tell_of_faults() {
             .location()
             .map_or_else(String::new, ToString::to_string);
         let text = format!("fault of {} at {place}: {what}", super::VERSION);
-        if log::max_level() == LevelFilter::Off {
+        if ::log::max_level() == LevelFilter::Off {
             file::write_stderr_now(format!("{text}\n").as_bytes());
         }
-        log::error!("{text}");
+        error!("{text}");
         std::process::exit(FAULT_STATUS);
     }));
 }
@@ -111,7 +139,7 @@ pub fn tell_of_faults() {
 pub fn set_level(name: &str) -> bool {
     let level = name.parse::<LevelFilter>();
     if let Ok(level) = level {
-        log::set_max_level(level);
+        ::log::set_max_level(level);
     }
     level.is_ok()
 }
@@ -211,9 +239,9 @@ impl Backend {
     }
 }
 
-impl log::Log for Backend {
+impl ::log::Log for Backend {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= log::max_level()
+        metadata.level() <= ::log::max_level()
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -317,8 +345,8 @@ impl Gate {
     /// Warns, unless the same cause did within the last minute.
     pub fn warn(&mut self, now: Mono, cause: Cause, number: u64, text: fmt::Arguments<'_>) {
         match self.pass(now, cause, number) {
-            Some(0) => log::warn!("{text}"),
-            Some(n) => log::warn!("{text} ({n} times more since the last line)"),
+            Some(0) => warn_!("{text}"),
+            Some(n) => warn_!("{text} ({n} times more since the last line)"),
             None => {}
         }
     }

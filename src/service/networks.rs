@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsRawFd as _, RawFd};
 
-use super::log::{Cause, Gate};
+use super::log::{self, Cause, Gate};
 use super::route_set::{RouteSet, Seen, System, Tell};
 use super::routes::{Around, Managed, State, plan};
 use super::settings::{NetworkSettings, Prefix};

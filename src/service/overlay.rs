@@ -7,7 +7,7 @@
 
 use super::daemon::{Daemon, Refused};
 use super::dns::Pushed;
-use super::log::Cause;
+use super::log::{self, Cause};
 use super::networks::{Port, Want, is_membership_report};
 use super::ready::Source;
 use super::route_set::{self, RuleSet, Seen};

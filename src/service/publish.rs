@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 
 use super::control::{Class, Field, Server};
 use super::daemon::Daemon;
+use super::log;
 use super::overlay::News;
 use super::route_set;
 use super::routes::State;

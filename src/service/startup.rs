@@ -11,6 +11,7 @@ use super::daemon::{Daemon, Parts};
 use super::dns::Far;
 use super::doors::{self, Doors};
 use super::event_loop::EventLoop;
+use super::log;
 use super::ready::Source;
 use super::state::{DEFAULT_HOME, Home, warn};
 use super::{Fatal, identity, log as logging};

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::Fatal;
+use super::log;
 use super::settings::{self, NetworkSettings, is_ifname};
 use super::unwritten::{Class, Occasion, Unwritten, Wish};
 use crate::base::{Address, Limits, Mono, NetworkId};

@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd as _;
 use super::Fatal;
 use super::daemon::Daemon;
 use super::link::{Choice, Failed, Wanted, wanted, wildcards};
-use super::log::Cause;
+use super::log::{self, Cause};
 use super::ready::Source;
 use crate::base::Mono;
 use crate::crypto::rng::Rng;

@@ -21,6 +21,7 @@ use super::stream::Stream;
 use crate::base::Mono;
 use crate::base::gate::{Bucket, Once};
 use crate::crypto::kmac::{self, kmac256};
+use crate::service::log;
 
 /// Longest line of somebody unknown, its LF included.
 pub const LINE_MAX: usize = 256;

@@ -13,6 +13,7 @@ use super::lists_network::{Family, property};
 use super::metrics::Metrics;
 use crate::base::{Address, NetworkId};
 use crate::os::ErrnoName;
+use crate::service::log;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -24,6 +24,7 @@ use super::tcp::{Tcp, TcpAccess};
 use crate::base::{Mono, UnixMs};
 use crate::os::{self, privilege};
 use crate::service::local_conf::Router;
+use crate::service::log;
 
 /// Connections at once, about 20 KiB each, taken when they come. The next is told `503`.
 pub const CONNS_MAX: usize = 8;

@@ -30,6 +30,7 @@ use crate::base::{Mono, UnixMs};
 use crate::os::{self, tcp};
 #[cfg(feature = "http-compat")]
 use crate::service::http;
+use crate::service::log;
 use crate::service::settings::Prefix;
 
 /// Connections at once, taken when they come: up to 25 KiB each.
