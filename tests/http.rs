@@ -271,7 +271,7 @@ fn changes_reach_the_daemon() {
         .ask(with_token("DELETE", &path, None))
         .is(200, r#"{"result":true}"#);
     assert_eq!(client.host.told.pop(), Some(format!("leave {NET}")));
-    client.host.refusal = Some(Refusal::new(Code::NotFound, "not joined"));
+    client.host.refusal = Some(Refusal::new(Code::NotFound, format_args!("not joined")));
     client.ask(with_token("DELETE", &path, None)).is(200, "{}");
     client.host.told.clear();
 
@@ -322,7 +322,10 @@ fn local_conf_is_shown_and_changed() {
     }
     let told = r#"settings {"zz":null,"bind":["10.0.0.1"]}"#;
     assert_eq!(client.host.told, [told]);
-    client.host.refusal = Some(Refusal::new(Code::BadArguments, "bind: no list"));
+    client.host.refusal = Some(Refusal::new(
+        Code::BadArguments,
+        format_args!("bind: no list"),
+    ));
     client
         .ask(with_token("POST", "/config/settings", Some("{}")))
         .is(400, r#"{"error": 400, "description": "bind: no list"}"#);
@@ -333,13 +336,16 @@ fn local_conf_is_shown_and_changed() {
 fn refusals_are_said() {
     let mut client = Client::new();
     client.host.joined = false;
-    client.host.refusal = Some(Refusal::new(Code::Failed, "too many \"networks\""));
+    client.host.refusal = Some(Refusal::new(
+        Code::Failed,
+        format_args!("too many \"networks\""),
+    ));
     let join = with_token("POST", &format!("/network/{NET}"), Some("{}"));
     client.ask(&join).is(
         500,
         r#"{"error": 500, "description": "too many \"networks\""}"#,
     );
-    client.host.refusal = Some(Refusal::new(Code::Busy, "stopping"));
+    client.host.refusal = Some(Refusal::new(Code::Busy, format_args!("stopping")));
     client.ask(&join).is(503, "{}");
 }
 

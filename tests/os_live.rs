@@ -394,7 +394,7 @@ mod namespace {
     fn tap(name: &str) -> Option<Tap> {
         match Tap::open(name, MAC, 2800) {
             Ok(tap) => Some(tap),
-            Err(error) if error.op == "open /dev/net/tun" => {
+            Err(error) if *error.op == "open /dev/net/tun" => {
                 eprintln!("NOT TESTED: {error}");
                 None
             }
@@ -603,10 +603,10 @@ mod files {
         let dir = Dir::new("fail");
         fs::create_dir(dir.0.join("taken")).expect("a directory");
         let error = write_atomic(&dir.0.join("taken"), b"x", 0o600).expect_err("a directory");
-        assert_eq!((error.op, error.errno), ("rename", libc::EISDIR));
+        assert_eq!((*error.op, error.errno), ("rename", libc::EISDIR));
         assert_eq!(dir.names(), ["taken"], "nothing is left over");
         let error = write_atomic(&dir.0.join("no/file"), b"x", 0o600).expect_err("no directory");
-        assert_eq!((error.op, error.errno), ("open", libc::ENOENT));
+        assert_eq!((*error.op, error.errno), ("open", libc::ENOENT));
     }
 
     #[test]

@@ -11,17 +11,17 @@ use super::{Error, check};
 
 /// Mounts a file system that the kernel makes up, such as `proc`.
 pub fn mount(kind: &str, at: &Path) -> Result<(), Error> {
-    std::fs::create_dir_all(at).map_err(|error| Error::from_io("mkdir", error))?;
+    std::fs::create_dir_all(at).map_err(|error| Error::from_io(&"mkdir", error))?;
     let text = |bytes: &[u8]| {
         std::ffi::CString::new(bytes).map_err(|_| Error {
-            op: "mount",
+            op: &"mount",
             errno: libc::EINVAL,
         })
     };
     let kind = text(kind.as_bytes())?;
     let at = text(at.as_os_str().as_encoded_bytes())?;
     // SAFETY: both texts end with a zero and live for the call; no data is given.
-    check("mount", unsafe {
+    check(&"mount", unsafe {
         libc::mount(
             kind.as_ptr(),
             at.as_ptr(),
@@ -35,13 +35,13 @@ pub fn mount(kind: &str, at: &Path) -> Result<(), Error> {
 
 /// Loads a kernel module from its file; it may be there already.
 pub fn load_module(path: &Path) -> Result<(), Error> {
-    let file = File::open(path).map_err(|error| Error::from_io("open", error))?;
+    let file = File::open(path).map_err(|error| Error::from_io(&"open", error))?;
     // SAFETY: the descriptor and the empty text live for the call.
     let result =
         unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), c"".as_ptr(), 0) };
     match result {
         0 => Ok(()),
-        _ => match Error::last("finit_module") {
+        _ => match Error::last(&"finit_module") {
             error if error.errno == libc::EEXIST => Ok(()),
             error => Err(error),
         },
@@ -62,7 +62,7 @@ impl Pinger {
     /// Needs root.
     pub fn open() -> Result<Self, Error> {
         // SAFETY: no memory is involved.
-        let fd = check("socket", unsafe {
+        let fd = check(&"socket", unsafe {
             libc::socket(
                 libc::AF_INET6,
                 libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
@@ -98,7 +98,7 @@ impl Pinger {
             )
         };
         if sent < 0 {
-            return Err(Error::last("sendto"));
+            return Err(Error::last(&"sendto"));
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 
 use nix::{request_code_readwrite, request_code_write};
 
-use super::{Error, check};
+use super::{Error, Op, check};
 use crate::base::Mac;
 
 const IFREQ: usize = size_of::<Request>();
@@ -77,7 +77,7 @@ pub(super) fn name_field(name: &str) -> Result<[libc::c_char; libc::IFNAMSIZ], E
     let mut field = [0; libc::IFNAMSIZ];
     if name.is_empty() || name.len() >= field.len() {
         return Err(Error {
-            op: "interface name",
+            op: &"interface name",
             errno: libc::EINVAL,
         });
     }
@@ -99,13 +99,13 @@ pub(super) fn request(name: &str) -> Result<Request, Error> {
 ///
 /// `T` must be what the code says: the kernel copies as many bytes as are coded in it.
 pub(super) fn control<T>(
-    op: &'static str,
+    op: Op,
     family: libc::c_int,
     code: libc::c_ulong,
     request: &mut T,
 ) -> Result<(), Error> {
     // SAFETY: no memory is involved.
-    let fd = check("socket", unsafe {
+    let fd = check(&"socket", unsafe {
         libc::socket(family, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)
     })?;
     // SAFETY: the descriptor was made just now and belongs to nobody else.
@@ -115,7 +115,7 @@ pub(super) fn control<T>(
 
 /// The call itself.
 pub(super) fn ioctl<T>(
-    op: &'static str,
+    op: Op,
     fd: RawFd,
     code: libc::c_ulong,
     request: &mut T,
@@ -147,7 +147,7 @@ pub(super) fn set_mac(name: &str, mac: Mac) -> Result<(), Error> {
     let mut request = request(name)?;
     request.ifr_ifru.ifru_addr = link_address(mac);
     let code = system::SIOCSIFLLADDR;
-    control("SIOCSIFLLADDR", libc::AF_INET, code, &mut request)
+    control(&"SIOCSIFLLADDR", libc::AF_INET, code, &mut request)
 }
 
 /// Sets the hardware address of a tap, which takes the request for the ends of a tunnel as this.
@@ -158,18 +158,18 @@ pub(super) fn set_mac(name: &str, mac: Mac) -> Result<(), Error> {
     request.name = name_field(name)?;
     request.address = link_address(mac);
     let code = system::SIOCSIFPHYADDR;
-    control("SIOCSIFPHYADDR", libc::AF_INET, code, &mut request)
+    control(&"SIOCSIFPHYADDR", libc::AF_INET, code, &mut request)
 }
 
 /// The hardware address that a device has now.
 pub(super) fn mac_of(name: &str) -> Result<Mac, Error> {
-    let mut list = nix::ifaddrs::getifaddrs().map_err(|e| Error::of("getifaddrs", e))?;
+    let mut list = nix::ifaddrs::getifaddrs().map_err(|e| Error::of(&"getifaddrs", e))?;
     let mac = list.find_map(|entry| {
         let mine = entry.interface_name == name;
         mine.then(|| entry.address?.as_link_addr()?.addr())?
     });
     mac.map(Mac::new).ok_or(Error {
-        op: "getifaddrs",
+        op: &"getifaddrs",
         errno: libc::ENODEV,
     })
 }
@@ -178,7 +178,7 @@ pub(super) fn mac_of(name: &str) -> Result<Mac, Error> {
 #[cfg(not(target_os = "openbsd"))]
 pub(super) fn name_given(tap: &std::fs::File, code: libc::c_ulong) -> Result<String, Error> {
     let mut request = request("tap")?;
-    ioctl("TAPGIFNAME", tap.as_raw_fd(), code, &mut request)?;
+    ioctl(&"TAPGIFNAME", tap.as_raw_fd(), code, &mut request)?;
     let bytes = request.ifr_name.iter().map(|byte| *byte as u8);
     let name: Vec<u8> = bytes.take_while(|byte| *byte != 0).collect();
     Ok(String::from_utf8_lossy(&name).into_owned())
@@ -190,7 +190,7 @@ pub(super) fn set_mtu(name: &str, mtu: u16) -> Result<(), Error> {
     // The field of the MTU is the same as that of the metric.
     request.ifr_ifru.ifru_metric = mtu.into();
     control(
-        "SIOCSIFMTU",
+        &"SIOCSIFMTU",
         libc::AF_INET,
         system::SIOCSIFMTU,
         &mut request,
@@ -200,7 +200,7 @@ pub(super) fn set_mtu(name: &str, mtu: u16) -> Result<(), Error> {
 /// Brings a device up.
 pub(super) fn bring_up(name: &str) -> Result<(), Error> {
     let mut request = request(name)?;
-    control("SIOCGIFFLAGS", libc::AF_INET, SIOCGIFFLAGS, &mut request)?;
+    control(&"SIOCGIFFLAGS", libc::AF_INET, SIOCGIFFLAGS, &mut request)?;
     let up = libc::IFF_UP as libc::c_short;
     #[cfg(target_os = "freebsd")]
     {
@@ -214,5 +214,5 @@ pub(super) fn bring_up(name: &str) -> Result<(), Error> {
         let flags = unsafe { request.ifr_ifru.ifru_flags };
         request.ifr_ifru.ifru_flags = flags | up;
     }
-    control("SIOCSIFFLAGS", libc::AF_INET, SIOCSIFFLAGS, &mut request)
+    control(&"SIOCSIFFLAGS", libc::AF_INET, SIOCSIFFLAGS, &mut request)
 }

@@ -7,7 +7,7 @@ use super::Error;
 pub fn seed() -> Result<[u8; 32], Error> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| Error {
-        op: "getrandom",
+        op: &"getrandom",
         errno: error.raw_os_error().unwrap_or(libc::EIO),
     })?;
     Ok(seed)

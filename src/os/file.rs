@@ -16,13 +16,13 @@ use nix::errno::Errno;
 use nix::fcntl::{FlockArg, OFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, lstat, stat};
 
-use super::{Error, check, text_of};
+use super::{Error, Op, check, text_of};
 
 /// Reads a regular file of at most `max` bytes. A longer one is `EFBIG`; a directory `EISDIR`;
 /// a pipe, a socket or a device `EINVAL`, without waiting for its other end.
 pub fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, Error> {
     let (file, seen) = regular(open_to_read(path)?).map_err(|error| Error {
-        op: "read",
+        op: &"read",
         ..error
     })?;
     read_from(&file, seen.st_size, max)
@@ -36,7 +36,7 @@ pub fn read_any(path: &Path, max: usize) -> Result<Vec<u8>, Error> {
 }
 
 fn read_from(file: &File, len: libc::off_t, max: usize) -> Result<Vec<u8>, Error> {
-    let failed = |errno| Error { op: "read", errno };
+    let failed = |errno| Error { op: &"read", errno };
     // One byte more than allowed tells a longer file; its length may be a lie (procfs says 0, and
     // gives what it has at once).
     let limit = max.saturating_add(1);
@@ -58,7 +58,7 @@ fn read_from(file: &File, len: libc::off_t, max: usize) -> Result<Vec<u8>, Error
             Ok(0) => break,
             Ok(len) => end = end.saturating_add(len),
             Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Error::of("read", errno)),
+            Err(errno) => return Err(Error::of(&"read", errno)),
         }
     }
     bytes.truncate(end);
@@ -81,9 +81,9 @@ pub fn system_text(path: &str) -> Option<String> {
 pub fn names_in(dir: &Path) -> Result<Vec<String>, Error> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
     let mut dir = open(dir, flags, 0)
-        .and_then(|dir| Dir::from_fd(dir.into()).map_err(|e| Error::of("opendir", e)))
+        .and_then(|dir| Dir::from_fd(dir.into()).map_err(|e| Error::of(&"opendir", e)))
         .map_err(|error| Error {
-            op: "opendir",
+            op: &"opendir",
             ..error
         })?;
     let mut names: Vec<String> = Vec::new();
@@ -104,7 +104,7 @@ pub fn names_in(dir: &Path) -> Result<Vec<String>, Error> {
 pub fn follow(path: &Path) -> Result<PathBuf, Error> {
     const LINKS_MAX: usize = 40;
     let failed = |errno| Error {
-        op: "readlink",
+        op: &"readlink",
         errno,
     };
     let mut at = path.to_owned();
@@ -114,7 +114,7 @@ pub fn follow(path: &Path) -> Result<PathBuf, Error> {
                 at = directory_of(&at).join(to);
             }
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(at),
-            Err(error) => return Err(Error::from_io("readlink", error)),
+            Err(error) => return Err(Error::from_io(&"readlink", error)),
         }
     }
     Err(failed(libc::ELOOP))
@@ -125,12 +125,12 @@ pub fn follow(path: &Path) -> Result<PathBuf, Error> {
 pub(super) fn open(path: &Path, how: OFlag, mode: u32) -> Result<File, Error> {
     let how = how | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
     let mode = mode_of(mode);
-    let text = text_of("open", path)?;
+    let text = text_of(&"open", path)?;
     loop {
         match nix::fcntl::open(text.as_c_str(), how, mode) {
             Ok(fd) => return Ok(fd.into()),
             Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Error::of("open", errno)),
+            Err(errno) => return Err(Error::of(&"open", errno)),
         }
     }
 }
@@ -169,7 +169,7 @@ pub fn create_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> 
         match link(temporary, path) {
             Err(error) if error.errno != libc::EEXIST => match look(path, Look::Itself) {
                 Ok(_) => Err(Error {
-                    op: "link",
+                    op: &"link",
                     errno: libc::EEXIST,
                 }),
                 Err(_) => rename(temporary, path),
@@ -190,7 +190,7 @@ fn place(
     to_its_place: impl FnOnce(&Path) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let temporary = beside(path).ok_or(Error {
-        op: "open",
+        op: &"open",
         errno: libc::EISDIR,
     })?;
     // Left over from a run that was cut off; a new one must not go through a link somebody laid.
@@ -223,22 +223,22 @@ pub fn remove_cache(path: &Path) -> Result<bool, Error> {
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), Error> {
-    fault("rename")?;
-    by_names("rename", from, to, libc::rename)?;
+    fault(&"rename")?;
+    by_names(&"rename", from, to, libc::rename)?;
     note(|| Step::Rename(from.to_owned(), to.to_owned()));
     Ok(())
 }
 
 fn link(from: &Path, to: &Path) -> Result<(), Error> {
-    fault("link")?;
-    by_names("link", from, to, libc::link)?;
+    fault(&"link")?;
+    by_names(&"link", from, to, libc::link)?;
     note(|| Step::Link(from.to_owned(), to.to_owned()));
     Ok(())
 }
 
 type ByNames = unsafe extern "C" fn(*const libc::c_char, *const libc::c_char) -> libc::c_int;
 
-fn by_names(op: &'static str, from: &Path, to: &Path, call: ByNames) -> Result<(), Error> {
+fn by_names(op: Op, from: &Path, to: &Path, call: ByNames) -> Result<(), Error> {
     let [from, to] = [text_of(op, from)?, text_of(op, to)?];
     // SAFETY: both texts live for the call.
     check(op, unsafe { call(from.as_ptr(), to.as_ptr()) }).map(drop)
@@ -246,10 +246,10 @@ fn by_names(op: &'static str, from: &Path, to: &Path, call: ByNames) -> Result<(
 
 /// `true`: it was there.
 fn unlink(path: &Path) -> Result<bool, Error> {
-    fault("unlink")?;
-    let text = text_of("unlink", path)?;
+    fault(&"unlink")?;
+    let text = text_of(&"unlink", path)?;
     // SAFETY: the text lives for the call.
-    match check("unlink", unsafe { libc::unlink(text.as_ptr()) }) {
+    match check(&"unlink", unsafe { libc::unlink(text.as_ptr()) }) {
         Ok(_) => {
             note(|| Step::Unlink(path.to_owned()));
             Ok(true)
@@ -266,7 +266,7 @@ pub fn make_directories(path: &Path, mode: u32) -> Result<(), Error> {
         return Ok(());
     }
     make_directories(directory_of(path), mode)?;
-    fault("mkdir")?;
+    fault(&"mkdir")?;
     match DirBuilder::new().mode(mode).create(path) {
         Ok(()) => {
             note(|| Step::Directory(path.to_owned()));
@@ -278,22 +278,22 @@ pub fn make_directories(path: &Path, mode: u32) -> Result<(), Error> {
         }
         // Somebody was quicker.
         Err(_) if is_directory(path) => Ok(()),
-        Err(error) => Err(Error::from_io("mkdir", error)),
+        Err(error) => Err(Error::from_io(&"mkdir", error)),
     }
 }
 
 /// Files may be made in this directory, as far as can be said without making one.
 pub fn may_write(dir: &Path) -> Result<(), Error> {
-    fault("access")?;
-    let text = text_of("access", dir)?;
+    fault(&"access")?;
+    let text = text_of(&"access", dir)?;
     nix::unistd::access(text.as_c_str(), nix::unistd::AccessFlags::W_OK)
-        .map_err(|errno| Error::of("access", errno))
+        .map_err(|errno| Error::of(&"access", errno))
 }
 
 /// A file that was moved into its place, and its name, are on the disk when this returns: for what
 /// may have failed on the way.
 pub fn sync(path: &Path) -> Result<(), Error> {
-    fault("fsync")?;
+    fault(&"fsync")?;
     let (file, _) = open_to_read(path).and_then(regular)?;
     sync_file(&file)?;
     note(|| Step::Sync(path.to_owned()));
@@ -302,13 +302,13 @@ pub fn sync(path: &Path) -> Result<(), Error> {
 
 /// The names beside this one are on the disk when this returns.
 pub fn sync_directory_of(path: &Path) -> Result<(), Error> {
-    fault("fsync")?;
+    fault(&"fsync")?;
     let parent = directory_of(path);
     let opened = open(parent, OFlag::O_RDONLY, 0);
     match opened.and_then(|dir| sync_file(&dir)) {
         // File systems that cannot sync a directory say so; the file itself is there.
         Err(error) if error.errno != libc::EINVAL => Err(Error {
-            op: "fsync",
+            op: &"fsync",
             ..error
         }),
         _ => {
@@ -320,11 +320,11 @@ pub fn sync_directory_of(path: &Path) -> Result<(), Error> {
 
 fn sync_file(file: &File) -> Result<(), Error> {
     file.sync_all()
-        .map_err(|error| Error::from_io("fsync", error))
+        .map_err(|error| Error::from_io(&"fsync", error))
 }
 
 fn set_mode(file: &File, mode: Mode) -> Result<(), Error> {
-    fchmod(file, mode).map_err(|errno| Error::of("chmod", errno))
+    fchmod(file, mode).map_err(|errno| Error::of(&"chmod", errno))
 }
 
 /// The file has exactly this content.
@@ -360,7 +360,7 @@ fn split(path: &Path) -> (&Path, &[u8]) {
 }
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> Result<(), Error> {
-    fault("write")?;
+    fault(&"write")?;
     let new = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
     let file = open(path, new, mode)?;
     note(|| Step::Create(path.to_owned()));
@@ -409,12 +409,12 @@ pub enum Look {
 
 /// What the system says of a file.
 pub fn look(path: &Path, how: Look) -> Result<FileStat, Error> {
-    let text = text_of("stat", path)?;
+    let text = text_of(&"stat", path)?;
     let seen = match how {
         Look::Through => stat(text.as_c_str()),
         Look::Itself => lstat(text.as_c_str()),
     };
-    seen.map_err(|errno| Error::of("stat", errno))
+    seen.map_err(|errno| Error::of(&"stat", errno))
 }
 
 /// This is a file of that kind.
@@ -444,7 +444,7 @@ pub fn is_link(path: &Path) -> bool {
 
 /// With what the system says of it. `EISDIR`: a directory; `EINVAL`: a pipe, a socket or a device.
 fn regular(file: File) -> Result<(File, FileStat), Error> {
-    let seen = fstat(&file).map_err(|errno| Error::of("stat", errno))?;
+    let seen = fstat(&file).map_err(|errno| Error::of(&"stat", errno))?;
     if is(&seen, SFlag::S_IFREG) {
         return Ok((file, seen));
     }
@@ -453,7 +453,7 @@ fn regular(file: File) -> Result<(File, FileStat), Error> {
     } else {
         libc::EINVAL
     };
-    Err(Error { op: "open", errno })
+    Err(Error { op: &"open", errno })
 }
 
 /// A file with the number of this process, which holds it. It goes with the value.
@@ -522,7 +522,7 @@ impl PidFile {
             return Ok(Claim::Ours(claimed));
         }
         Err(Error {
-            op: "lock",
+            op: &"lock",
             errno: libc::EAGAIN,
         })
     }
@@ -535,7 +535,7 @@ impl PidFile {
             nix::unistd::ftruncate(&ours, 0)
                 .and_then(|()| nix::unistd::write(&ours, number.as_bytes()))
                 .map(drop)
-                .map_err(|errno| Error::of("write", errno))
+                .map_err(|errno| Error::of(&"write", errno))
         });
         self.trouble = written.err();
         written
@@ -543,7 +543,7 @@ impl PidFile {
 }
 
 fn open_own(path: &Path, how: OFlag, mode: u32) -> Result<File, Error> {
-    fault("open")?;
+    fault(&"open")?;
     let opened = open(path, how | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW, mode);
     opened.and_then(regular).map(|(file, _)| file)
 }
@@ -555,7 +555,7 @@ fn try_lock(file: &File) -> Result<(), Error> {
         reason = "the new one cannot hold a file that has no locks"
     )]
     let locked = nix::fcntl::flock(file.as_raw_fd(), FlockArg::LockExclusiveNonblock);
-    locked.map_err(|errno| Error::of("flock", errno))
+    locked.map_err(|errno| Error::of(&"flock", errno))
 }
 
 /// The file has this name, still.
@@ -620,11 +620,11 @@ fn note(step: impl FnOnce() -> Step) {
     drop(step);
 }
 
-fn fault(op: &'static str) -> Result<(), Error> {
+fn fault(op: Op) -> Result<(), Error> {
     #[cfg(test)]
     let errno = match FAULT_OF.get() {
         "" => FAULT.get(),
-        this if this == op => FAULT.get(),
+        this if this == *op => FAULT.get(),
         _ => 0,
     };
     #[cfg(not(test))]
@@ -661,7 +661,7 @@ pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Error> {
         match nix::unistd::write(fd, bytes) {
             Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
             Err(nix::errno::Errno::EINTR) => {}
-            Err(errno) => return Err(Error::of("write", errno)),
+            Err(errno) => return Err(Error::of(&"write", errno)),
         }
     }
     Ok(())
@@ -670,12 +670,12 @@ pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Error> {
 /// Standard input, output and error lead nowhere from now on.
 pub fn detach_standard() -> Result<(), Error> {
     let null = open(Path::new("/dev/null"), OFlag::O_RDWR, 0).map_err(|error| Error {
-        op: "open /dev/null",
+        op: &"open /dev/null",
         ..error
     })?;
     for fd in 0..=2 {
         // SAFETY: both are descriptors of this process.
-        check("dup2", unsafe { libc::dup2(null.as_raw_fd(), fd) })?;
+        check(&"dup2", unsafe { libc::dup2(null.as_raw_fd(), fd) })?;
     }
     Ok(())
 }
@@ -781,7 +781,7 @@ mod tests {
         let lock = |file: &File| {
             let flags = nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_GETFL).expect("flags");
             match flags & libc::O_ACCMODE {
-                libc::O_RDONLY => Err(Error::of("flock", Errno::EBADF)),
+                libc::O_RDONLY => Err(Error::of(&"flock", Errno::EBADF)),
                 _ => try_lock(file),
             }
         };

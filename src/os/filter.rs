@@ -271,7 +271,7 @@ pub fn install() -> Result<(), Error> {
     };
     // SAFETY: the program lives for the call; the kernel copies it.
     let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, FILTER, &raw const whole) };
-    super::check("prctl", done).map(drop)
+    super::check(&"prctl", done).map(drop)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ pub const IS_THERE: bool = false;
 /// There is no filter.
 pub fn install() -> Result<(), Error> {
     Err(Error {
-        op: "seccomp",
+        op: &"seccomp",
         errno: libc::ENOSYS,
     })
 }

@@ -10,7 +10,7 @@ pub(super) fn read(mut tap: &File, room: &mut [u8]) -> Result<Option<usize>, Err
     loop {
         match tap.read(room) {
             Ok(len) => return Ok(Some(len)),
-            Err(error) => match Error::from_io("read tap", error) {
+            Err(error) => match Error::from_io(&"read tap", error) {
                 error if error.would_block() => return Ok(None),
                 error if error.errno == libc::EINTR => {}
                 error => return Err(error),
@@ -25,9 +25,9 @@ pub(super) fn write(mut tap: &File, frame: &[u8]) -> Result<(), Error> {
         // A device takes a frame whole or not at all.
         Ok(len) if len == frame.len() => Ok(()),
         Ok(_) => Err(Error {
-            op: "write tap",
+            op: &"write tap",
             errno: libc::EIO,
         }),
-        Err(error) => Err(Error::from_io("write tap", error)),
+        Err(error) => Err(Error::from_io(&"write tap", error)),
     }
 }

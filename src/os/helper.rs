@@ -22,16 +22,16 @@ impl Channel {
     /// Sends a message, or fails when there is no room.
     pub fn send(&self, message: &[u8]) -> Result<(), Error> {
         let sent = socket::send(self.0.as_raw_fd(), message, MsgFlags::MSG_NOSIGNAL);
-        sent.map(drop).map_err(|e| Error::of("send", e))
+        sent.map(drop).map_err(|e| Error::of(&"send", e))
     }
 
     /// The next message. Empty: the other side is gone. [`Error::would_block`]: there is none at
     /// present. `EMSGSIZE`: one was longer than `buffer`, and is lost.
     pub fn receive<'a>(&self, buffer: &'a mut [u8]) -> Result<&'a [u8], Error> {
         let received = socket::recv(self.0.as_raw_fd(), buffer, MsgFlags::MSG_TRUNC);
-        let len = received.map_err(|e| Error::of("recv", e))?;
+        let len = received.map_err(|e| Error::of(&"recv", e))?;
         buffer.get(..len).ok_or(Error {
-            op: "recv",
+            op: &"recv",
             errno: libc::EMSGSIZE,
         })
     }
@@ -68,7 +68,7 @@ impl Helper {
         let (near, far) = pair(SockType::SeqPacket, SockFlag::SOCK_NONBLOCK)?;
         let (near, far) = (Channel(near), Channel(far));
         // SAFETY: the process has one thread, so the child may do anything.
-        let child = check("fork", unsafe { libc::fork() })?;
+        let child = check(&"fork", unsafe { libc::fork() })?;
         if child == 0 {
             let status = i32::from(be_helper(&far, work).is_err());
             // SAFETY: nothing of the parent's is flushed or run again on this side.
@@ -134,7 +134,7 @@ fn be_helper(channel: &Channel, work: impl FnOnce(&Channel)) -> Result<(), Error
     // Whoever started the parent may wait for the end of its terminal or pipe.
     file::detach_standard()?;
     // No file system is kept from being unmounted.
-    nix::unistd::chdir("/").map_err(|e| Error::of("chdir", e))?;
+    nix::unistd::chdir("/").map_err(|e| Error::of(&"chdir", e))?;
     file::close_all_but(channel.as_raw_fd());
     // A service manager ends all processes at once; what is in force is taken back first.
     let _signals = Signals::catch()?;

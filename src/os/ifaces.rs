@@ -122,7 +122,7 @@ pub struct Rule {
 #[cfg(any(not(target_os = "linux"), test))]
 pub(super) fn by_getifaddrs() -> Result<Vec<Address>, super::Error> {
     use nix::net::if_::{InterfaceFlags, if_nametoindex};
-    let list = nix::ifaddrs::getifaddrs().map_err(|e| super::Error::of("getifaddrs", e))?;
+    let list = nix::ifaddrs::getifaddrs().map_err(|e| super::Error::of(&"getifaddrs", e))?;
     let address = |entry: nix::ifaddrs::InterfaceAddress| {
         let ip = ip_of(&entry.address?)?;
         let mask = entry.netmask.as_ref().and_then(ip_of);

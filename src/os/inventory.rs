@@ -50,7 +50,7 @@ pub fn interfaces() -> Result<Vec<Interface>, Error> {
 #[cfg(not(target_os = "linux"))]
 pub fn interfaces() -> Result<Vec<Interface>, Error> {
     use nix::net::if_::InterfaceFlags;
-    let rows = nix::ifaddrs::getifaddrs().map_err(|errno| Error::of("getifaddrs", errno))?;
+    let rows = nix::ifaddrs::getifaddrs().map_err(|errno| Error::of(&"getifaddrs", errno))?;
     let mut all: Vec<Interface> = Vec::new();
     for row in rows {
         if row.flags.contains(InterfaceFlags::IFF_LOOPBACK) {

@@ -85,18 +85,22 @@ pub mod watch;
 #[path = "watch_none.rs"]
 pub mod watch;
 
+/// The name of a call, by one address: an [`Error`] goes through registers then, and with it nearly
+/// everything that this layer answers.
+pub type Op = &'static &'static str;
+
 /// A system call that failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Error {
     /// Which call.
-    pub op: &'static str,
+    pub op: Op,
     /// Why.
     pub errno: i32,
 }
 
 impl Error {
     /// The call `op` failed just now.
-    pub fn last(op: &'static str) -> Self {
+    pub fn last(op: Op) -> Self {
         Self {
             op,
             errno: nix::errno::Errno::last_raw(),
@@ -106,7 +110,7 @@ impl Error {
     /// From an error of the standard library.
     #[cold]
     #[inline(never)]
-    pub fn from_io(op: &'static str, error: io::Error) -> Self {
+    pub fn from_io(op: Op, error: io::Error) -> Self {
         Self {
             op,
             errno: error.raw_os_error().unwrap_or(libc::EIO),
@@ -114,7 +118,7 @@ impl Error {
     }
 
     /// From a call of `nix`.
-    pub const fn of(op: &'static str, errno: nix::errno::Errno) -> Self {
+    pub const fn of(op: Op, errno: nix::errno::Errno) -> Self {
         Self {
             op,
             errno: errno as i32,
@@ -195,7 +199,7 @@ pub fn environment(name: &CStr) -> Option<OsString> {
 }
 
 /// The result of a call that gives -1 when it fails.
-fn check(op: &'static str, result: libc::c_int) -> Result<libc::c_int, Error> {
+fn check(op: Op, result: libc::c_int) -> Result<libc::c_int, Error> {
     if result < 0 {
         Err(Error::last(op))
     } else {
@@ -204,7 +208,7 @@ fn check(op: &'static str, result: libc::c_int) -> Result<libc::c_int, Error> {
 }
 
 /// A path as the system takes it.
-fn text_of(op: &'static str, path: &Path) -> Result<CString, Error> {
+fn text_of(op: Op, path: &Path) -> Result<CString, Error> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| Error {
         op,
         errno: libc::EINVAL,
@@ -215,7 +219,7 @@ fn text_of(op: &'static str, path: &Path) -> Result<CString, Error> {
 fn pair(kind: SockType, flags: SockFlag) -> Result<(OwnedFd, OwnedFd), Error> {
     let flags = flags | SockFlag::SOCK_CLOEXEC;
     let ends = nix::sys::socket::socketpair(AddressFamily::Unix, kind, None, flags);
-    ends.map_err(|errno| Error::of("socketpair", errno))
+    ends.map_err(|errno| Error::of(&"socketpair", errno))
 }
 
 #[cfg(test)]
@@ -224,7 +228,7 @@ mod tests {
 
     #[test]
     fn an_error_tells_call_reason_and_number() {
-        let text = |errno| Error { op: "bind", errno }.to_string();
+        let text = |errno| Error { op: &"bind", errno }.to_string();
         let refused = "bind: Operation not permitted (os error 1)";
         assert_eq!(text(libc::EPERM), refused);
         assert!(text(4711).ends_with("(os error 4711)"));

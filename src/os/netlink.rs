@@ -12,9 +12,9 @@ use nix::sys::socket::{
     socket,
 };
 
-use super::Error;
 use super::ifaces::PROBES;
 use super::memory::Pages;
+use super::{Error, Op};
 
 mod routes;
 
@@ -153,7 +153,7 @@ impl Control {
     /// All interfaces, but for what [`Self::addresses`] tells.
     pub(super) fn links(&mut self) -> Result<Vec<Link>, Error> {
         let mut links: Vec<Link> = Vec::new();
-        self.dump("netlink links", RTM_GETLINK, &[0; 16], &mut |message| {
+        self.dump(&"netlink links", RTM_GETLINK, &[0; 16], &mut |message| {
             if message.kind != RTM_NEWLINK {
                 return;
             }
@@ -186,7 +186,7 @@ impl Control {
     pub fn addresses(&mut self) -> Result<Vec<Address>, Error> {
         let links = self.links()?;
         let mut addresses = Vec::new();
-        self.dump("netlink addresses", RTM_GETADDR, &[0; 8], &mut |message| {
+        self.dump(&"netlink addresses", RTM_GETADDR, &[0; 8], &mut |message| {
             if message.kind != RTM_NEWADDR {
                 return;
             }
@@ -236,7 +236,7 @@ impl Control {
             body[1] = if probe.is_ipv6() { 128 } else { 32 };
             let mut request = Request::new(RTM_GETROUTE, libc::NLM_F_REQUEST, &body);
             request.attribute(RTA_DST, bytes);
-            let asked = self.exchange("netlink route", request, &mut |message| {
+            let asked = self.exchange(&"netlink route", request, &mut |message| {
                 if message.kind != RTM_NEWROUTE {
                     return;
                 }
@@ -279,7 +279,7 @@ impl Control {
         request.attribute(RTA_DST, &octets_of(probe));
         request.attribute(RTA_OIF, &index.to_ne_bytes());
         let mut route = None;
-        let asked = self.exchange("netlink route", request, &mut |message| {
+        let asked = self.exchange(&"netlink route", request, &mut |message| {
             if message.kind == RTM_NEWROUTE {
                 route = Some(DefaultRoute {
                     index,
@@ -330,7 +330,7 @@ impl Control {
             let hosts = u32::MAX.checked_shr(u32::from(bits)).unwrap_or(0);
             request.attribute(IFA_BROADCAST, &(u32::from(ip) | hosts).to_be_bytes());
         }
-        match self.exchange("add address", request, &mut |_| {}) {
+        match self.exchange(&"add address", request, &mut |_| {}) {
             Err(Error {
                 errno: libc::EEXIST,
                 ..
@@ -343,7 +343,7 @@ impl Control {
     pub fn remove_address(&mut self, index: u32, ip: IpAddr, bits: u8) -> Result<(), Error> {
         let flags = libc::NLM_F_REQUEST | libc::NLM_F_ACK;
         let request = address_request(RTM_DELADDR, flags, index, &ip, bits);
-        match self.exchange("remove address", request, &mut |_| {}) {
+        match self.exchange(&"remove address", request, &mut |_| {}) {
             Err(Error {
                 errno: libc::EADDRNOTAVAIL | libc::ENODEV,
                 ..
@@ -362,12 +362,12 @@ impl Control {
         body[12..].copy_from_slice(&up);
         let flags = libc::NLM_F_REQUEST | libc::NLM_F_ACK;
         let request = Request::new(RTM_NEWLINK, flags, &body);
-        self.exchange("bring up", request, &mut |_| {})
+        self.exchange(&"bring up", request, &mut |_| {})
     }
 
     fn dump(
         &mut self,
-        op: &'static str,
+        op: Op,
         kind: u16,
         body: &[u8],
         take: &mut dyn FnMut(&Message<'_>),
@@ -379,7 +379,7 @@ impl Control {
     /// Sends a request and reads its answers up to the last one.
     fn exchange(
         &mut self,
-        op: &'static str,
+        op: Op,
         mut request: Request,
         take: &mut dyn FnMut(&Message<'_>),
     ) -> Result<(), Error> {
@@ -426,7 +426,7 @@ impl Control {
 
 fn open(groups: u32, flags: SockFlag) -> Result<OwnedFd, Error> {
     let failed = |errno: nix::Error| Error {
-        op: "netlink socket",
+        op: &"netlink socket",
         errno: errno as i32,
     };
     let fd = socket(
@@ -447,7 +447,7 @@ fn open(groups: u32, flags: SockFlag) -> Result<OwnedFd, Error> {
 /// Asks for further news on a socket.
 fn join_group(fd: &OwnedFd, group: libc::c_int) -> Result<(), Error> {
     // SAFETY: `group` lives for the call and has the length given.
-    super::check("setsockopt", unsafe {
+    super::check(&"setsockopt", unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
             libc::SOL_NETLINK,

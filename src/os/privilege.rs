@@ -52,7 +52,7 @@ impl Ready {
 pub fn to_background() -> Result<Side, Error> {
     let (ours, theirs) = pair(SockType::Stream, SockFlag::empty())?;
     // SAFETY: the process has one thread, so the child may do anything.
-    let child = check("fork", unsafe { libc::fork() })?;
+    let child = check(&"fork", unsafe { libc::fork() })?;
     if child > 0 {
         drop(theirs);
         let mut status = [0];
@@ -64,7 +64,7 @@ pub fn to_background() -> Result<Side, Error> {
     }
     drop(ours);
     // SAFETY: no memory is involved.
-    check("setsid", unsafe { libc::setsid() })?;
+    check(&"setsid", unsafe { libc::setsid() })?;
     Ok(Side::Child(Ready(theirs)))
 }
 

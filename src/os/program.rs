@@ -27,9 +27,9 @@ impl Program {
     /// Starts a program with arguments and what it is to read: less than a pipe holds without a
     /// reader, which is 4096 bytes.
     pub fn start(path: &Path, arguments: &[String], input: &str) -> Result<Self, Error> {
-        let mut texts = vec![text_of("exec", path)?];
+        let mut texts = vec![text_of(&"exec", path)?];
         for argument in arguments {
-            texts.push(text_of("exec", Path::new(argument))?);
+            texts.push(text_of(&"exec", Path::new(argument))?);
         }
         // Nothing is taken from the heap in the child.
         let mut pointers = Vec::with_capacity(texts.len().saturating_add(1));
@@ -38,16 +38,16 @@ impl Program {
         }
         pointers.push(core::ptr::null());
         let failed = |op| move |errno| Error::of(op, errno);
-        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(failed(&"pipe"))?;
         if !input.is_empty() {
-            write(&writer, input.as_bytes()).map_err(failed("write"))?;
+            write(&writer, input.as_bytes()).map_err(failed(&"write"))?;
         }
         // The program sees the end of it.
         drop(writer);
         // Closes when there is a program; else the child says why there is none.
-        let (news, teller) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe"))?;
+        let (news, teller) = pipe2(OFlag::O_CLOEXEC).map_err(failed(&"pipe"))?;
         // SAFETY: the child makes system calls alone.
-        let child = check("fork", unsafe { libc::fork() })?;
+        let child = check(&"fork", unsafe { libc::fork() })?;
         if child == 0 {
             let errno = become_program(&reader, &pointers);
             let _ = write(&teller, &errno.to_ne_bytes());
@@ -60,7 +60,7 @@ impl Program {
         if read(&news, &mut errno) == Ok(errno.len()) {
             let _ = waitpid(child, None);
             let errno = i32::from_ne_bytes(errno);
-            return Err(Error { op: "exec", errno });
+            return Err(Error { op: &"exec", errno });
         }
         Ok(Self(child))
     }
@@ -70,7 +70,7 @@ impl Program {
         let mut status = 0;
         // SAFETY: the call writes to `status` alone, which lives for it.
         let pid = unsafe { libc::waitpid(self.0.as_raw(), &raw mut status, libc::WNOHANG) };
-        let ended = check("waitpid", pid)? != 0;
+        let ended = check(&"waitpid", pid)? != 0;
         Ok(ended.then_some(Ended(status)))
     }
 

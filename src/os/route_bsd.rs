@@ -12,7 +12,7 @@ use nix::{request_code_readwrite, request_code_write};
 
 use super::ifaces::{PROBES, by_getifaddrs};
 use super::route_message::{self, Message};
-use super::{Error, bsd, check};
+use super::{Error, Op, bsd, check};
 
 pub use super::ifaces::{
     Address, DefaultRoute, MAIN_TABLE, News, PROTOCOL, Route, Rule, has_strict_reverse_path,
@@ -156,7 +156,7 @@ impl Control {
         // A kernel that does not answer would stop the whole program.
         let patience = nix::sys::time::TimeVal::new(1, 0);
         nix::sys::socket::setsockopt(&fd, nix::sys::socket::sockopt::ReceiveTimeout, &patience)
-            .map_err(|e| Error::of("setsockopt", e))?;
+            .map_err(|e| Error::of(&"setsockopt", e))?;
         Ok(Self {
             fd,
             sequence: 0,
@@ -215,7 +215,7 @@ impl Control {
                     #[cfg(target_os = "freebsd")]
                     vhid: 0,
                 };
-                bsd::control("add address", libc::AF_INET, SIOCAIFADDR, &mut request)
+                bsd::control(&"add address", libc::AF_INET, SIOCAIFADDR, &mut request)
             }
             IpAddr::V6(ip) => {
                 let hosts = u128::MAX.checked_shr(bits.into()).unwrap_or(0);
@@ -230,7 +230,12 @@ impl Control {
                 }
                 request.valid_lifetime = FOREVER;
                 request.preferred_lifetime = FOREVER;
-                bsd::control("add address", libc::AF_INET6, SIOCAIFADDR_IN6, &mut request)
+                bsd::control(
+                    &"add address",
+                    libc::AF_INET6,
+                    SIOCAIFADDR_IN6,
+                    &mut request,
+                )
             }
         };
         added.or_else(|error| unless(error, &[libc::EEXIST]))
@@ -258,12 +263,12 @@ impl Control {
 
     /// Not yet.
     pub fn add_route(&mut self, _route: &Route) -> Result<(), Error> {
-        Err(unsupported("add route"))
+        Err(unsupported(&"add route"))
     }
 
     /// Not yet.
     pub fn replace_route(&mut self, _old: &Route, _new: &Route) -> Result<(), Error> {
-        Err(unsupported("replace route"))
+        Err(unsupported(&"replace route"))
     }
 
     /// There is none.
@@ -278,7 +283,7 @@ impl Control {
 
     /// These systems have no rules.
     pub fn add_rule(&mut self, _rule: &Rule) -> Result<(), Error> {
-        Err(unsupported("add rule"))
+        Err(unsupported(&"add rule"))
     }
 
     /// There is none.
@@ -299,12 +304,12 @@ impl Control {
                 // SAFETY: both forms of an IPv4 socket address have the same 16 bytes.
                 request.ifr_ifru.ifru_addr =
                     unsafe { core::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(address) };
-                bsd::control("remove address", libc::AF_INET, SIOCDIFADDR, &mut request)
+                bsd::control(&"remove address", libc::AF_INET, SIOCDIFADDR, &mut request)
             }
             IpAddr::V6(ip) => {
                 let mut request = request_v6(&name, ip)?;
                 bsd::control(
-                    "remove address",
+                    &"remove address",
                     libc::AF_INET6,
                     SIOCDIFADDR_IN6,
                     &mut request,
@@ -327,7 +332,7 @@ impl Control {
                 }
                 Err(nix::Error::EINTR | nix::Error::ENOBUFS) => {}
                 Err(nix::Error::EAGAIN) => return Ok(None),
-                Err(errno) => return Err(Error::of("routing socket", errno)),
+                Err(errno) => return Err(Error::of(&"routing socket", errno)),
             }
         }
         Ok(None)
@@ -336,7 +341,7 @@ impl Control {
 
 fn open(flags: libc::c_int) -> Result<OwnedFd, Error> {
     // SAFETY: no memory is involved.
-    let fd = check("routing socket", unsafe {
+    let fd = check(&"routing socket", unsafe {
         libc::socket(
             libc::PF_ROUTE,
             libc::SOCK_RAW | libc::SOCK_CLOEXEC | flags,
@@ -347,7 +352,7 @@ fn open(flags: libc::c_int) -> Result<OwnedFd, Error> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-const fn unsupported(op: &'static str) -> Error {
+const fn unsupported(op: Op) -> Error {
     Error {
         op,
         errno: libc::EOPNOTSUPP,
@@ -364,7 +369,7 @@ fn unless(error: Error, fine: &[libc::c_int]) -> Result<(), Error> {
 }
 
 fn name_of(index: u32) -> Result<String, Error> {
-    let name = nix::net::if_::if_indextoname(index).map_err(|e| Error::of("if_indextoname", e))?;
+    let name = nix::net::if_::if_indextoname(index).map_err(|e| Error::of(&"if_indextoname", e))?;
     Ok(name.to_string_lossy().into_owned())
 }
 
@@ -399,7 +404,7 @@ fn request_v6(name: &str, ip: Ipv6Addr) -> Result<RequestV6, Error> {
 fn flags_of(device: &str, ip: Ipv6Addr) -> Result<i32, Error> {
     let mut request = request_v6(device, ip)?;
     bsd::control(
-        "SIOCGIFAFLAG_IN6",
+        &"SIOCGIFAFLAG_IN6",
         libc::AF_INET6,
         SIOCGIFAFLAG_IN6,
         &mut request,

@@ -111,7 +111,7 @@ fn set(signal: libc::c_int, to: libc::sighandler_t) -> Result<(), Error> {
     action.sa_sigaction = to;
     action.sa_flags = libc::SA_RESTART;
     // SAFETY: `action` lives for the call; the handler is async-signal-safe.
-    check("sigaction", unsafe {
+    check(&"sigaction", unsafe {
         libc::sigaction(signal, &raw const action, std::ptr::null_mut())
     })
     .map(drop)

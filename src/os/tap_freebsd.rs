@@ -38,7 +38,7 @@ impl Drop for Device {
     fn drop(&mut self) {
         // It may be gone already, and nobody is left to be told.
         let _ = bsd::request(&self.name).and_then(|mut request| {
-            bsd::control("SIOCIFDESTROY", libc::AF_INET, SIOCIFDESTROY, &mut request)
+            bsd::control(&"SIOCIFDESTROY", libc::AF_INET, SIOCIFDESTROY, &mut request)
         });
     }
 }
@@ -48,7 +48,7 @@ impl Tap {
     pub fn open(name: &str, mac: Mac, mtu: u16) -> Result<Self, Error> {
         if index_of(name).is_some() {
             return Err(Error {
-                op: "tap",
+                op: &"tap",
                 errno: libc::EEXIST,
             });
         }
@@ -57,7 +57,7 @@ impl Tap {
             .write(true)
             .custom_flags(libc::O_NONBLOCK)
             .open("/dev/tap")
-            .map_err(|error| Error::from_io("open /dev/tap", error))?;
+            .map_err(|error| Error::from_io(&"open /dev/tap", error))?;
         let mut tap = Self {
             device: Device {
                 name: bsd::name_given(&file, TAPGIFNAME)?,
@@ -67,7 +67,7 @@ impl Tap {
         };
         tap.device.rename(name)?;
         tap.index = index_of(name).ok_or(Error {
-            op: "if_nametoindex",
+            op: &"if_nametoindex",
             errno: libc::ENODEV,
         })?;
         bsd::set_mac(name, mac)?;
@@ -110,7 +110,7 @@ impl Tap {
     pub fn multicast_groups(&self, groups: &mut Vec<Mac>) -> Result<(), Error> {
         let mut list: *mut GroupEntry = core::ptr::null_mut();
         // SAFETY: the call writes the head of a list that is freed below.
-        check("getifmaddrs", unsafe { getifmaddrs(&raw mut list) })?;
+        check(&"getifmaddrs", unsafe { getifmaddrs(&raw mut list) })?;
         let mut next = list;
         // SAFETY: entries are valid until the list is freed; the last one has no next.
         while let Some(entry) = unsafe { next.as_ref() } {
@@ -138,13 +138,13 @@ impl Device {
         // Refuses what is too long.
         bsd::name_field(name)?;
         let wanted = CString::new(name).map_err(|_| Error {
-            op: "interface name",
+            op: &"interface name",
             errno: libc::EINVAL,
         })?;
         let mut request = bsd::request(&self.name)?;
         // The kernel only reads it.
         request.ifr_ifru.ifru_data = wanted.as_ptr().cast_mut().cast();
-        bsd::control("SIOCSIFNAME", libc::AF_INET, SIOCSIFNAME, &mut request)?;
+        bsd::control(&"SIOCSIFNAME", libc::AF_INET, SIOCSIFNAME, &mut request)?;
         name.clone_into(&mut self.name);
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use nix::fcntl::OFlag;
 
-use super::{Error, check, file, frame};
+use super::{Error, Op, check, file, frame};
 use crate::base::Mac;
 
 const DEVICES: [&str; 2] = ["/dev/net/tun", "/dev/tun"];
@@ -38,7 +38,7 @@ impl Tap {
     pub fn open(name: &str, mac: Mac, mtu: u16) -> Result<Self, Error> {
         if index_of(name).is_some() {
             return Err(Error {
-                op: "tap",
+                op: &"tap",
                 errno: libc::EEXIST,
             });
         }
@@ -46,14 +46,14 @@ impl Tap {
         let mut request = request(name)?;
         request.ifr_ifru.ifru_flags =
             libc::c_short::try_from(libc::IFF_TAP | libc::IFF_NO_PI).unwrap_or(0);
-        ioctl("TUNSETIFF", file.as_raw_fd(), TUNSETIFF, &mut request)?;
+        ioctl(&"TUNSETIFF", file.as_raw_fd(), TUNSETIFF, &mut request)?;
         let mut tap = Self {
             file,
             name: name.to_owned(),
             index: 0,
         };
         tap.index = index_of(name).ok_or(Error {
-            op: "if_nametoindex",
+            op: &"if_nametoindex",
             errno: libc::ENODEV,
         })?;
         tap.set_mac(mac)?;
@@ -94,7 +94,7 @@ impl Tap {
     /// The hardware address that the device has now.
     pub fn mac(&self) -> Result<Mac, Error> {
         let mut request = request(&self.name)?;
-        control("SIOCGIFHWADDR", libc::SIOCGIFHWADDR, &mut request)?;
+        control(&"SIOCGIFHWADDR", libc::SIOCGIFHWADDR, &mut request)?;
         // SAFETY: the call above filled in the address.
         let address = unsafe { request.ifr_ifru.ifru_hwaddr };
         let mut mac = [0; 6];
@@ -108,13 +108,13 @@ impl Tap {
     pub fn set_mtu(&self, mtu: u16) -> Result<(), Error> {
         let mut request = request(&self.name)?;
         request.ifr_ifru.ifru_mtu = i32::from(mtu);
-        control("SIOCSIFMTU", libc::SIOCSIFMTU, &mut request)
+        control(&"SIOCSIFMTU", libc::SIOCSIFMTU, &mut request)
     }
 
     /// Groups that the system listens to on this device.
     pub fn multicast_groups(&self, groups: &mut Vec<Mac>) -> Result<(), Error> {
         let text = file::system_text("/proc/net/dev_mcast").ok_or(Error {
-            op: "read /proc/net/dev_mcast",
+            op: &"read /proc/net/dev_mcast",
             errno: libc::ENODATA,
         })?;
         groups.extend(groups_in(&text, self.index));
@@ -130,17 +130,17 @@ impl Tap {
             *to = from.cast_signed() as libc::c_char;
         }
         request.ifr_ifru.ifru_hwaddr = address;
-        control("SIOCSIFHWADDR", libc::SIOCSIFHWADDR, &mut request)
+        control(&"SIOCSIFHWADDR", libc::SIOCSIFHWADDR, &mut request)
     }
 
     fn bring_up(&self) -> Result<(), Error> {
         let mut request = request(&self.name)?;
-        control("SIOCGIFFLAGS", libc::SIOCGIFFLAGS, &mut request)?;
+        control(&"SIOCGIFFLAGS", libc::SIOCGIFFLAGS, &mut request)?;
         // SAFETY: the call above filled in the flags.
         let flags = unsafe { request.ifr_ifru.ifru_flags };
         let up = libc::c_short::try_from(libc::IFF_UP | libc::IFF_MULTICAST).unwrap_or(0);
         request.ifr_ifru.ifru_flags = flags | up;
-        control("SIOCSIFFLAGS", libc::SIOCSIFFLAGS, &mut request)
+        control(&"SIOCSIFFLAGS", libc::SIOCSIFFLAGS, &mut request)
     }
 }
 
@@ -158,7 +158,7 @@ pub fn index_of(name: &str) -> Option<u32> {
 
 fn open_device() -> Result<File, Error> {
     let mut failed = Error {
-        op: "open /dev/net/tun",
+        op: &"open /dev/net/tun",
         errno: libc::ENOENT,
     };
     for (n, path) in DEVICES.into_iter().enumerate() {
@@ -176,7 +176,7 @@ fn request(name: &str) -> Result<libc::ifreq, Error> {
     let mut request: libc::ifreq = unsafe { zeroed() };
     if name.is_empty() || name.len() >= request.ifr_name.len() {
         return Err(Error {
-            op: "interface name",
+            op: &"interface name",
             errno: libc::EINVAL,
         });
     }
@@ -187,9 +187,9 @@ fn request(name: &str) -> Result<libc::ifreq, Error> {
 }
 
 /// A request about a device by its name: any socket will do.
-fn control(op: &'static str, code: libc::c_ulong, request: &mut libc::ifreq) -> Result<(), Error> {
+fn control(op: Op, code: libc::c_ulong, request: &mut libc::ifreq) -> Result<(), Error> {
     // SAFETY: no memory is involved.
-    let fd = check("socket", unsafe {
+    let fd = check(&"socket", unsafe {
         libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)
     })?;
     // SAFETY: the descriptor was made just now and belongs to nobody else.
@@ -198,12 +198,7 @@ fn control(op: &'static str, code: libc::c_ulong, request: &mut libc::ifreq) -> 
     ioctl(op, socket.as_raw_fd(), code as libc::Ioctl, request)
 }
 
-fn ioctl(
-    op: &'static str,
-    fd: RawFd,
-    code: libc::Ioctl,
-    request: &mut libc::ifreq,
-) -> Result<(), Error> {
+fn ioctl(op: Op, fd: RawFd, code: libc::Ioctl, request: &mut libc::ifreq) -> Result<(), Error> {
     // SAFETY: all codes used here take an ifreq, which lives for the call.
     check(op, unsafe {
         libc::ioctl(fd, code, std::ptr::from_mut(request))

@@ -40,14 +40,14 @@ impl Tap {
             .read(true)
             .write(true)
             .open("/dev/tap")
-            .map_err(|error| Error::from_io("open /dev/tap", error))?;
+            .map_err(|error| Error::from_io(&"open /dev/tap", error))?;
         // The clone has another descriptor than the one that was opened, without its flags.
-        fcntl(&file, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|e| Error::of("fcntl", e))?;
+        fcntl(&file, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|e| Error::of(&"fcntl", e))?;
         let mut on: libc::c_int = 1;
-        bsd::ioctl("FIONBIO", file.as_raw_fd(), libc::FIONBIO, &mut on)?;
+        bsd::ioctl(&"FIONBIO", file.as_raw_fd(), libc::FIONBIO, &mut on)?;
         let name = bsd::name_given(&file, TAPGIFNAME)?;
         let index = index_of(&name).ok_or(Error {
-            op: "if_nametoindex",
+            op: &"if_nametoindex",
             errno: libc::ENODEV,
         })?;
         let tap = Self { file, name, index };
@@ -99,7 +99,7 @@ impl Tap {
         let mut path: [libc::c_int; 4] = [0; 4];
         let mut count = path.len() - 1;
         // SAFETY: the name ends with a zero; the call writes at most `count` numbers.
-        check("sysctlnametomib", unsafe {
+        check(&"sysctlnametomib", unsafe {
             libc::sysctlnametomib(GROUPS.as_ptr(), path.as_mut_ptr(), &raw mut count)
         })?;
         path[3] = self.index.cast_signed();
@@ -107,7 +107,7 @@ impl Tap {
         let mut len = list.len();
         // SAFETY: the path has four numbers, and the call writes at most `len` bytes of the list;
         // both live for the call.
-        check("sysctl", unsafe {
+        check(&"sysctl", unsafe {
             libc::sysctl(
                 path.as_ptr(),
                 4,

@@ -27,7 +27,7 @@ impl Tap {
     pub fn open(_name: &str, mac: Mac, mtu: u16) -> Result<Self, Error> {
         let (file, name) = first_free()?;
         let index = index_of(&name).ok_or(Error {
-            op: "if_nametoindex",
+            op: &"if_nametoindex",
             errno: libc::ENODEV,
         })?;
         let tap = Self { file, name, index };
@@ -88,7 +88,7 @@ pub fn index_of(name: &str) -> Option<u32> {
 /// Opens the first device that nobody has; its name.
 fn first_free() -> Result<(File, String), Error> {
     let mut failed = Error {
-        op: "open /dev/tap",
+        op: &"open /dev/tap",
         errno: libc::ENOENT,
     };
     for n in 0..DEVICES_MAX {
@@ -101,7 +101,7 @@ fn first_free() -> Result<(File, String), Error> {
             Ok(file) => return Ok((file, format!("tap{n}"))),
             // Nodes are made one after the other, so behind a missing one there are no more.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => break,
-            Err(error) => failed = Error::from_io("open /dev/tap", error),
+            Err(error) => failed = Error::from_io(&"open /dev/tap", error),
         }
     }
     Err(failed)

@@ -28,15 +28,15 @@ pub fn listen(at: SocketAddr) -> Result<TcpListener, Error> {
         SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
         Some(SockProtocol::Tcp),
     )
-    .map_err(failed("socket"))?;
+    .map_err(failed(&"socket"))?;
     // A restart must not wait for connections of the last run to die.
-    socket::setsockopt(&fd, sockopt::ReuseAddr, &true).map_err(failed("setsockopt"))?;
+    socket::setsockopt(&fd, sockopt::ReuseAddr, &true).map_err(failed(&"setsockopt"))?;
     if at.is_ipv6() {
-        socket::setsockopt(&fd, sockopt::Ipv6V6Only, &true).map_err(failed("setsockopt"))?;
+        socket::setsockopt(&fd, sockopt::Ipv6V6Only, &true).map_err(failed(&"setsockopt"))?;
     }
-    socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(at)).map_err(failed("bind"))?;
+    socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(at)).map_err(failed(&"bind"))?;
     let backlog = Backlog::new(BACKLOG).unwrap_or(Backlog::MAXCONN);
-    socket::listen(&fd, backlog).map_err(failed("listen"))?;
+    socket::listen(&fd, backlog).map_err(failed(&"listen"))?;
     Ok(TcpListener::from(fd))
 }
 

@@ -50,7 +50,7 @@ impl Socket {
             libc::AF_INET
         };
         // SAFETY: no memory is involved.
-        let fd = check("socket", unsafe {
+        let fd = check(&"socket", unsafe {
             libc::socket(
                 family,
                 libc::SOCK_DGRAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
@@ -69,7 +69,7 @@ impl Socket {
         let mut name = sockaddr::empty();
         let len = sockaddr::write(&mut name, &local);
         // SAFETY: `name` holds an address of `len` bytes and lives for the call.
-        check("bind", unsafe {
+        check(&"bind", unsafe {
             libc::bind(raw, (&raw const name).cast(), len)
         })?;
         let mut socket = Self {
@@ -98,11 +98,11 @@ impl Socket {
         let mut name = sockaddr::empty();
         let mut len = sockaddr::STORAGE_LEN;
         // SAFETY: `name` is `len` bytes long, and both live for the call.
-        check("getsockname", unsafe {
+        check(&"getsockname", unsafe {
             libc::getsockname(self.as_raw_fd(), (&raw mut name).cast(), &raw mut len)
         })?;
         sockaddr::read(&name).ok_or(Error {
-            op: "getsockname",
+            op: &"getsockname",
             errno: libc::EAFNOSUPPORT,
         })
     }
@@ -204,7 +204,7 @@ fn join_received(fd: RawFd, on: bool) {
 
 fn set(fd: RawFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> Result<(), Error> {
     // SAFETY: `value` lives for the call and has the length given.
-    check("setsockopt", unsafe {
+    check(&"setsockopt", unsafe {
         libc::setsockopt(
             fd,
             level,

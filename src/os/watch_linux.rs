@@ -16,7 +16,7 @@ pub struct Watch {
 impl Watch {
     /// From now on.
     pub fn open(directory: &Path) -> Result<Self, Error> {
-        let failed = |errno| Error::of("inotify", errno);
+        let failed = |errno| Error::of(&"inotify", errno);
         let flags = InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC;
         let inotify = Inotify::init(flags).map_err(failed)?;
         // Written, put in place, or taken away; not each write of a long one.
@@ -26,7 +26,7 @@ impl Watch {
             | AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_DELETE
             | AddWatchFlags::IN_ONLYDIR;
-        let directory = text_of("inotify", directory)?;
+        let directory = text_of(&"inotify", directory)?;
         (inotify.add_watch(directory.as_c_str(), news)).map_err(failed)?;
         Ok(Self { inotify })
     }

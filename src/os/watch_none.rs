@@ -13,7 +13,7 @@ impl Watch {
     /// Not here.
     pub fn open(_directory: &Path) -> Result<Self, Error> {
         Err(Error {
-            op: "watch",
+            op: &"watch",
             errno: libc::ENOSYS,
         })
     }

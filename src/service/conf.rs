@@ -395,14 +395,14 @@ impl Daemon {
         let mut tree = self.conf_to_change()?;
         let path = path_of(key);
         if !is_settable(&path) {
-            let text = format!("no such setting as {key}, see conf");
+            let text = format_args!("no such setting as {key}, see conf");
             return Err(Refusal::new(Code::NotFound, text));
         }
         let value = match json {
             "" => Value::Null,
-            json => Value::parse(json).map_err(|e| bad(format!("no JSON, {e}")))?,
+            json => Value::parse(json).map_err(|e| bad(format_args!("no JSON, {e}")))?,
         };
-        put(&mut tree, &path, value).ok_or_else(|| bad(format!("no place for {key}")))?;
+        put(&mut tree, &path, value).ok_or_else(|| no_place(key))?;
         self.store_conf(&tree, key)
     }
 
@@ -411,8 +411,7 @@ impl Daemon {
         let mut tree = self.conf_to_change()?;
         for (key, value) in changes {
             let path = ["settings", key.as_str()];
-            put(&mut tree, &path, value.clone())
-                .ok_or_else(|| bad(format!("no place for {key}")))?;
+            put(&mut tree, &path, value.clone()).ok_or_else(|| no_place(key))?;
         }
         self.store_conf(&tree, "")
     }
@@ -422,7 +421,7 @@ impl Daemon {
         self.read_conf();
         match &self.conf.bad {
             Some(bad) => {
-                let text = format!("repair {FILE} first: {bad}");
+                let text = format_args!("repair {FILE} first: {bad}");
                 Err(Refusal::new(Code::Conflict, text))
             }
             None => Ok(self.conf.tree.clone()),
@@ -435,10 +434,8 @@ impl Daemon {
         text.push('\n');
         let parsed = self.parse_conf(text.as_bytes());
         let (local, tree) = parsed.map_err(|e| {
-            bad(match key {
-                "" => e.why,
-                key => format!("{key}: {}", e.why),
-            })
+            let colon = if key.is_empty() { "" } else { ": " };
+            bad(format_args!("{key}{colon}{}", e.why))
         })?;
         // A home that cannot be written is reported by the daemon; the setting holds until then.
         let _ = self.home.write_precious(FILE, text.as_bytes());
@@ -449,15 +446,19 @@ impl Daemon {
         match self.conf.refused_port {
             Some(port) => Err(Refusal::new(
                 Code::Conflict,
-                format!("stored, but port {port} is in use and the old one stays"),
+                format_args!("stored, but port {port} is in use and the old one stays"),
             )),
             None => Ok(()),
         }
     }
 }
 
-fn bad(text: String) -> Refusal {
+fn bad(text: fmt::Arguments<'_>) -> Refusal {
     Refusal::new(Code::BadArguments, text)
+}
+
+fn no_place(key: &str) -> Refusal {
+    bad(format_args!("no place for {key}"))
 }
 
 fn strings<T: fmt::Display>(list: &[T]) -> Value {

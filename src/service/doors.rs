@@ -56,14 +56,14 @@ pub(super) fn open_socket(
     match server.open(registry) {
         Ok(()) => home.forget_trouble(NAME),
         Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => {
-            home.note_trouble(NAME, os::Error::from_io("bind", error));
+            home.note_trouble(NAME, os::Error::from_io(&"bind", error));
             return Err(Fatal::new(format!(
                 "another instance answers on the control socket in {}",
                 home.dir().display()
             )));
         }
         Err(error) => {
-            let error = os::Error::from_io("bind", error);
+            let error = os::Error::from_io(&"bind", error);
             if home.note_trouble(NAME, error) {
                 log::error!("no control socket: {}", home.explain(NAME, &error));
             }

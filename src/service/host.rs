@@ -106,7 +106,7 @@ impl Daemon {
 
     fn refuse_while_stopping(&self) -> Result<(), Refusal> {
         if self.stopping {
-            Err(Refusal::new(Code::Busy, "stopping"))
+            Err(Refusal::new(Code::Busy, format_args!("stopping")))
         } else {
             Ok(())
         }
@@ -118,7 +118,7 @@ impl Daemon {
         if key != "ifname" || value.is_empty() || value == own || tap::index_of(value).is_none() {
             return Ok(());
         }
-        let text = format!("there is an interface {value} already");
+        let text = format_args!("there is an interface {value} already");
         Err(Refusal::new(Code::Conflict, text))
     }
 
@@ -133,11 +133,11 @@ impl Daemon {
 fn set(settings: &mut NetworkSettings, key: &str, value: &str) -> Result<(), Refusal> {
     settings.set(key, value).map_err(|why| match why {
         settings::Refused::UnknownKey => {
-            Refusal::new(Code::BadArguments, format!("unknown property {key}"))
+            Refusal::new(Code::BadArguments, format_args!("unknown property {key}"))
         }
         settings::Refused::BadValue => {
             let form = NetworkSettings::form(key);
-            let text = format!("bad value for {key}, must be {form}");
+            let text = format_args!("bad value for {key}, must be {form}");
             Refusal::new(Code::BadArguments, text)
         }
     })
@@ -151,7 +151,7 @@ fn net(net: &IpNet) -> Net {
 }
 
 fn not_joined() -> Refusal {
-    Refusal::new(Code::NotFound, "not joined")
+    Refusal::new(Code::NotFound, format_args!("not joined"))
 }
 
 impl Host for Daemon {
@@ -390,7 +390,10 @@ impl Host for Daemon {
             return Ok(());
         }
         if self.wires.ports.iter().all(Option::is_some) {
-            return Err(Refusal::new(Code::Failed, "too many networks"));
+            return Err(Refusal::new(
+                Code::Failed,
+                format_args!("too many networks"),
+            ));
         }
         // Stored before the tap is opened: a crash on the way does not forget the wish.
         if !changes.is_empty() {
@@ -399,12 +402,12 @@ impl Host for Daemon {
         let _ = self.home.store_join(id);
         self.start_network(id, wanted).map_err(|Refused::Full| {
             self.home.forget_network(id);
-            Refusal::new(Code::Failed, "too many networks")
+            Refusal::new(Code::Failed, format_args!("too many networks"))
         })?;
         match self.wires.port(id).and_then(|port| port.trouble()) {
             Some(trouble) => Err(Refusal::os(
                 trouble.error.errno,
-                format!("{}, trying again", trouble.error.op),
+                format_args!("{}, trying again", trouble.error.op),
             )),
             None => Ok(()),
         }
@@ -450,11 +453,11 @@ impl Host for Daemon {
         if seed.is_none() && !held && self.home.stored_moon(id, &mut ignore).is_none() {
             return Err(Refusal::new(
                 Code::BadArguments,
-                "seed missing: no definition of this moon is stored",
+                format_args!("seed missing: no definition of this moon is stored"),
             ));
         }
         self.start_moon(id, seed)
-            .map_err(|Refused::Full| Refusal::new(Code::Failed, "too many moons"))
+            .map_err(|Refused::Full| Refusal::new(Code::Failed, format_args!("too many moons")))
     }
 
     fn deorbit(&mut self, id: u64) -> Result<bool, Refusal> {

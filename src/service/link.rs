@@ -290,7 +290,7 @@ mod tests {
     use crate::node::network::IpNet;
 
     const BUSY: os::Error = os::Error {
-        op: "bind",
+        op: &"bind",
         errno: libc::EADDRINUSE,
     };
 

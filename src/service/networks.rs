@@ -360,7 +360,7 @@ fn make(
     let (device, error) = refused.unwrap_or((
         String::new(),
         os::Error {
-            op: "name",
+            op: &"name",
             errno: libc::EBUSY,
         },
     ));

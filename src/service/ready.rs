@@ -69,7 +69,7 @@ impl Source {
     pub(super) fn watch(self, registry: &Registry, fd: RawFd) -> Result<(), os::Error> {
         registry
             .register(&mut SourceFd(&fd), self.token(), Interest::READABLE)
-            .map_err(|error| os::Error::from_io("epoll", error))
+            .map_err(|error| os::Error::from_io(&"epoll", error))
     }
 }
 

@@ -164,7 +164,7 @@ fn run(options: &Options, mut home: Home, background: Option<Ready>) -> Result<i
     let Some(secret) = obtained else {
         return Ok(0);
     };
-    let no_poll = |error| fatal(os::Error::from_io("epoll", error));
+    let no_poll = |error| fatal(os::Error::from_io(&"epoll", error));
     let poll = Poll::new().map_err(no_poll)?;
     let registry = poll.registry().try_clone().map_err(no_poll)?;
     let monitor = Monitor::open().map_err(fatal)?;

@@ -43,7 +43,7 @@ const PUBLIC_MODE: u32 = 0o644;
 const DIRECTORY_MODE: u32 = 0o755;
 
 const NO_TEXT: os::Error = os::Error {
-    op: "read",
+    op: &"read",
     errno: libc::EILSEQ,
 };
 
@@ -201,7 +201,7 @@ impl Home {
     pub fn read_secret(&self, name: &str) -> Result<Option<Zeroizing<String>>, os::Error> {
         if !file::is_link_of_ours(&self.path(name)) {
             return Err(os::Error {
-                op: "open",
+                op: &"open",
                 errno: libc::ELOOP,
             });
         }
@@ -294,7 +294,7 @@ impl Home {
             }
             Ok(Claim::Theirs(pid)) => {
                 let errno = libc::EWOULDBLOCK;
-                self.note_trouble(PID_FILE, os::Error { op: "lock", errno });
+                self.note_trouble(PID_FILE, os::Error { op: &"lock", errno });
                 Err(Fatal::new(format!(
                     "another instance (pid {}) uses the home directory {}",
                     if pid.is_empty() {

@@ -16,7 +16,7 @@ use crate::os::{self, file};
 /// What the owner wrote, and perhaps keeps elsewhere.
 const OF_THE_OWNER: &str = "local.conf";
 /// What fails if a link leads nowhere.
-const FOLLOW: &str = "follow the link";
+const FOLLOW: os::Op = &"follow the link";
 
 /// Pause before the home is tried again; it doubles, because trying wears flash too.
 const PAUSE_MIN_MS: u64 = 60_000;
@@ -76,7 +76,7 @@ impl Entry {
     fn is_of_the_disk(&self) -> bool {
         match self.error.errno {
             libc::EROFS | libc::ENOSPC | libc::EDQUOT | libc::EIO => true,
-            libc::EACCES | libc::EPERM => !matches!(self.error.op, "rename" | "chmod"),
+            libc::EACCES | libc::EPERM => !matches!(*self.error.op, "rename" | "chmod"),
             // Nothing is mounted where the owner's link leads.
             libc::ENOENT => self.error.op == FOLLOW,
             _ => false,
@@ -583,7 +583,10 @@ mod tests {
             name: name.to_string(),
             class,
             wish: put(&vec![0; len]),
-            error: os::Error { op: "write", errno },
+            error: os::Error {
+                op: &"write",
+                errno,
+            },
             told: false,
         }
     }
@@ -622,7 +625,7 @@ mod tests {
         let dir = Blocked::new("unwritten-elsewhere");
         let mut unwritten = unwritten();
         let note = |unwritten: &mut Unwritten, errno| {
-            unwritten.note("socket", os::Error { op: "bind", errno })
+            unwritten.note("socket", os::Error { op: &"bind", errno })
         };
         // The directory can be written, as can be seen; a socket cannot be made in it all the same.
         assert!(note(&mut unwritten, libc::EACCES), "new");
@@ -787,7 +790,7 @@ mod tests {
         }
         // A file that may not be replaced, in a directory where others may be made.
         for entry in &mut unwritten.entries[1..] {
-            let (op, errno) = ("rename", libc::EPERM);
+            let (op, errno) = (&"rename", libc::EPERM);
             entry.error = os::Error { op, errno };
         }
         dir.free("b");

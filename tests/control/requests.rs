@@ -174,12 +174,15 @@ fn changes_reach_the_host_and_its_refusals_the_caller() {
         assert_eq!(all(host, &request), [format!("200 {command} OK")]);
         assert_eq!(host.told.pop(), Some(told));
     }
-    host.refusal = Some(Refusal::os(libc::EPERM, "cannot open /dev/net/tun"));
+    host.refusal = Some(Refusal::os(
+        libc::EPERM,
+        format_args!("cannot open /dev/net/tun"),
+    ));
     let reply = first(host, &format!("join {NET}"));
     assert_eq!(reply, "500 join EPERM cannot open /dev/net/tun");
-    host.refusal = Some(Refusal::new(Code::NotFound, "not joined"));
+    host.refusal = Some(Refusal::new(Code::NotFound, format_args!("not joined")));
     assert_eq!(first(host, &format!("leave {NET}")), "404 leave not joined");
-    host.refusal = Some(Refusal::new(Code::Conflict, "name in use"));
+    host.refusal = Some(Refusal::new(Code::Conflict, format_args!("name in use")));
     assert_eq!(
         first(host, &format!("set {NET} ifname=eth0")),
         "409 set name in use"
@@ -396,7 +399,10 @@ fn changes_are_answered_in_json_as_over_http() {
         json(host, "listpeers")[1].clone()
     );
     assert_eq!(host.told.len(), 5);
-    host.refusal = Some(Refusal::os(libc::EPERM, "cannot open /dev/net/tun"));
+    host.refusal = Some(Refusal::os(
+        libc::EPERM,
+        format_args!("cannot open /dev/net/tun"),
+    ));
     let refused = first(host, &format!("-j join {NET}"));
     assert_eq!(refused, "500 join EPERM cannot open /dev/net/tun");
 }

@@ -25,7 +25,7 @@ fn explain(path: &Path, error: os::Error) -> Stop {
 
 /// For files that are never replaced, an empty one included: it may be what a power cut left.
 pub(super) fn must_not_exist(path: &Path) -> Outcome {
-    let failed = |errno| Err(explain(path, os::Error { op: "stat", errno }));
+    let failed = |errno| Err(explain(path, os::Error { op: &"stat", errno }));
     match file::look(path, Look::Itself) {
         Err(error) if error.errno == libc::ENOENT => Ok(()),
         Err(error) => failed(error.errno),

@@ -53,7 +53,7 @@ impl Control {
             let mut body = [0; ROUTE_LEN];
             body[0] = family;
             body[5] = PROTOCOL;
-            let asked = self.dump("netlink routes", RTM_GETROUTE, &body, &mut |message| {
+            let asked = self.dump(&"netlink routes", RTM_GETROUTE, &body, &mut |message| {
                 // A family that is not there is answered with all that are.
                 if message.body.first() == Some(&family) {
                     all.extend(route_of(message));
@@ -68,7 +68,7 @@ impl Control {
     pub fn add_route(&mut self, route: &Route) -> Result<(), Error> {
         let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
         let request = route_request(RTM_NEWROUTE, flags, route);
-        self.exchange("add route", request, &mut |_| {})
+        self.exchange(&"add route", request, &mut |_| {})
     }
 
     /// Sets `new` in place of our route `old` with the same key: without a moment with neither
@@ -81,13 +81,13 @@ impl Control {
         }
         let flags = libc::NLM_F_CREATE | libc::NLM_F_REPLACE;
         let request = route_request(RTM_NEWROUTE, flags, new);
-        self.exchange("replace route", request, &mut |_| {})
+        self.exchange(&"replace route", request, &mut |_| {})
     }
 
     /// Takes a route of ours away; it may be gone already.
     pub fn remove_route(&mut self, route: &Route) -> Result<(), Error> {
         let request = route_request(RTM_DELROUTE, 0, route);
-        match self.exchange("remove route", request, &mut |_| {}) {
+        match self.exchange(&"remove route", request, &mut |_| {}) {
             Err(Error {
                 errno: libc::ESRCH | libc::ENODEV | libc::ENETDOWN,
                 ..
@@ -102,7 +102,7 @@ impl Control {
         for family in [V4, V6] {
             let mut body = [0; RULE_LEN];
             body[0] = family;
-            let asked = self.dump("netlink rules", RTM_GETRULE, &body, &mut |message| {
+            let asked = self.dump(&"netlink rules", RTM_GETRULE, &body, &mut |message| {
                 if message.body.first() == Some(&family) {
                     all.extend(rule_of(message));
                 }
@@ -116,7 +116,7 @@ impl Control {
     pub fn add_rule(&mut self, rule: &Rule) -> Result<(), Error> {
         let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
         match self.exchange(
-            "add rule",
+            &"add rule",
             rule_request(RTM_NEWRULE, flags, rule),
             &mut |_| {},
         ) {
@@ -131,7 +131,7 @@ impl Control {
     /// Takes a rule of ours away; it may be gone already.
     pub fn remove_rule(&mut self, rule: &Rule) -> Result<(), Error> {
         match self.exchange(
-            "remove rule",
+            &"remove rule",
             rule_request(RTM_DELRULE, 0, rule),
             &mut |_| {},
         ) {

@@ -14,7 +14,7 @@ pub fn group_id(name: &str) -> Option<u32> {
 impl User {
     /// Looks a user up. `None`: there is none of that name.
     pub fn named(name: &str) -> Result<Option<Self>, Error> {
-        let found = nix::unistd::User::from_name(name).map_err(|e| Error::of("getpwnam", e))?;
+        let found = nix::unistd::User::from_name(name).map_err(|e| Error::of(&"getpwnam", e))?;
         Ok(found.map(|user| Self {
             uid: user.uid.as_raw(),
             gid: user.gid.as_raw(),

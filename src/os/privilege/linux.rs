@@ -12,7 +12,7 @@ use nix::unistd::{self, Gid, Uid};
 
 use super::User;
 use crate::os::file::{self, Look, is};
-use crate::os::{Error, check};
+use crate::os::{Error, Op, check};
 
 /// By number: what the running service needs to change the network, to bind sockets to devices,
 /// for ports below 1024. The first would let root use files of others.
@@ -114,7 +114,7 @@ pub(super) fn holds_net_admin() -> bool {
 
 /// No program that this process starts, nor the process by starting one, gets more rights.
 pub fn no_new_rights() -> Result<(), Error> {
-    prctl::set_no_new_privs().map_err(|e| Error::of("prctl", e))
+    prctl::set_no_new_privs().map_err(|e| Error::of(&"prctl", e))
 }
 
 /// Tries what the user may do, and gives the user the files of the home.
@@ -171,16 +171,16 @@ fn become_user(user: User, groups: &[u32]) -> Result<(), Error> {
     set_groups(user.gid, groups)?;
     set_ids(SETRESGID, [user.gid; 3])?;
     // Without this the capabilities would go with the user.
-    prctl::set_keepcaps(true).map_err(|e| Error::of("prctl", e))?;
+    prctl::set_keepcaps(true).map_err(|e| Error::of(&"prctl", e))?;
     // The right to do this goes with root.
     narrow_bounds();
     set_ids(SETRESUID, [user.uid; 3])?;
     keep(KEPT)?;
-    prctl::set_keepcaps(false).map_err(|e| Error::of("prctl", e))
+    prctl::set_keepcaps(false).map_err(|e| Error::of(&"prctl", e))
 }
 
 /// A call of the kernel, and its name.
-type Call = (libc::c_long, &'static str);
+type Call = (libc::c_long, Op);
 
 #[cfg(not(any(target_arch = "arm", target_arch = "x86")))]
 use libc::{
@@ -192,8 +192,8 @@ use libc::{
     SYS_setresuid32 as SYS_SETRESUID,
 };
 
-const SETRESGID: Call = (SYS_SETRESGID, "setresgid");
-const SETRESUID: Call = (SYS_SETRESUID, "setresuid");
+const SETRESGID: Call = (SYS_SETRESGID, &"setresgid");
+const SETRESUID: Call = (SYS_SETRESUID, &"setresuid");
 
 /// Sets who this process is: real, effective and saved. The kernel keeps that by thread, of which
 /// there is one; the C library is ready for more, and large by that.
@@ -205,12 +205,12 @@ fn set_ids((call, op): Call, [real, effective, saved]: [u32; 3]) -> Result<(), E
 /// The groups of this process.
 fn present_groups() -> Result<Vec<u32>, Error> {
     // SAFETY: no memory is involved: this asks how many there are.
-    let count = check("getgroups", unsafe {
+    let count = check(&"getgroups", unsafe {
         libc::getgroups(0, core::ptr::null_mut())
     })?;
     let mut all = vec![0; usize::try_from(count).unwrap_or(0)];
     // SAFETY: the list has so many entries and lives for the call.
-    check("getgroups", unsafe {
+    check(&"getgroups", unsafe {
         libc::getgroups(count, all.as_mut_ptr())
     })?;
     Ok(all)
@@ -219,12 +219,12 @@ fn present_groups() -> Result<Vec<u32>, Error> {
 /// Sets the groups.
 fn set_group_list(groups: &[u32]) -> Result<(), Error> {
     // SAFETY: the list lives for the call and has that many entries.
-    done("setgroups", unsafe {
+    done(&"setgroups", unsafe {
         libc::syscall(SYS_SETGROUPS, groups.len(), groups.as_ptr())
     })
 }
 
-fn done(op: &'static str, result: libc::c_long) -> Result<(), Error> {
+fn done(op: Op, result: libc::c_long) -> Result<(), Error> {
     if result < 0 {
         return Err(Error::last(op));
     }
@@ -249,7 +249,7 @@ fn capabilities() -> Result<[u32; 6], Error> {
     let mut header = HEADER;
     // SAFETY: header and sets have the layout of that version and live for the call.
     let got = unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) };
-    done("capget", got)?;
+    done(&"capget", got)?;
     Ok(sets)
 }
 
@@ -262,7 +262,7 @@ fn keep(wanted: u32) -> Result<(), Error> {
     // It is for the kernel to write to, and an emulator asks for that before it looks.
     let mut header = HEADER;
     // SAFETY: as above.
-    done("capset", unsafe {
+    done(&"capset", unsafe {
         libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_ptr())
     })
 }
@@ -287,7 +287,8 @@ fn hand_over(home: &Path, user: User) -> Result<(), Error> {
             return Ok(());
         }
         let itself = AtFlags::AT_EMPTY_PATH;
-        unistd::fchownat(file, c"", Some(uid), Some(gid), itself).map_err(|e| Error::of("chown", e))
+        unistd::fchownat(file, c"", Some(uid), Some(gid), itself)
+            .map_err(|e| Error::of(&"chown", e))
     })
 }
 
@@ -311,11 +312,11 @@ fn in_home(home: &Path, visit: &mut Visit<'_>) -> Result<(), Error> {
 }
 
 fn walk(folder: OwnedFd, depth: u32, visit: &mut Visit<'_>) -> Result<(), Error> {
-    let own = fstat(&folder).map_err(|e| Error::of("fstat", e))?;
-    let mut dir = Dir::from_fd(folder).map_err(|e| Error::of("opendir", e))?;
+    let own = fstat(&folder).map_err(|e| Error::of(&"fstat", e))?;
+    let mut dir = Dir::from_fd(folder).map_err(|e| Error::of(&"opendir", e))?;
     let mut entries = Vec::new();
     for entry in dir.iter() {
-        entries.push(entry.map_err(|e| Error::of("readdir", e))?);
+        entries.push(entry.map_err(|e| Error::of(&"readdir", e))?);
     }
     for entry in entries {
         let name = entry.file_name();
@@ -327,7 +328,7 @@ fn walk(folder: OwnedFd, depth: u32, visit: &mut Visit<'_>) -> Result<(), Error>
         let Ok(file) = openat(&dir, name, FILE, Mode::empty()) else {
             continue;
         };
-        let stat = fstat(&file).map_err(|e| Error::of("fstat", e))?;
+        let stat = fstat(&file).map_err(|e| Error::of(&"fstat", e))?;
         if !is(&stat, SFlag::S_IFDIR) {
             visit(file.as_fd(), &stat)?;
         } else if depth < DEPTH_MAX

@@ -133,7 +133,7 @@ impl RecvBatch {
                 core::ptr::null_mut(),
             )
         };
-        usize::try_from(received).map_err(|_| Error::last("recvmmsg"))
+        usize::try_from(received).map_err(|_| Error::last(&"recvmmsg"))
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -149,7 +149,7 @@ impl RecvBatch {
             match libc::c_uint::try_from(len) {
                 Ok(len) => message.msg_len = len,
                 Err(_) if n > 0 => return Ok(n),
-                Err(_) => return Err(Error::last("recvmsg")),
+                Err(_) => return Err(Error::last(&"recvmsg")),
             }
         }
         Ok(self.headers.len())

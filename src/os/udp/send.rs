@@ -282,7 +282,7 @@ impl SendBatch {
                 libc::MSG_DONTWAIT as _,
             )
         };
-        usize::try_from(sent).map_err(|_| Error::last("sendmmsg"))
+        usize::try_from(sent).map_err(|_| Error::last(&"sendmmsg"))
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -295,7 +295,7 @@ impl SendBatch {
         let header = &raw const self.headers[header].msg_hdr;
         // SAFETY: as with all of them at once.
         if unsafe { libc::sendmsg(fd, header, libc::MSG_DONTWAIT) } < 0 {
-            return Err(Error::last("sendmsg"));
+            return Err(Error::last(&"sendmsg"));
         }
         Ok(1)
     }

@@ -11,7 +11,7 @@ fn pair() -> (Socket, Socket, SocketAddr) {
 fn a_port_in_use_is_refused_and_says_so() {
     let (_a, _b, to) = pair();
     let error = Socket::bind(to, "").expect_err("in use");
-    assert_eq!((error.op, error.errno), ("bind", libc::EADDRINUSE));
+    assert_eq!((*error.op, error.errno), ("bind", libc::EADDRINUSE));
 }
 
 #[test]

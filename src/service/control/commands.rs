@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::buffer::Buffer;
 use super::events::{Class, Classes, Monitor};
-use super::host::{Host, Refusal};
+use super::host::{Host, Refusal, Why};
 use super::line::{self, Code, Field, Request};
 use super::lists::List;
 use super::lists_json::JsonList;
@@ -40,6 +40,9 @@ pub(super) enum Next {
     Close,
 }
 
+/// The first row of the reply is written, and [`Call::next`] says how it goes on.
+type Outcome = Result<(), Refusal>;
+
 /// What a command is and who may use it.
 pub(super) struct Spec {
     pub(super) name: &'static str,
@@ -47,7 +50,7 @@ pub(super) struct Spec {
     reads_only: bool,
     /// Has an answer in JSON.
     json: bool,
-    run: fn(&mut Call<'_>) -> Result<Next, Refusal>,
+    run: fn(&mut Call<'_>) -> Outcome,
 }
 
 impl Spec {
@@ -71,6 +74,7 @@ struct Call<'a> {
     host: &'a mut dyn Host,
     monitor: &'a mut Option<Monitor>,
     out: &'a mut Buffer,
+    next: Next,
 }
 
 const READ: bool = true;
@@ -128,27 +132,32 @@ pub(super) fn run(
     out: &mut Buffer,
 ) -> Next {
     let name = request.command;
-    let outcome = find(request, caller, host).and_then(|spec| {
+    let mut call = Call {
+        request,
+        caller,
+        host,
+        monitor,
+        out,
+        next: Next::Done,
+    };
+    let outcome = find(request, caller, call.host).and_then(|spec| {
         if !spec.reads_only {
             audit(request, caller);
         }
-        (spec.run)(&mut Call {
-            request,
-            caller,
-            host,
-            monitor,
-            out,
-        })
+        (spec.run)(&mut call)
     });
-    outcome.unwrap_or_else(|refusal| {
-        refuse(out, name, &refusal);
-        Next::Done
-    })
+    match outcome {
+        Ok(()) => call.next,
+        Err(refusal) => {
+            refuse(call.out, name, &refusal);
+            Next::Done
+        }
+    }
 }
 
 /// One row that says no.
 pub(super) fn refuse(out: &mut Buffer, command: &str, refusal: &Refusal) {
-    let Refusal { code, errno, text } = refusal;
+    let Why { code, errno, text } = &**refusal;
     match errno {
         Some(errno) => {
             let name = ErrnoName(*errno);
@@ -162,24 +171,29 @@ fn find(request: &Request<'_>, caller: &Caller, host: &dyn Host) -> Result<&'sta
     let spec = COMMANDS
         .iter()
         .find(|spec| spec.name == request.command)
-        .ok_or_else(|| Refusal::new(Code::UnknownCommand, "unknown command"))?;
+        .ok_or_else(|| Refusal::new(Code::UnknownCommand, format_args!("unknown command")))?;
     if caller.read_only && !spec.reads_only {
-        return Err(Refusal::new(Code::ReadOnly, "not on the read-only socket"));
+        return Err(Refusal::new(
+            Code::ReadOnly,
+            format_args!("not on the read-only socket"),
+        ));
     }
     if host.is_stopping() && !spec.reads_only {
-        return Err(Refusal::new(Code::Busy, "stopping"));
+        return Err(Refusal::new(Code::Busy, format_args!("stopping")));
     }
     // Who says more than is understood means something else.
     if request.args().len() > spec.args_max() {
-        let text = match spec.args {
-            "" => "too many arguments".to_owned(),
-            args => format!("too many arguments, must be {args}"),
+        let must = if spec.args.is_empty() {
+            ""
+        } else {
+            ", must be "
         };
+        let text = format_args!("too many arguments{must}{}", spec.args);
         return Err(Refusal::new(Code::BadArguments, text));
     }
     // Before anything is changed: who asked for JSON could not read the answer.
     if request.json && !spec.json {
-        return Err(Refusal::new(Code::NotBuilt, "json not built"));
+        return Err(Refusal::new(Code::NotBuilt, format_args!("json not built")));
     }
     Ok(spec)
 }
@@ -205,28 +219,32 @@ fn audit(request: &Request<'_>, caller: &Caller) {
     );
 }
 
-fn bad(text: &'static str) -> Refusal {
-    Refusal::new(Code::BadArguments, text)
+fn bad(text: &str) -> Refusal {
+    Refusal::new(Code::BadArguments, format_args!("{text}"))
 }
 
 /// Names what there is instead.
 fn unknown_property(host: &dyn Host, key: &str) -> Refusal {
     let keys = host.setting_keys().join(" ");
-    let text = format!("unknown property {key}, there are {keys}");
+    let text = format_args!("unknown property {key}, there are {keys}");
     Refusal::new(Code::NotFound, text)
 }
 
 fn unknown_network() -> Refusal {
-    Refusal::new(Code::NotFound, "unknown network")
+    Refusal::new(Code::NotFound, format_args!("unknown network"))
 }
 
 impl<'a> Call<'a> {
     fn arg(&self, n: usize, missing: &'static str) -> Result<&'a str, Refusal> {
-        self.request.args().get(n).copied().ok_or(bad(missing))
+        self.request
+            .args()
+            .get(n)
+            .copied()
+            .ok_or_else(|| bad(missing))
     }
 
     fn network_id(&self) -> Result<NetworkId, Refusal> {
-        NetworkId::parse(self.arg(0, "network id missing")?).ok_or(bad("bad network id"))
+        NetworkId::parse(self.arg(0, "network id missing")?).ok_or_else(|| bad("bad network id"))
     }
 
     /// `200 <command> <text>`
@@ -235,51 +253,55 @@ impl<'a> Call<'a> {
             .row(format_args!("{} {} {text}", Code::Ok, self.request.command));
     }
 
-    fn ok_done(&mut self) -> Result<Next, Refusal> {
+    fn ok_done(&mut self) -> Outcome {
         self.ok(format_args!("OK"));
-        Ok(Next::Done)
+        Ok(())
     }
 
     /// A change is made: `OK`, or what 1.14.1 answers over HTTP.
-    fn ok_or_json(&mut self, json: JsonList) -> Result<Next, Refusal> {
+    fn ok_or_json(&mut self, json: JsonList) -> Outcome {
         if !self.request.json {
             return self.ok_done();
         }
         self.ok(format_args!("json"));
-        Ok(Next::Json(json))
+        self.next = Next::Json(json);
+        Ok(())
     }
 
     /// The first row of a list, and its rest.
-    fn list(&mut self, header: &str, list: List) -> Result<Next, Refusal> {
+    fn list(&mut self, header: &str, list: List) -> Outcome {
         self.ok(format_args!("{header}"));
-        Ok(Next::Rows(list))
+        self.next = Next::Rows(list);
+        Ok(())
     }
 
-    fn list_or_json(&mut self, header: &str, list: List, json: JsonList) -> Result<Next, Refusal> {
+    fn list_or_json(&mut self, header: &str, list: List, json: JsonList) -> Outcome {
         if !self.request.json {
             return self.list(header, list);
         }
         self.ok(format_args!("json"));
-        Ok(Next::Json(json))
+        self.next = Next::Json(json);
+        Ok(())
     }
 }
 
-fn hello(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn hello(call: &mut Call<'_>) -> Outcome {
     let major = call.arg(0, "version missing")?.parse::<u32>();
     match major {
         Ok(line::MAJOR) => {
             call.ok(format_args!("{}", line::MAJOR));
-            Ok(Next::Done)
+            Ok(())
         }
-        Ok(_) => Err(Refusal::new(Code::Version, line::MAJOR.to_string())),
+        Ok(_) => Err(Refusal::new(Code::Version, format_args!("{}", line::MAJOR))),
         Err(_) => Err(bad("bad version")),
     }
 }
 
-fn info(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn info(call: &mut Call<'_>) -> Outcome {
     if call.request.json {
         call.ok(format_args!("json"));
-        return Ok(Next::Json(JsonList::status()));
+        call.next = Next::Json(JsonList::status());
+        return Ok(());
     }
     let (major, minor, revision) = crate::VERSION;
     let info = call.host.info();
@@ -290,10 +312,11 @@ fn info(call: &mut Call<'_>) -> Result<Next, Refusal> {
         Code::Ok,
         info.identity.address,
     ));
-    Ok(Next::Rows(List::status()))
+    call.next = Next::Rows(List::status());
+    Ok(())
 }
 
-fn list_peers(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn list_peers(call: &mut Call<'_>) -> Outcome {
     call.list_or_json(
         "<ztaddr> <path> <latency> <version> <role>",
         List::BriefPeers { cursor: 0 },
@@ -301,7 +324,7 @@ fn list_peers(call: &mut Call<'_>) -> Result<Next, Refusal> {
     )
 }
 
-fn peers(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn peers(call: &mut Call<'_>) -> Outcome {
     call.list_or_json(
         "<ztaddr> <ver> <role> <lat> <link> <lastTX> <lastRX> <path>",
         List::Peers { cursor: 0 },
@@ -309,10 +332,10 @@ fn peers(call: &mut Call<'_>) -> Result<Next, Refusal> {
     )
 }
 
-fn paths(call: &mut Call<'_>) -> Result<Next, Refusal> {
-    let peer = Address::parse(call.arg(0, "address missing")?).ok_or(bad("bad address"))?;
+fn paths(call: &mut Call<'_>) -> Outcome {
+    let peer = Address::parse(call.arg(0, "address missing")?).ok_or_else(|| bad("bad address"))?;
     if call.host.peer(peer).is_none() {
-        return Err(Refusal::new(Code::NotFound, "unknown peer"));
+        return Err(Refusal::new(Code::NotFound, format_args!("unknown peer")));
     }
     call.list_or_json(
         "<local> <remote> <if> <tx> <rx> <latency> <quality> <preferred>",
@@ -321,7 +344,7 @@ fn paths(call: &mut Call<'_>) -> Result<Next, Refusal> {
     )
 }
 
-fn list_networks(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn list_networks(call: &mut Call<'_>) -> Outcome {
     call.list_or_json(
         "<nwid> <name> <mac> <status> <type> <dev> <ips>",
         List::BriefNetworks { cursor: 0 },
@@ -329,7 +352,7 @@ fn list_networks(call: &mut Call<'_>) -> Result<Next, Refusal> {
     )
 }
 
-fn network(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn network(call: &mut Call<'_>) -> Outcome {
     let id = call.network_id()?;
     if call.host.network(id).is_none() {
         return Err(unknown_network());
@@ -337,14 +360,14 @@ fn network(call: &mut Call<'_>) -> Result<Next, Refusal> {
     call.list_or_json("<key> <value>", List::network(id), JsonList::network(id))
 }
 
-fn join(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn join(call: &mut Call<'_>) -> Outcome {
     let id = call.network_id()?;
     let mut settings = [("", ""); line::ARGS_MAX];
     let mut count = 0;
     for (slot, arg) in settings.iter_mut().zip(call.request.args().iter().skip(1)) {
         let setting = arg
             .split_once('=')
-            .ok_or(bad("settings must be <key>=<value>"))?;
+            .ok_or_else(|| bad("settings must be <key>=<value>"))?;
         if !call.host.setting_keys().contains(&setting.0) {
             return Err(unknown_property(call.host, setting.0));
         }
@@ -356,13 +379,13 @@ fn join(call: &mut Call<'_>) -> Result<Next, Refusal> {
     call.ok_or_json(JsonList::bare_network(id))
 }
 
-fn leave(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn leave(call: &mut Call<'_>) -> Outcome {
     let id = call.network_id()?;
     call.host.leave(id)?;
     call.ok_or_json(JsonList::done())
 }
 
-fn set(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn set(call: &mut Call<'_>) -> Outcome {
     let id = call.network_id()?;
     let assignment = call.arg(1, "setting missing")?;
     let Some((key, value)) = assignment.split_once('=') else {
@@ -378,7 +401,7 @@ fn set(call: &mut Call<'_>) -> Result<Next, Refusal> {
     call.ok_or_json(JsonList::bare_network(id))
 }
 
-fn get(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn get(call: &mut Call<'_>) -> Outcome {
     let id = call.network_id()?;
     let key = call.arg(1, "property missing")?;
     if call.host.network(id).is_none() {
@@ -395,15 +418,16 @@ fn get(call: &mut Call<'_>) -> Result<Next, Refusal> {
         if !list.next(call.host, call.out) {
             call.ok(format_args!("-"));
         }
-        return Ok(Next::Rows(list));
+        call.next = Next::Rows(list);
+        return Ok(());
     }
     let value = property(call.host, id, key)
-        .ok_or_else(|| Refusal::new(Code::NotFound, "unknown property"))?;
+        .ok_or_else(|| Refusal::new(Code::NotFound, format_args!("unknown property")))?;
     call.ok(format_args!("{}", Field(&value)));
-    Ok(Next::Done)
+    Ok(())
 }
 
-fn list_moons(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn list_moons(call: &mut Call<'_>) -> Outcome {
     if !call.host.has_moons() {
         return Err(Refusal::not_built());
     }
@@ -420,35 +444,35 @@ fn moon_id(text: &str) -> Result<u64, Refusal> {
     u64::from_str_radix(text, 16)
         .ok()
         .filter(|id| fits && *id != 0)
-        .ok_or(bad("bad moon id"))
+        .ok_or_else(|| bad("bad moon id"))
 }
 
-fn orbit(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn orbit(call: &mut Call<'_>) -> Outcome {
     let id = moon_id(call.arg(0, "moon id missing")?)?;
     let seed = match call.request.args().get(1) {
         // 1.14.1's tools say 0 when there is no seed.
         None | Some(&"0" | &"0000000000") => None,
-        Some(text) => Some(Address::parse(text).ok_or(bad("bad seed"))?),
+        Some(text) => Some(Address::parse(text).ok_or_else(|| bad("bad seed"))?),
     };
     call.host.orbit(id, seed)?;
     call.ok_or_json(JsonList::moon(id))
 }
 
-fn deorbit(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn deorbit(call: &mut Call<'_>) -> Outcome {
     let id = moon_id(call.arg(0, "moon id missing")?)?;
     // Not orbiting is fine too, as in 1.14.1.
     call.host.deorbit(id)?;
     call.ok_or_json(JsonList::done())
 }
 
-fn monitor(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn monitor(call: &mut Call<'_>) -> Outcome {
     let classes = match call.request.args() {
         ["off"] => {
             *call.monitor = None;
             return call.ok_done();
         }
         [] => Classes::default_set(),
-        names => Classes::by_name(names).ok_or(bad(Class::UNKNOWN))?,
+        names => Classes::by_name(names).ok_or_else(|| bad(Class::UNKNOWN))?,
     };
     match &mut *call.monitor {
         // Asked again: other classes, same numbering.
@@ -458,10 +482,11 @@ fn monitor(call: &mut Call<'_>) -> Result<Next, Refusal> {
     call.ok_done()
 }
 
-fn log_level(call: &mut Call<'_>) -> Result<Next, Refusal> {
-    let level = call.request.args().first().copied().ok_or(bad(
+fn log_level(call: &mut Call<'_>) -> Outcome {
+    let level = call.arg(
+        0,
         "level missing, there are off error warn info debug trace",
-    ))?;
+    )?;
     if !call.host.set_log_level(level) {
         return Err(bad(
             "unknown level, there are off error warn info debug trace",
@@ -470,56 +495,63 @@ fn log_level(call: &mut Call<'_>) -> Result<Next, Refusal> {
     call.ok_done()
 }
 
-fn conf(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn conf(call: &mut Call<'_>) -> Outcome {
     let Some(arg) = call.request.args().first().copied() else {
         // The file as a whole may hold what others must not see.
         if call.request.json && call.caller.read_only {
-            return Err(Refusal::new(Code::ReadOnly, "not on the read-only socket"));
+            return Err(Refusal::new(
+                Code::ReadOnly,
+                format_args!("not on the read-only socket"),
+            ));
         }
         return call.list_or_json("<key> <json>", List::Conf { n: 0 }, JsonList::config());
     };
     if call.request.json {
-        return Err(Refusal::new(Code::NotBuilt, "json not built"));
+        return Err(Refusal::new(Code::NotBuilt, format_args!("json not built")));
     }
     let Some((key, json)) = arg.split_once('=') else {
         let value = call.host.conf_value(arg).ok_or_else(|| {
-            let text = format!("unknown setting {arg}, see conf");
+            let text = format_args!("unknown setting {arg}, see conf");
             Refusal::new(Code::NotFound, text)
         })?;
         call.ok(format_args!("{}", Field(&value)));
-        return Ok(Next::Done);
+        return Ok(());
     };
     if call.caller.read_only {
-        return Err(Refusal::new(Code::ReadOnly, "not on the read-only socket"));
+        return Err(Refusal::new(
+            Code::ReadOnly,
+            format_args!("not on the read-only socket"),
+        ));
     }
     audit(call.request, call.caller);
     call.host.change_conf(key, json)?;
     call.ok_done()
 }
 
-fn reload(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn reload(call: &mut Call<'_>) -> Outcome {
     call.host.reload()?;
     call.ok_done()
 }
 
-fn dump(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn dump(call: &mut Call<'_>) -> Outcome {
     call.list("<row>", List::dump())
 }
 
-fn help(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn help(call: &mut Call<'_>) -> Outcome {
     call.list("<command> <args>", List::Help { n: 0 })
 }
 
-fn quit(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn quit(call: &mut Call<'_>) -> Outcome {
     call.out.row(format_args!("{} quit", Code::Ok));
-    Ok(Next::Close)
+    call.next = Next::Close;
+    Ok(())
 }
 
-fn stop(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn stop(call: &mut Call<'_>) -> Outcome {
     if !call.caller.is_owner {
         return Err(Refusal::new(
             Code::NotAllowed,
-            "only for root and the daemon's own user",
+            format_args!("only for root and the daemon's own user"),
         ));
     }
     call.host.stop();
@@ -527,16 +559,19 @@ fn stop(call: &mut Call<'_>) -> Result<Next, Refusal> {
 }
 
 #[cfg(feature = "metrics")]
-fn metrics(call: &mut Call<'_>) -> Result<Next, Refusal> {
+fn metrics(call: &mut Call<'_>) -> Outcome {
     call.list("<sample>", List::Metrics(Metrics::default()))
 }
 
 #[cfg(not(feature = "metrics"))]
-fn metrics(_: &mut Call<'_>) -> Result<Next, Refusal> {
-    Err(Refusal::new(Code::NotBuilt, "this build has no figures"))
+fn metrics(_: &mut Call<'_>) -> Outcome {
+    Err(Refusal::new(
+        Code::NotBuilt,
+        format_args!("this build has no figures"),
+    ))
 }
 
-fn bond(_: &mut Call<'_>) -> Result<Next, Refusal> {
-    let text = "there is no bonding: each peer is reached over the best of its paths";
+fn bond(_: &mut Call<'_>) -> Outcome {
+    let text = format_args!("there is no bonding: each peer is reached over the best of its paths");
     Err(Refusal::new(Code::NotBuilt, text))
 }

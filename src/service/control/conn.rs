@@ -4,6 +4,7 @@
 //! [`INPUT_BYTES`], output [`OUTPUT_BYTES`], one command a turn, one buffer of output a turn.
 //! A reader that does not read stops its own reply and loses its own events; nobody waits for it.
 
+use core::fmt;
 use std::io::{Read, Write};
 
 use super::buffer::Buffer;
@@ -218,7 +219,7 @@ impl<S: Read + Write> Conn<S> {
                 return;
             };
             let replied = if used > LINE_MAX {
-                self.refuse(Code::TooLong, "line too long");
+                self.refuse(Code::TooLong, format_args!("line too long"));
                 true
             } else {
                 self.run(end, host)
@@ -232,12 +233,12 @@ impl<S: Read + Write> Conn<S> {
 
     fn unfinished_line(&mut self) {
         if self.input_len >= LINE_MAX {
-            self.refuse(Code::TooLong, "line too long");
+            self.refuse(Code::TooLong, format_args!("line too long"));
             self.skipping = true;
             self.consume(self.input_len);
         } else if self.stream.has_ended() && self.input_len > 0 {
             // Perhaps cut short, so it may not be obeyed.
-            self.refuse(Code::BadArguments, "line not ended");
+            self.refuse(Code::BadArguments, format_args!("line not ended"));
             self.consume(self.input_len);
         }
     }
@@ -260,15 +261,13 @@ impl<S: Read + Write> Conn<S> {
                 }
             }
             Err(bad) => {
-                let refusal = Refusal::new(Code::BadArguments, bad.to_string());
-                commands::refuse(&mut self.output, "-", &refusal);
-                self.end_reply();
+                self.refuse(Code::BadArguments, format_args!("{bad}"));
             }
         }
         true
     }
 
-    fn refuse(&mut self, code: Code, text: &'static str) {
+    fn refuse(&mut self, code: Code, text: fmt::Arguments<'_>) {
         commands::refuse(&mut self.output, "-", &Refusal::new(code, text));
         self.end_reply();
     }

@@ -7,7 +7,6 @@
 
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
-use std::borrow::Cow;
 
 use super::line::Code;
 use crate::base::{Address, Mac, NetworkId, UnixMs};
@@ -216,39 +215,50 @@ pub struct MoonRow<'a> {
     pub world: Option<World<'a>>,
 }
 
+/// A change that was refused. By one address: few calls refuse, and many hand it on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal(Box<Why>);
+
 /// Why a change was refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Refusal {
+pub struct Why {
     /// Code of the reply.
     pub code: Code,
     /// Errno behind it, if the system refused.
     pub errno: Option<i32>,
     /// Text of the reply.
-    pub text: Cow<'static, str>,
+    pub text: String,
 }
 
 impl Refusal {
     /// A refusal of our own.
-    pub fn new(code: Code, text: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            errno: None,
-            text: text.into(),
-        }
+    #[cold]
+    pub fn new(code: Code, text: fmt::Arguments<'_>) -> Self {
+        Self::with(code, None, text)
     }
 
     /// The system refused.
-    pub fn os(errno: i32, text: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code: Code::Failed,
-            errno: Some(errno),
-            text: text.into(),
-        }
+    #[cold]
+    pub fn os(errno: i32, text: fmt::Arguments<'_>) -> Self {
+        Self::with(Code::Failed, Some(errno), text)
+    }
+
+    fn with(code: Code, errno: Option<i32>, text: fmt::Arguments<'_>) -> Self {
+        let text = text.to_string();
+        Self(Box::new(Why { code, errno, text }))
     }
 
     /// What was asked for is not part of this build.
     pub fn not_built() -> Self {
-        Self::new(Code::NotBuilt, "not built")
+        Self::new(Code::NotBuilt, format_args!("not built"))
+    }
+}
+
+impl core::ops::Deref for Refusal {
+    type Target = Why;
+
+    fn deref(&self) -> &Why {
+        &self.0
     }
 }
 

@@ -38,7 +38,7 @@ impl Tcp {
 
     pub(super) fn open(_: TcpAccess, _: &Registry, _: usize) -> Result<Self, os::Error> {
         Err(os::Error {
-            op: "listen",
+            op: &"listen",
             errno: libc::ENOSYS,
         })
     }

@@ -148,7 +148,7 @@ impl Tcp {
         let fd = socket.as_raw_fd();
         registry
             .register(&mut SourceFd(&fd), token, Interest::READABLE)
-            .map_err(|error| os::Error::from_io("register", error))?;
+            .map_err(|error| os::Error::from_io(&"register", error))?;
         self.listeners.push(Listener {
             socket,
             pending: true,

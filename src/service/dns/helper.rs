@@ -77,7 +77,7 @@ impl Hands for Far {
         let sent = match self.helper.channel() {
             Some(channel) => channel.send(order.to_string().as_bytes()),
             None => Err(crate::os::Error {
-                op: "send",
+                op: &"send",
                 errno: libc::EPIPE,
             }),
         };

@@ -22,7 +22,7 @@ impl Fake {
         let refused = self.refuse.iter().find(|(word, _)| call.contains(word));
         let errno = refused.map(|(_, errno)| *errno);
         self.calls.push(call);
-        errno.map_or(Ok(()), |errno| Err(Error { op: "fake", errno }))
+        errno.map_or(Ok(()), |errno| Err(Error { op: &"fake", errno }))
     }
 
     fn take_calls(&mut self) -> Vec<String> {
@@ -58,7 +58,7 @@ impl System for Fake {
         self.judge(format!("add {}/{}", route.target, route.bits))?;
         if self.routes.iter().any(|r| r.has_key_of(route)) {
             return Err(Error {
-                op: "fake",
+                op: &"fake",
                 errno: libc::EEXIST,
             });
         }
