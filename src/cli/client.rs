@@ -30,8 +30,8 @@ pub(super) const REPLY_MAX_BYTES: usize = 16 << 20;
 /// The challenge and its hash are in this build.
 const BY_TCP: bool = cfg!(feature = "control-tcp");
 
-const STRANGER: Failure = Failure::Protocol("not a control socket that this program knows");
-const CUT: Failure = Failure::Protocol("cut or overlong line");
+const STRANGER: Failure = Failure::Protocol(&"not a control socket that this program knows");
+const CUT: Failure = Failure::Protocol(&"cut or overlong line");
 
 /// How a service is asked.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +42,9 @@ pub(super) enum Way {
     Tcp,
 }
 
+/// A text by one address, so that a [`Failure`] goes through registers.
+pub(super) type Text = &'static &'static str;
+
 /// Why a command ended before its end.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Failure {
@@ -50,9 +53,9 @@ pub(super) enum Failure {
     /// The socket is not for us, and neither is the token.
     NotAllowed,
     /// Nobody answers there.
-    Connection(Way, &'static str),
+    Connection(Way, Text),
     /// It answers, but not as it should.
-    Protocol(&'static str),
+    Protocol(Text),
     /// All is said; this is the exit status.
     Said(u8),
 }
@@ -62,8 +65,8 @@ impl Way {
     #[inline(never)]
     pub(super) fn failed(self, error: &io::Error) -> Failure {
         let reason = match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "timed out",
-            _ => "connection failed",
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => &"timed out",
+            _ => &"connection failed",
         };
         Failure::Connection(self, reason)
     }
@@ -149,7 +152,7 @@ impl Client {
     pub(super) fn connect(target: &Target) -> Result<Self, Failure> {
         if target.is_by_tcp() {
             if !BY_TCP {
-                return Err(Failure::Protocol("this build speaks by the socket only"));
+                return Err(Failure::Protocol(&"this build speaks by the socket only"));
             }
             return Self::by_tcp(target);
         }
@@ -194,7 +197,7 @@ impl Client {
             client.greeting = greeting;
             Ok(client)
         } else if greeting.is(Code::Busy) {
-            Err(Failure::Connection(client.way, "too many connections"))
+            Err(Failure::Connection(client.way, &"too many connections"))
         } else {
             Err(STRANGER)
         }
@@ -209,7 +212,7 @@ impl Client {
         client.send(false, &["hello", &MAJOR.to_string()])?;
         let nonce = match client.line() {
             Ok(line) if line.starts_with(&Code::Busy.to_string()) => {
-                return Err(Failure::Connection(way, "too many connections"));
+                return Err(Failure::Connection(way, &"too many connections"));
             }
             Ok(line) => match line.strip_prefix("401 zt-ctl/1 kmac256 ").and_then(unhex) {
                 Some(nonce) => nonce,
@@ -230,20 +233,22 @@ impl Client {
     /// Shows that we know the token, and sees that the service does: whoever took its port while
     /// it was down learns nothing and cannot pose as it.
     fn authenticate(&mut self, token: &Token, server: &Nonce) -> Result<(), Failure> {
-        let entropy = |_| Failure::Protocol("no randomness");
+        let entropy = |_| Failure::Protocol(&"no randomness");
         let own: Nonce = entropy::seed().map_err(entropy)?;
         let proof_of = |side| proof(token.text.as_bytes(), side, server, &own);
         let reply = self.ask(false, &["auth", &hex(&proof_of(Side::Client)), &hex(&own)])?;
         if reply.is(Code::SlowDown) {
-            return Err(Failure::Protocol("too many tries, wait a second"));
+            return Err(Failure::Protocol(&"too many tries, wait a second"));
         }
         if !reply.is_ok() {
-            return Err(Failure::Protocol("the token is wrong"));
+            return Err(Failure::Protocol(&"the token is wrong"));
         }
         let theirs = reply.text().strip_prefix("OK ").and_then(unhex);
         let same = theirs.is_some_and(|theirs| theirs.ct_eq(&proof_of(Side::Server)).into());
         if !same {
-            return Err(Failure::Protocol("whoever answers does not know the token"));
+            return Err(Failure::Protocol(
+                &"whoever answers does not know the token",
+            ));
         }
         self.greeting = reply;
         Ok(())
@@ -285,7 +290,7 @@ impl Client {
                 Ok((came, stream))
             }
             #[cfg(feature = "http-compat")]
-            Link::Http(_) => Err(Failure::Protocol("this service knows only HTTP")),
+            Link::Http(_) => Err(Failure::Protocol(&"this service knows only HTTP")),
         }
     }
 
@@ -374,7 +379,7 @@ impl Client {
             let row = self.line()?;
             match row.as_bytes() {
                 [] => {
-                    return Err(Failure::Connection(self.way, "connection failed"));
+                    return Err(Failure::Connection(self.way, &"connection failed"));
                 }
                 row if row == END.as_bytes() => return Ok(Reply { rows }),
                 // An event between two replies.
@@ -382,7 +387,7 @@ impl Client {
                 _ => {
                     bytes += row.len();
                     if bytes > REPLY_MAX_BYTES {
-                        return Err(Failure::Protocol("reply too long"));
+                        return Err(Failure::Protocol(&"reply too long"));
                     }
                     rows.push(row);
                 }

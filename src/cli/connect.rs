@@ -25,7 +25,7 @@ pub(super) fn run(run: &mut Run<'_>, _: &str) -> Outcome {
 }
 
 fn lost(_: io::Error) -> Failure {
-    Failure::Protocol("the connection was lost")
+    Failure::Protocol(&"the connection was lost")
 }
 
 /// Until the service closes. The end of the input is passed on, so that the replies to what was

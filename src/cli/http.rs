@@ -51,7 +51,7 @@ const GET: &str = "GET";
 const POST: &str = "POST";
 const DELETE: &str = "DELETE";
 
-const BROKEN: Failure = Failure::Connection(Way::Tcp, "connection failed");
+const BROKEN: Failure = Failure::Connection(Way::Tcp, &"connection failed");
 
 impl Old {
     /// Asks in the words of the control protocol.

@@ -70,11 +70,11 @@ fn next_event(client: &mut Client, until: Mono) -> Result<bool, Failure> {
     client.set_silence(Some(Duration::from_millis(left)))?;
     let line = match client.line() {
         Ok(line) => line,
-        Err(Failure::Connection(_, "timed out")) => return Ok(false),
+        Err(Failure::Connection(_, &"timed out")) => return Ok(false),
         Err(failure) => return Err(failure),
     };
     if line.is_empty() {
-        return Err(Failure::Protocol("the service has stopped"));
+        return Err(Failure::Protocol(&"the service has stopped"));
     }
     Ok(true)
 }
