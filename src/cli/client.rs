@@ -14,9 +14,9 @@ use subtle::ConstantTimeEq as _;
 #[cfg(feature = "http-compat")]
 use super::http::Old;
 use super::target::{Target, Token};
-use crate::os::entropy;
 #[cfg(feature = "http-compat")]
 use crate::os::tcp;
+use crate::os::{entropy, local};
 use crate::service::control::auth::{Nonce, Side, hex, proof, unhex};
 use crate::service::control::line::{Code, END, Field, MAJOR, ROW_MAX, socket_path};
 
@@ -64,8 +64,13 @@ impl Way {
     #[cold]
     #[inline(never)]
     pub(super) fn failed(self, error: &io::Error) -> Failure {
-        let reason = match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => &"timed out",
+        // What the library gave up by itself has no number.
+        self.failed_for(error.raw_os_error().unwrap_or(libc::ETIMEDOUT))
+    }
+
+    fn failed_for(self, errno: i32) -> Failure {
+        let reason = match errno {
+            libc::EAGAIN | libc::ETIMEDOUT => &"timed out",
             _ => &"connection failed",
         };
         Failure::Connection(self, reason)
@@ -183,11 +188,11 @@ impl Client {
     }
 
     fn by_socket(target: &Target) -> Result<Self, Failure> {
-        let stream = UnixStream::connect(socket_path(&target.home));
-        let stream = stream.map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => Failure::NotAllowed,
-            io::ErrorKind::NotFound if !target.has_port_file() => Failure::NoService,
-            _ => Way::Socket.failed(&error),
+        let stream = local::connect(&socket_path(&target.home));
+        let stream = stream.map_err(|error| match error.errno {
+            libc::EPERM | libc::EACCES => Failure::NotAllowed,
+            libc::ENOENT if !target.has_port_file() => Failure::NoService,
+            errno => Way::Socket.failed_for(errno),
         })?;
         let mut client = Self::new(Way::Socket, Link::Control(stream));
         client.set_silence(Some(SILENCE_MAX))?;
@@ -349,7 +354,7 @@ impl Client {
                 Ok(n) => self
                     .input
                     .extend_from_slice(piece.get(..n).unwrap_or_default()),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.raw_os_error() == Some(libc::EINTR) => {}
                 Err(e) => return Err(self.way.failed(&e)),
             }
         }

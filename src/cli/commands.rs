@@ -3,6 +3,7 @@
 use super::client::{Client, Failure, Reply, Way, text_of};
 use super::target::Target;
 use super::{DONE, Help, Options, REFUSED, Screen, USAGE, bond, connect, dump, path, wait};
+use crate::os::shown;
 use crate::service::control::line::{Code, socket_path, unescape};
 use crate::service::json::Value;
 
@@ -86,7 +87,7 @@ impl<'a> Run<'a> {
                 screen.tell(format_args!(
                     "{program}: missing port and zerotier-one.port not found in {}\n\
                      Is zerotier-one running, and is this its home? -D<path> names another.",
-                    home.display()
+                    shown(&home)
                 ));
                 USAGE
             }
@@ -94,7 +95,7 @@ impl<'a> Run<'a> {
                 screen.tell(format_args!(
                     "{program}: authtoken.secret not found or readable in {} \
                      (try again as root)",
-                    home.display()
+                    shown(&home)
                 ));
                 USAGE
             }
@@ -106,7 +107,7 @@ impl<'a> Run<'a> {
                 match way {
                     Way::Socket => {
                         let path = socket_path(home);
-                        screen.print(format_args!("{} can be contacted.\n", path.display()));
+                        screen.print(format_args!("{} can be contacted.\n", shown(&path)));
                     }
                     Way::Tcp => {
                         if let Some(at) = self.target.address() {

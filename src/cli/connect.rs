@@ -3,7 +3,7 @@
 //! For scripts where `nc` knows no Unix sockets, and for people. Both directions are read while
 //! the other waits: a reply that nobody takes must not keep a request from being sent.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -20,13 +20,11 @@ const BUFFER_BYTES: usize = 4096;
 pub(super) fn run(run: &mut Run<'_>, _: &str) -> Outcome {
     let (greeting, mut stream) = run.take_client()?.into_parts()?;
     run.screen.print_now(&greeting);
-    stream.set_nonblocking(true).map_err(lost)?;
+    stream.set_nonblocking(true).map_err(|_| LOST)?;
     relay(&mut stream, file::standard(0), run.screen)
 }
 
-fn lost(_: io::Error) -> Failure {
-    Failure::Protocol(&"the connection was lost")
-}
+const LOST: Failure = Failure::Protocol(&"the connection was lost");
 
 /// Until the service closes. The end of the input is passed on, so that the replies to what was
 /// asked are still read.
@@ -45,7 +43,7 @@ fn relay(stream: &mut UnixStream, input: BorrowedFd<'_>, screen: &mut Screen) ->
         let watched = fds.get_mut(..watched).unwrap_or_default();
         match poll(watched, PollTimeout::NONE) {
             Err(nix::errno::Errno::EINTR) => continue,
-            Err(errno) => return Err(lost(errno.into())),
+            Err(_) => return Err(LOST),
             Ok(_) => {}
         }
         let [ours, theirs] = fds.map(|fd| fd.any().unwrap_or(false));
@@ -58,8 +56,8 @@ fn relay(stream: &mut UnixStream, input: BorrowedFd<'_>, screen: &mut Screen) ->
                         return Ok(());
                     }
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => return Err(lost(e)),
+                Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => {}
+                Err(_) => return Err(LOST),
             }
         }
         if reads && theirs {
@@ -80,13 +78,13 @@ fn relay(stream: &mut UnixStream, input: BorrowedFd<'_>, screen: &mut Screen) ->
         while sent < asked.len() {
             match stream.write(asked.get(sent..).unwrap_or_default()) {
                 Ok(n) => sent += n,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => break,
                 // What it still said is read before the end.
-                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
+                Err(e) if e.raw_os_error() == Some(libc::EPIPE) => {
                     asked.clear();
                     (sent, input_ended) = (0, true);
                 }
-                Err(e) => return Err(lost(e)),
+                Err(_) => return Err(LOST),
             }
         }
     }

@@ -9,7 +9,7 @@ use super::client::Failure;
 use super::commands::{Outcome, Run};
 use super::{REFUSED, VERSION};
 use crate::base::Mac;
-use crate::os::{file, inventory};
+use crate::os::{file, inventory, shown};
 use crate::service::control::line::unescape;
 use crate::service::json::Value;
 
@@ -44,13 +44,13 @@ pub(super) fn run(run: &mut Run<'_>, _: &str) -> Outcome {
         return Err(Failure::Said(REFUSED));
     };
     let path = path.join(FILE_NAME);
-    let shown = path.display();
-    run.screen.print(format_args!("Writing dump to: {shown}\n"));
+    let file = shown(&path);
+    run.screen.print(format_args!("Writing dump to: {file}\n"));
     // Root writes this, perhaps where anybody may: a link that lies there is not followed.
     if let Err(error) = file::write_cache(&path, text.as_bytes(), FILE_MODE) {
         let program = run.program;
         run.screen
-            .tell(format_args!("{program}: cannot write {shown}: {error}"));
+            .tell(format_args!("{program}: cannot write {file}: {error}"));
         return Err(Failure::Said(REFUSED));
     }
     Ok(())

@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 pub use self::screen::Screen;
 use self::target::Target;
+use crate::os::shown;
 use crate::service::control::line::DEFAULT_HOME;
 
 mod bond;
@@ -127,7 +128,7 @@ fn parse(arguments: &[OsString], home: Option<OsString>) -> Asked {
 }
 
 fn bad_switch(how: &str, argument: &OsStr, status: u8) -> Asked {
-    Asked::BadSwitch(format!("{how} switch {}", argument.display()), status)
+    Asked::BadSwitch(format!("{how} switch {}", shown(&argument)), status)
 }
 
 /// Takes a switch with its value; `None`: that is no value for it.

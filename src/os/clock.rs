@@ -1,7 +1,5 @@
 //! The two clocks. Nothing outside this file reads them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use crate::base::{Mono, Now, UnixMs};
 
 /// Wall clocks before this are not believed: nothing of this program was written then
@@ -16,12 +14,12 @@ pub fn mono() -> Mono {
     #[cfg(not(target_os = "linux"))]
     let time = read(libc::CLOCK_MONOTONIC);
     // POSIX: there is a monotonic clock, so this default is never seen.
-    let (seconds, nanos) = time.unwrap_or_default();
-    Mono::from_ms(
-        seconds
-            .saturating_mul(1000)
-            .saturating_add(nanos / 1_000_000),
-    )
+    Mono::from_ms(millis(time.unwrap_or_default()))
+}
+
+fn millis((seconds, nanos): (u64, u64)) -> u64 {
+    let millis = nanos / 1_000_000;
+    seconds.saturating_mul(1000).saturating_add(millis)
 }
 
 /// Seconds and nanoseconds. `None`: the kernel has no such clock.
@@ -38,16 +36,9 @@ fn read(clock: libc::clockid_t) -> Option<(u64, u64)> {
 }
 
 /// Both clocks.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the place where the clock is read"
-)]
 pub fn now() -> Now {
-    let wall = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis();
-    let wall = u64::try_from(wall).unwrap_or(u64::MAX);
+    // There is one, and a time before 1970 is as good as none.
+    let wall = millis(read(libc::CLOCK_REALTIME).unwrap_or_default());
     Now {
         mono: mono(),
         wall: UnixMs::from_ms(wall),

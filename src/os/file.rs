@@ -5,10 +5,9 @@
 //! where they are used.
 
 use std::ffi::OsStr;
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
@@ -109,12 +108,11 @@ pub fn follow(path: &Path) -> Result<PathBuf, Error> {
     };
     let mut at = path.to_owned();
     for _ in 0..LINKS_MAX {
-        match std::fs::read_link(&at) {
-            Ok(to) => {
-                at = directory_of(&at).join(to);
-            }
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(at),
-            Err(error) => return Err(Error::from_io(&"readlink", error)),
+        let text = text_of(&"readlink", &at)?;
+        match nix::fcntl::readlink(text.as_c_str()) {
+            Ok(to) => at = directory_of(&at).join(to),
+            Err(Errno::EINVAL) => return Ok(at),
+            Err(errno) => return Err(Error::of(&"readlink", errno)),
         }
     }
     Err(failed(libc::ELOOP))
@@ -244,13 +242,20 @@ fn by_names(op: Op, from: &Path, to: &Path, call: ByNames) -> Result<(), Error> 
     check(op, unsafe { call(from.as_ptr(), to.as_ptr()) }).map(drop)
 }
 
+type Name = *const libc::c_char;
+
+/// A call about a file by its name.
+fn by_name(op: Op, path: &Path, call: &mut dyn FnMut(Name) -> libc::c_int) -> Result<(), Error> {
+    let name = text_of(op, path)?;
+    check(op, call(name.as_ptr())).map(drop)
+}
+
 /// `true`: it was there.
 fn unlink(path: &Path) -> Result<bool, Error> {
     fault(&"unlink")?;
-    let text = text_of(&"unlink", path)?;
     // SAFETY: the text lives for the call.
-    match check(&"unlink", unsafe { libc::unlink(text.as_ptr()) }) {
-        Ok(_) => {
+    match by_name(&"unlink", path, &mut |name| unsafe { libc::unlink(name) }) {
+        Ok(()) => {
             note(|| Step::Unlink(path.to_owned()));
             Ok(true)
         }
@@ -267,7 +272,11 @@ pub fn make_directories(path: &Path, mode: u32) -> Result<(), Error> {
     }
     make_directories(directory_of(path), mode)?;
     fault(&"mkdir")?;
-    match DirBuilder::new().mode(mode).create(path) {
+    let made = by_name(&"mkdir", path, &mut |name| {
+        // SAFETY: the text lives for the call.
+        unsafe { libc::mkdir(name, mode_of(mode).bits()) }
+    });
+    match made {
         Ok(()) => {
             note(|| Step::Directory(path.to_owned()));
             match sync_directory_of(path) {
@@ -278,16 +287,33 @@ pub fn make_directories(path: &Path, mode: u32) -> Result<(), Error> {
         }
         // Somebody was quicker.
         Err(_) if is_directory(path) => Ok(()),
-        Err(error) => Err(Error::from_io(&"mkdir", error)),
+        made => made,
     }
 }
 
 /// Files may be made in this directory, as far as can be said without making one.
 pub fn may_write(dir: &Path) -> Result<(), Error> {
     fault(&"access")?;
-    let text = text_of(&"access", dir)?;
-    nix::unistd::access(text.as_c_str(), nix::unistd::AccessFlags::W_OK)
-        .map_err(|errno| Error::of(&"access", errno))
+    by_name(&"access", dir, &mut |name| {
+        // SAFETY: the text lives for the call.
+        unsafe { libc::access(name, libc::W_OK) }
+    })
+}
+
+/// Sets who may do what with a file. Not for what has to outlive a power cut.
+pub fn set_mode(path: &Path, mode: u32) -> Result<(), Error> {
+    by_name(&"chmod", path, &mut |name| {
+        // SAFETY: the text lives for the call.
+        unsafe { libc::chmod(name, mode_of(mode).bits()) }
+    })
+}
+
+/// Gives a file to a group.
+pub fn set_group(path: &Path, group: u32) -> Result<(), Error> {
+    by_name(&"chown", path, &mut |name| {
+        // SAFETY: the text lives for the call. The owner is left as it is.
+        unsafe { libc::chown(name, libc::uid_t::MAX, group) }
+    })
 }
 
 /// A file that was moved into its place, and its name, are on the disk when this returns: for what
@@ -323,7 +349,7 @@ fn sync_file(file: &File) -> Result<(), Error> {
         .map_err(|error| Error::from_io(&"fsync", error))
 }
 
-fn set_mode(file: &File, mode: Mode) -> Result<(), Error> {
+fn set_mode_of(file: &File, mode: Mode) -> Result<(), Error> {
     fchmod(file, mode).map_err(|errno| Error::of(&"chmod", errno))
 }
 
@@ -364,7 +390,7 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> Result<(), Err
     let new = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
     let file = open(path, new, mode)?;
     note(|| Step::Create(path.to_owned()));
-    set_mode(&file, mode_of(mode))?;
+    set_mode_of(&file, mode_of(mode))?;
     write_all(file.as_fd(), bytes)?;
     note(|| Step::Write(path.to_owned(), bytes.to_vec()));
     if sync {
@@ -386,7 +412,7 @@ pub fn close_to_others(path: &Path) -> Result<(), Error> {
     if !mode.intersects(Mode::S_IRWXG | Mode::S_IRWXO) {
         return Ok(());
     }
-    set_mode(&file, mode & Mode::S_IRWXU)
+    set_mode_of(&file, mode & Mode::S_IRWXU)
 }
 
 /// No link, or one that root or this user has laid.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::socket::{self, MsgFlags, SockFlag, SockType};
 
 use super::signal::Signals;
-use super::{Error, check, file, pair};
+use super::{Error, check, file, pair, wait_for};
 
 /// Longest message, bytes.
 pub const MESSAGE_MAX: usize = 2048;
@@ -54,7 +54,7 @@ impl Channel {
 #[derive(Debug)]
 pub struct Helper {
     channel: Option<Channel>,
-    pid: nix::unistd::Pid,
+    pid: libc::pid_t,
 }
 
 /// How long an end is waited for.
@@ -76,7 +76,7 @@ impl Helper {
         }
         Ok(Self {
             channel: Some(near),
-            pid: nix::unistd::Pid::from_raw(child),
+            pid: child,
         })
     }
 
@@ -89,7 +89,7 @@ impl Helper {
     pub fn lose(&mut self) {
         self.channel = None;
         // One that still does something after it closed its end is left to the system.
-        let _ = nix::sys::wait::waitpid(self.pid, Some(nix::sys::wait::WaitPidFlag::WNOHANG));
+        let _ = wait_for(self.pid, libc::WNOHANG);
     }
 
     /// Lets it end: it sees that nobody is there any more, does what it does then and goes. It is
@@ -111,7 +111,7 @@ impl Helper {
         };
         // One that still does something ends by itself; the system looks after it then.
         if gone {
-            let _ = nix::sys::wait::waitpid(self.pid, None);
+            let _ = wait_for(self.pid, 0);
         }
     }
 }

@@ -47,6 +47,7 @@ mod frame;
 pub mod helper;
 mod ifaces;
 pub mod inventory;
+pub mod local;
 pub mod memory;
 #[cfg(target_os = "linux")]
 pub mod netlink;
@@ -186,6 +187,21 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// A path or an argument for people, what is no text of it replaced.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a>(&'a OsStr);
+
+/// Shows it by little code: the library's own way minds widths, which nobody asks for here.
+pub fn shown(name: &(impl AsRef<OsStr> + ?Sized)) -> Shown<'_> {
+    Shown(name.as_ref())
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_string_lossy())
+    }
+}
+
 /// A variable of the environment. Nothing here changes one.
 pub fn environment(name: &CStr) -> Option<OsString> {
     // SAFETY: the name lives for the call.
@@ -205,6 +221,16 @@ fn check(op: Op, result: libc::c_int) -> Result<libc::c_int, Error> {
     } else {
         Ok(result)
     }
+}
+
+/// Asks for the end of a child; its status. `None`: it runs, or is none of ours.
+fn wait_for(child: libc::pid_t, flags: libc::c_int) -> Result<Option<libc::c_int>, Error> {
+    let mut status = 0;
+    // SAFETY: the call writes to `status` alone, which lives for it.
+    let ended = check(&"waitpid", unsafe {
+        libc::waitpid(child, &raw mut status, flags)
+    })?;
+    Ok((ended != 0).then_some(status))
 }
 
 /// A path as the system takes it.

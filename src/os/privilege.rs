@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use nix::sys::socket::{SockFlag, SockType};
 
-use super::{Error, check, pair};
+use super::{Error, check, pair, wait_for};
 
 /// The process may do everything.
 pub fn is_root() -> bool {
@@ -59,7 +59,7 @@ pub fn to_background() -> Result<Side, Error> {
         return Ok(Side::Parent(match nix::unistd::read(&ours, &mut status) {
             Ok(1..) => i32::from(status[0]),
             // No byte: the child ended before it could say anything.
-            _ => exit_status_of(nix::unistd::Pid::from_raw(child)),
+            _ => exit_status_of(child),
         }));
     }
     drop(ours);
@@ -69,12 +69,13 @@ pub fn to_background() -> Result<Side, Error> {
 }
 
 /// What a child that ended says; 1 if it was killed or says that all is well.
-fn exit_status_of(child: nix::unistd::Pid) -> i32 {
-    use nix::sys::wait::{WaitStatus, waitpid};
+fn exit_status_of(child: libc::pid_t) -> i32 {
     loop {
-        match waitpid(child, None) {
-            Err(nix::Error::EINTR) => {}
-            Ok(WaitStatus::Exited(_, status)) if status != 0 => return status,
+        match wait_for(child, 0) {
+            Err(error) if error.errno == libc::EINTR => {}
+            Ok(Some(status)) if libc::WIFEXITED(status) => {
+                return libc::WEXITSTATUS(status).max(1);
+            }
             _ => return 1,
         }
     }

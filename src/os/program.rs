@@ -8,10 +8,9 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, pipe2, read, write};
 
-use super::{Error, check, file, signal, text_of};
+use super::{Error, check, file, signal, text_of, wait_for};
 
 const ENVIRONMENT: &CStr = c"PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -58,7 +57,7 @@ impl Program {
         let child = Pid::from_raw(child);
         let mut errno = [0; size_of::<i32>()];
         if read(&news, &mut errno) == Ok(errno.len()) {
-            let _ = waitpid(child, None);
+            let _ = wait_for(child.as_raw(), 0);
             let errno = i32::from_ne_bytes(errno);
             return Err(Error { op: &"exec", errno });
         }
@@ -67,18 +66,14 @@ impl Program {
 
     /// How it ended; `None`: it runs.
     pub fn ended(&mut self) -> Result<Option<Ended>, Error> {
-        let mut status = 0;
-        // SAFETY: the call writes to `status` alone, which lives for it.
-        let pid = unsafe { libc::waitpid(self.0.as_raw(), &raw mut status, libc::WNOHANG) };
-        let ended = check(&"waitpid", pid)? != 0;
-        Ok(ended.then_some(Ended(status)))
+        Ok(wait_for(self.0.as_raw(), libc::WNOHANG)?.map(Ended))
     }
 
     /// Ends it at once.
     pub fn kill(&mut self) {
         let _ = kill(self.0, Signal::SIGKILL);
         // It is dead: this does not wait.
-        let _ = waitpid(self.0, None);
+        let _ = wait_for(self.0.as_raw(), 0);
     }
 }
 

@@ -475,8 +475,9 @@ fn path_of(key: &str) -> Vec<&str> {
         let whole = super::settings::Prefix::parse(rest).is_some()
             || rest.parse::<core::net::IpAddr>().is_ok()
             || Address::parse(rest).is_some();
-        return match rest.rsplit_once('.').filter(|_| !whole) {
-            Some((object, member)) => vec![part, object, member],
+        let dot = rest.bytes().rposition(|byte| byte == b'.');
+        return match dot.filter(|_| !whole).map(|dot| rest.split_at(dot)) {
+            Some((object, member)) => vec![part, object, member.get(1..).unwrap_or_default()],
             None => vec![part, rest],
         };
     }

@@ -17,7 +17,7 @@ use super::log;
 use super::settings::Prefix;
 use super::state::Home;
 use crate::crypto::rng::Rng;
-use crate::os::{self, entropy};
+use crate::os::{entropy, shown};
 
 /// What is wanted, or in force.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -55,15 +55,14 @@ pub(super) fn open_socket(
     const NAME: &str = "zerotier-one.sock";
     match server.open(registry) {
         Ok(()) => home.forget_trouble(NAME),
-        Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => {
-            home.note_trouble(NAME, os::Error::from_io(&"bind", error));
+        Err(error) if error.errno == libc::EADDRINUSE => {
+            home.note_trouble(NAME, error);
             return Err(Fatal::new(format!(
                 "another instance answers on the control socket in {}",
-                home.dir().display()
+                shown(&home.dir())
             )));
         }
         Err(error) => {
-            let error = os::Error::from_io(&"bind", error);
             if home.note_trouble(NAME, error) {
                 log::error!("no control socket: {}", home.explain(NAME, &error));
             }

@@ -5,6 +5,7 @@
 //! deadline of all parts. A source gives at most a budget of packets a turn and stays on the ready
 //! list until it would block; while packets are left over, clients wait.
 
+use core::mem::ManuallyDrop;
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ pub(super) struct EventLoop {
     pub(super) doors: Doors,
     /// News of the home directory, where the system has such.
     pub(super) files: Option<Watch>,
-    pub(super) daemon: &'static mut Daemon,
+    pub(super) daemon: &'static mut ManuallyDrop<Daemon>,
     /// What is logged, for those who asked with `monitor log`.
     pub(super) tail: Option<Tail>,
     /// Turns that clients have waited for packets. ≤ [`WAITS_MAX`].
@@ -83,7 +84,8 @@ impl EventLoop {
             }
             let before = core::mem::replace(&mut self.daemon.now, clock::now());
             if let Some(due) = due {
-                self.daemon.lag.add(self.daemon.now.mono.since(due));
+                let late = self.daemon.now.mono.since(due);
+                self.daemon.lag.add(late);
             }
             for event in &events {
                 match Source::from_token(event.token()) {
@@ -161,6 +163,7 @@ impl EventLoop {
     /// The doors are as the owner wants them.
     fn follow_conf(&mut self) {
         let Self { daemon, server, .. } = self;
+        let daemon: &mut Daemon = daemon;
         if core::mem::take(&mut daemon.home_is_back) {
             let home = &mut daemon.home;
             let locked = home.lock_again(&mut self.pid);

@@ -1,6 +1,7 @@
 //! The daemon as the control socket sees it (service 6.6).
 
 use core::fmt;
+use core::mem::ManuallyDrop;
 use core::net::{IpAddr, SocketAddr};
 
 use super::control::{
@@ -154,7 +155,8 @@ fn not_joined() -> Refusal {
     Refusal::new(Code::NotFound, format_args!("not joined"))
 }
 
-impl Host for Daemon {
+/// Of a daemon that is never dropped, or its end would be built for whoever has it as a [`Host`].
+impl Host for ManuallyDrop<Daemon> {
     fn info(&self) -> InfoRow<'_> {
         let planet = self.node.planet().view();
         let stats = self.node.stats();
@@ -241,11 +243,11 @@ impl Host for Daemon {
     }
 
     fn conf_number(&self, n: usize) -> Option<(String, String)> {
-        Self::conf_number(self, n)
+        Daemon::conf_number(self, n)
     }
 
     fn conf_value(&self, key: &str) -> Option<String> {
-        Self::conf_value(self, key)
+        Daemon::conf_value(self, key)
     }
 
     fn local_conf(&self) -> Option<&Value> {
@@ -254,12 +256,12 @@ impl Host for Daemon {
 
     fn merge_settings(&mut self, changes: &[(String, Value)]) -> Result<(), Refusal> {
         self.refuse_while_stopping()?;
-        Self::merge_settings(self, changes)
+        Daemon::merge_settings(self, changes)
     }
 
     fn change_conf(&mut self, key: &str, json: &str) -> Result<(), Refusal> {
         self.refuse_while_stopping()?;
-        Self::change_conf(self, key, json)
+        Daemon::change_conf(self, key, json)
     }
 
     fn packets(&self, verb: Verb) -> (u64, u64) {
@@ -471,7 +473,7 @@ impl Host for Daemon {
 
     fn reload(&mut self) -> Result<(), Refusal> {
         self.refuse_while_stopping()?;
-        Self::reload(self);
+        Daemon::reload(self);
         Ok(())
     }
 

@@ -13,8 +13,8 @@ use super::log;
 use super::state::Home;
 use crate::crypto::identity::{Generator, secret_fits, validate};
 use crate::crypto::rng::Rng;
-use crate::os;
 use crate::os::file::{self, Look};
+use crate::os::{self, shown};
 use crate::wire::identity::{Identity, SecretIdentity};
 
 const SECRET: &str = "identity.secret";
@@ -129,8 +129,8 @@ fn missing(home: &mut Home, new_identity: bool) -> Result<Option<SecretIdentity>
             Err(Fatal::new(format!(
                 "{} says that this is {who}, but {} is missing. Restore it from a backup, or \
                  start once with --new-identity to get a new address",
-                home.path(PUBLIC).display(),
-                home.path(SECRET).display()
+                shown(&home.path(PUBLIC)),
+                shown(&home.path(SECRET))
             )))
         }
         Ok(None) => Ok(None),
@@ -185,7 +185,7 @@ fn set_aside(home: &Home, name: &str) -> Result<(), Fatal> {
         }
     }
     let moved = file::rename_atomic(&from, &to);
-    let (from, to) = (from.display(), to.display());
+    let (from, to) = (shown(&from), shown(&to));
     if let Err(error) = moved {
         let text = format!("cannot set aside {from} as {to}: {error}");
         return Err(Fatal::new(text));

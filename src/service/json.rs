@@ -40,11 +40,14 @@ impl Place {
     /// Of a byte.
     pub(super) fn of(text: &str, at: usize) -> Self {
         let before = text.get(..at).unwrap_or(text);
-        let line = before.rsplit('\n').next().unwrap_or_default();
-        Self {
-            line: before.bytes().filter(|b| *b == b'\n').count() + 1,
-            column: line.chars().count() + 1,
+        let (mut line, mut column) = (1, 1);
+        for c in before.chars() {
+            column += 1;
+            if c == '\n' {
+                (line, column) = (line + 1, 1);
+            }
         }
+        Self { line, column }
     }
 }
 

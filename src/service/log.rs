@@ -6,7 +6,8 @@
 use core::fmt::{self, Write as _};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::collections::VecDeque;
-use std::os::unix::net::UnixDatagram;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 pub use ::log::Level;
@@ -14,7 +15,7 @@ use ::log::{LevelFilter, Metadata, Record};
 
 use crate::base::Mono;
 use crate::base::gate::Once;
-use crate::os::file;
+use crate::os::{file, local};
 
 /// Hands a line to the log. A place that has something to say should cost no more than its text and
 /// what the text tells of; those of the crate ask for the level and carry file, line and module, which
@@ -52,7 +53,7 @@ enum Sink {
     /// With procd or systemd this becomes the system log; by hand it is the terminal.
     Stderr,
     /// Datagrams to `/dev/log`.
-    Syslog(UnixDatagram),
+    Syslog(OwnedFd),
 }
 
 #[derive(Debug)]
@@ -92,7 +93,7 @@ const SYSLOG_PATHS: [&str; 2] = ["/dev/log", "/var/run/log"];
 /// Starts the log. Later calls change nothing, and give nothing.
 pub fn start(background: bool) -> Option<Tail> {
     let sink = if background {
-        syslog().map_or(Sink::Stderr, Sink::Syslog)
+        local::datagrams().map_or(Sink::Stderr, Sink::Syslog)
     } else {
         Sink::Stderr
     };
@@ -142,12 +143,6 @@ pub fn set_level(name: &str) -> bool {
         ::log::set_max_level(level);
     }
     level.is_ok()
-}
-
-fn syslog() -> Option<UnixDatagram> {
-    let socket = UnixDatagram::unbound().ok()?;
-    socket.set_nonblocking(true).ok()?;
-    Some(socket)
 }
 
 const fn severity(level: Level) -> u8 {
@@ -220,7 +215,7 @@ impl Backend {
                 let _ = framed.0.extend_from_slice(line.get(..room).unwrap_or(line));
                 SYSLOG_PATHS
                     .iter()
-                    .any(|path| socket.send_to(&framed.0, path).is_ok())
+                    .any(|path| local::send_to(socket, &framed.0, Path::new(path)).is_ok())
             }
         }
     }

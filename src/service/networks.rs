@@ -10,7 +10,7 @@ use super::log::{self, Cause, Gate};
 use super::route_set::{RouteSet, Seen, System, Tell};
 use super::routes::{Around, Managed, State, plan};
 use super::settings::{NetworkSettings, Prefix};
-use crate::base::{Mac, Mono, NetworkId};
+use crate::base::{Mac, Mono, NetworkId, sorted};
 use crate::os;
 use crate::os::netlink::Rule;
 use crate::os::tap::Tap;
@@ -403,11 +403,10 @@ fn collect_groups(macs: &[Mac], addresses: impl Iterator<Item = Prefix>) -> Vec<
         .filter(|mac| mac.is_multicast())
         .take(GROUPS_MAX)
         .map(|&mac| Group { mac, adi: 0 });
-    let mut groups: Vec<Group> = listened
-        .chain(addresses.map(|p| derive::group_of_ip(p.ip)))
-        .collect();
-    groups.sort_unstable();
-    groups.dedup();
+    let mut groups = Vec::new();
+    for group in listened.chain(addresses.map(|p| derive::group_of_ip(p.ip))) {
+        sorted::insert(&mut groups, group);
+    }
     groups
 }
 

@@ -1,5 +1,6 @@
 //! The command line and the order of start (service 1).
 
+use core::mem::ManuallyDrop;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use crate::os::netlink::{Control, Monitor};
 use crate::os::privilege::{self, Ready, Side};
 use crate::os::signal::{Signal, Signals};
 use crate::os::watch::Watch;
-use crate::os::{self, clock, entropy, file};
+use crate::os::{self, clock, entropy, file, shown};
 use crate::wire::identity::SecretIdentity;
 use crate::wire::world::{DEFAULT_PLANET, WorldBuf, WorldKind};
 
@@ -185,8 +186,10 @@ fn run(options: &Options, mut home: Home, background: Option<Ready>) -> Result<i
     let first = Source::Control(0).token();
     let mut server = Server::new(daemon.home.dir(), access, first);
     doors::open_socket(&mut server, &mut daemon.home, poll.registry())?;
-    let settings = &daemon.conf.in_force().settings;
-    let (port, home) = (daemon.ports.primary(), &mut daemon.home);
+    let Daemon {
+        conf, ports, home, ..
+    } = &mut **daemon;
+    let (settings, port) = (&conf.in_force().settings, ports.primary());
     doors.follow(settings, port, home, &mut server, poll.registry());
     log::info!("{} on port {}", daemon.node.address(), daemon.port());
     // A system without such news has `reload`.
@@ -231,7 +234,7 @@ fn daemon_of(
     rng: &mut Rng,
     registry: Registry,
     routes: Control,
-) -> Result<&'static mut Daemon, Fatal> {
+) -> Result<&'static mut ManuallyDrop<Daemon>, Fatal> {
     let planet = planet(&mut home);
     let roomy = file::memory_bytes().is_none_or(|bytes| bytes >= SMALL_BELOW_BYTES);
     let limits = if roomy && !cfg!(feature = "small") {
@@ -255,7 +258,7 @@ fn daemon_of(
         .map_err(|error| Fatal::new(format!("the planet cannot be used: {error}")))?;
     let mut daemon_seed = [0; 32];
     rng.fill(&mut daemon_seed);
-    Ok(Box::leak(Box::new(Daemon::new(Parts {
+    Ok(Box::leak(Box::new(ManuallyDrop::new(Daemon::new(Parts {
         node,
         home,
         names,
@@ -265,7 +268,7 @@ fn daemon_of(
         registry,
         routes,
         now,
-    }))))
+    })))))
 }
 
 /// Who the service is, if there is such a user (service 1).
@@ -360,7 +363,7 @@ fn start_memberships(daemon: &mut Daemon) {
     if let Some(path) = daemon.home.governed() {
         log::warn!(
             "{}: this program is no controller, the networks there are not served",
-            path.display()
+            shown(&path)
         );
     }
     daemon.recall_peers();

@@ -20,8 +20,8 @@ use super::settings::{self, NetworkSettings, is_ifname};
 use super::unwritten::{Class, Occasion, Unwritten, Wish};
 use crate::base::{Address, Limits, Mono, NetworkId};
 use crate::crypto::rng::Rng;
-use crate::os;
 use crate::os::file::{self, Claim, PidFile};
+use crate::os::{self, shown};
 use crate::wire::world::{WorldBuf, WorldKind};
 
 /// Where the home is when nobody says.
@@ -53,7 +53,7 @@ const TOKEN_ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
 /// A file that failed, and why.
 pub(crate) fn explain(path: &Path, error: &dyn fmt::Display) -> String {
-    format!("{}: {error}", path.display())
+    format!("{}: {error}", shown(&path))
 }
 
 /// Who hears what is wrong with a file.
@@ -302,7 +302,7 @@ impl Home {
                     } else {
                         pid.trim_ascii()
                     },
-                    self.dir.display()
+                    shown(&self.dir)
                 )))
             }
             Err(error) => {
@@ -385,7 +385,7 @@ impl Home {
     }
 
     fn say(&self, name: &str, what: &dyn fmt::Display, complain: Complain<'_>) {
-        complain(format_args!("{}: {what}", self.path(name).display()));
+        complain(format_args!("{}: {what}", shown(&self.path(name))));
     }
 
     /// The stored definition of a moon. A file that holds none is said and left as it is.

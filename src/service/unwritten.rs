@@ -399,10 +399,10 @@ fn fulfil(
 
 /// The directory of a file in the home is on the disk itself.
 fn sync_place(dir: &Path, name: &str) -> Result<(), os::Error> {
-    let Some((folder, _)) = name.rsplit_once('/') else {
+    if !name.contains('/') {
         return Ok(());
-    };
-    match file::sync_directory_of(&dir.join(folder)) {
+    }
+    match file::sync_directory_of(file::directory_of(&dir.join(name))) {
         // What cannot be read cannot be synced.
         Err(error) if error.errno == libc::EACCES => Ok(()),
         synced => synced,

@@ -6,8 +6,8 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::{Outcome, Stop, told};
-use crate::os;
 use crate::os::file::{self, Look};
+use crate::os::{self, shown};
 
 /// Longest file that is read: a world or its JSON.
 const FILE_MAX_BYTES: usize = 64 * 1024;
@@ -16,7 +16,7 @@ const SECRET_MODE: u32 = 0o600;
 const PUBLIC_MODE: u32 = 0o644;
 
 fn explain(path: &Path, error: os::Error) -> Stop {
-    let path = path.display();
+    let path = shown(&path);
     Stop::text(match error.errno {
         libc::EEXIST => format!("Error writing to {path}: it exists and is not replaced"),
         _ => format!("Error writing to {path}: {error}"),

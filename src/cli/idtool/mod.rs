@@ -13,7 +13,7 @@ use crate::base::Address;
 use crate::crypto::identity::{generate, secret_fits, validate};
 use crate::crypto::rng::Rng;
 use crate::crypto::sign;
-use crate::os::{entropy, file};
+use crate::os::{entropy, file, shown};
 use crate::service::control::line::Hex;
 use crate::wire::identity::{Identity, SecretIdentity, parse_hex};
 
@@ -99,7 +99,7 @@ pub fn run(program: &str, arguments: &[OsString], screen: &mut Screen) -> u8 {
             let what = arguments
                 .first()
                 .map_or(OsStr::new(""), OsString::as_os_str);
-            screen.tell(format_args!("{program}: {}: {why}", what.display()));
+            screen.tell(format_args!("{program}: {}: {why}", shown(&what)));
             status
         }
         Why::Text(text) => {
@@ -185,7 +185,7 @@ fn identity_of(arg: &OsStr) -> Result<Identity, Stop> {
 #[cold]
 #[inline(never)]
 fn told(before: &str, arg: &OsStr, behind: &str) -> Stop {
-    Stop::text(format!("{before}{}{behind}", arg.display()))
+    Stop::text(format!("{before}{}{behind}", shown(&arg)))
 }
 
 fn random() -> Result<Rng, Stop> {
@@ -233,17 +233,17 @@ fn generate_identity(args: &[OsString], screen: &mut Screen) -> Outcome {
         return Ok(());
     };
     files::write_secret(secret_file, text.as_bytes())?;
-    screen.print(format_args!("{} written\n", secret_file.display()));
+    screen.print(format_args!("{} written\n", shown(&secret_file)));
     if let Some(public_file) = public_file {
         let public = identity.identity.to_string();
         if let Err(mut stop) = files::write_public(public_file, public.as_bytes()) {
             if let Why::Text(why) = &mut *stop.0 {
-                let secret = secret_file.display();
+                let secret = shown(&secret_file);
                 why.push_str(&format!("\n{secret} is good: getpublic prints the rest"));
             }
             return Err(stop);
         }
-        screen.print(format_args!("{} written\n", public_file.display()));
+        screen.print(format_args!("{} written\n", shown(&public_file)));
     }
     Ok(())
 }
@@ -288,7 +288,7 @@ fn validate_identity(args: &[OsString], screen: &mut Screen) -> Outcome {
     if !validate(&identity) || secret.is_ok_and(|s| !secret_fits(&s)) {
         return Err(told("", arg, " FAILED validation."));
     }
-    screen.print(format_args!("{} is a valid identity\n", arg.display()));
+    screen.print(format_args!("{} is a valid identity\n", shown(&arg)));
     Ok(())
 }
 
@@ -328,7 +328,7 @@ fn verify_file(args: &[OsString], screen: &mut Screen) -> Outcome {
     if !good {
         return Err(told("", file, " signature check FAILED"));
     }
-    screen.print(format_args!("{} signature valid\n", file.display()));
+    screen.print(format_args!("{} signature valid\n", shown(&file)));
     Ok(())
 }
 

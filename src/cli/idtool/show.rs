@@ -10,6 +10,7 @@ use super::{Outcome, Stop, required};
 use crate::cli::Screen;
 use crate::crypto::identity::{secret_fits, validate};
 use crate::crypto::sign;
+use crate::os::shown;
 use crate::service::control::line::Hex;
 use crate::wire::identity::{Identity, SecretIdentity};
 use crate::wire::inet::Slash;
@@ -30,7 +31,7 @@ pub(super) fn run(args: &[OsString], screen: &mut Screen) -> Outcome {
     if let Ok(found) = Identity::parse(text) {
         return identity(&found, SecretIdentity::parse(text).ok(), screen);
     }
-    let file = file.display();
+    let file = shown(&file);
     let text = format!(
         "{file} is neither planet, moon, stored peer nor identity (as planet or moon: {why})"
     );

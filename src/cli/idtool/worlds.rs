@@ -13,7 +13,7 @@ use super::{MISSING, Outcome, Stop, files, identity_of, parsed, random, told};
 use crate::cli::{DONE, Screen};
 use crate::crypto::identity::{public_of, validate};
 use crate::crypto::sign;
-use crate::os::clock;
+use crate::os::{clock, shown};
 use crate::service::control::line::Hex;
 use crate::service::json::Value;
 use crate::wire::Malformed;
@@ -80,7 +80,7 @@ impl SigningKey {
 #[cold]
 #[inline(never)]
 fn wrong(what: &str, file: &Path, why: &str) -> Stop {
-    Stop::text(format!("{what} in {}{why}", file.display()))
+    Stop::text(format!("{what} in {}{why}", shown(&file)))
 }
 
 fn text<'v>(json: &'v Value, name: &str) -> &'v str {
@@ -173,8 +173,7 @@ fn timestamp_after(file: &Path, kind: WorldKind, id: u64) -> Result<u64, Stop> {
 fn read_json(file: &Path) -> Result<Value, Stop> {
     let bytes = Zeroizing::new(read_bounded(file)?);
     let text = core::str::from_utf8(&bytes).map_err(|_| cannot_read(file))?;
-    let bad =
-        |why: &dyn fmt::Display| Stop::text(format!("{}: invalid JSON, {why}", file.display()));
+    let bad = |why: &dyn fmt::Display| Stop::text(format!("{}: invalid JSON, {why}", shown(&file)));
     match Value::parse(text) {
         Ok(json @ Value::Object(_)) => Ok(json),
         Ok(_) => Err(bad(&"not an object")),
@@ -324,7 +323,7 @@ pub(super) fn generate_planet(args: &[OsString], screen: &mut Screen) -> Outcome
     files::replace_public(&out, &draft.sign(&key)?)?;
     screen.print(format_args!(
         "wrote {} (signed world {id:016x} with timestamp {})\n",
-        out.display(),
+        shown(&out),
         draft.timestamp
     ));
     Ok(())
@@ -361,7 +360,7 @@ fn planet_key(file: &Path, screen: &mut Screen) -> Result<(u64, SigningKey), Sto
     files::write_secret(file, text.as_bytes())?;
     screen.print(format_args!(
         "wrote {} (keep it: it signs updates)\n",
-        file.display()
+        shown(&file)
     ));
     Ok((id, key))
 }

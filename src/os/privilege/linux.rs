@@ -12,7 +12,7 @@ use nix::unistd::{self, Gid, Uid};
 
 use super::User;
 use crate::os::file::{self, Look, is};
-use crate::os::{Error, Op, check};
+use crate::os::{Error, Op, check, shown};
 
 /// By number: what the running service needs to change the network, to bind sockets to devices,
 /// for ports below 1024. The first would let root use files of others.
@@ -62,7 +62,7 @@ impl fmt::Display for StillRoot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoUser => f.write_str("there is no such user"),
-            Self::NotFor(path, error) => write!(f, "{} for that user: {error}", path.display()),
+            Self::NotFor(path, error) => write!(f, "{} for that user: {error}", shown(&path)),
             Self::Refused(error) => error.fmt(f),
         }
     }

@@ -1,6 +1,6 @@
 //! One connection: lines in, replies and events out (service 6.2, 6.8).
 //!
-//! Works over any stream that answers `WouldBlock`, so tests need no socket. Bounds: input
+//! Works over any stream that answers `EAGAIN`, so tests need no socket. Bounds: input
 //! [`INPUT_BYTES`], output [`OUTPUT_BYTES`], one command a turn, one buffer of output a turn.
 //! A reader that does not read stops its own reply and loses its own events; nobody waits for it.
 

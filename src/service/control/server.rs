@@ -5,10 +5,8 @@
 //! between), then [`Server::next_deadline`]. [`Server::publish`] is followed by a turn too.
 
 use core::fmt;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _};
-use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -22,7 +20,7 @@ use super::host::Host;
 use super::line::{Code, END, read_only_socket_path, socket_path};
 use super::tcp::{Tcp, TcpAccess};
 use crate::base::{Mono, UnixMs};
-use crate::os::{self, privilege};
+use crate::os::{self, file, local, privilege, shown};
 use crate::service::local_conf::Router;
 use crate::service::log;
 
@@ -98,12 +96,11 @@ const OWN_TOKENS: usize = LISTENERS_MAX + CONNS_MAX;
 
 impl Listener {
     /// The owner alone, or the members of a group as well.
-    fn admit(&self, group: Option<u32>) -> io::Result<()> {
-        let set = |mode| fs::set_permissions(&self.path, fs::Permissions::from_mode(mode));
-        set(MODE_OWNER)?;
-        if group.is_some() {
-            chown(&self.path, None, group)?;
-            set(MODE_GROUP)?;
+    fn admit(&self, group: Option<u32>) -> Result<(), os::Error> {
+        file::set_mode(&self.path, MODE_OWNER)?;
+        if let Some(group) = group {
+            file::set_group(&self.path, group)?;
+            file::set_mode(&self.path, MODE_GROUP)?;
         }
         Ok(())
     }
@@ -112,7 +109,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         // It may be gone with its directory.
-        let _ = fs::remove_file(&self.path);
+        let _ = file::remove_cache(&self.path);
     }
 }
 
@@ -134,9 +131,8 @@ impl Server {
         }
     }
 
-    /// Opens the sockets of the home, unless they are open. [`io::ErrorKind::AddrInUse`]: somebody
-    /// answers there.
-    pub fn open(&mut self, registry: &Registry) -> io::Result<()> {
+    /// Opens the sockets of the home, unless they are open. `EADDRINUSE`: somebody answers there.
+    pub fn open(&mut self, registry: &Registry) -> Result<(), os::Error> {
         if !self.is_open() {
             self.listen(self.path.clone(), false, registry)?;
             self.set_access(self.access, registry);
@@ -157,10 +153,10 @@ impl Server {
             return;
         };
         if let Err(error) = listener.admit(access.group) {
-            let path = listener.path.display();
-            match error.kind() {
+            let path = shown(&listener.path);
+            match error.errno {
                 // Rights that are gone by now are there at the start.
-                io::ErrorKind::PermissionDenied => {
+                libc::EPERM | libc::EACCES => {
                     log::warn!("control: {path} is given to its group at the next start");
                 }
                 _ => log::warn!("control: {path} cannot be given to its group: {error}"),
@@ -170,7 +166,7 @@ impl Server {
         if access.read_only_socket && !is_open {
             let path = self.read_only_path.clone();
             if let Err(error) = self.listen(path.clone(), true, registry) {
-                log::warn!("control: no socket at {}: {error}", path.display());
+                log::warn!("control: no socket at {}: {error}", shown(&path));
             }
         } else if !access.read_only_socket && is_open {
             // Its registration goes with the descriptor.
@@ -196,25 +192,27 @@ impl Server {
         self.tcp.as_ref().map(Tcp::port)
     }
 
-    fn listen(&mut self, path: PathBuf, read_only: bool, registry: &Registry) -> io::Result<()> {
+    fn listen(
+        &mut self,
+        path: PathBuf,
+        read_only: bool,
+        registry: &Registry,
+    ) -> Result<(), os::Error> {
         remove_stale(&path)?;
-        // Nobody may connect between bind and chmod.
-        let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
-        let bound = UnixListener::bind(&path);
-        nix::sys::stat::umask(before);
         let listener = Listener {
-            socket: bound?,
+            socket: local::listen(&path)?,
             path,
             read_only,
             pending: true,
         };
-        listener.socket.set_nonblocking(true)?;
         if read_only {
-            fs::set_permissions(&listener.path, fs::Permissions::from_mode(MODE_ALL))?;
+            file::set_mode(&listener.path, MODE_ALL)?;
         }
         let token = Token(self.first + self.listeners.len());
         let fd = listener.socket.as_raw_fd();
-        registry.register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+        registry
+            .register(&mut SourceFd(&fd), token, Interest::READABLE)
+            .map_err(|error| os::Error::from_io(&"epoll", error))?;
         self.listeners.push(listener);
         Ok(())
     }
@@ -333,10 +331,10 @@ impl Server {
                 left -= 1;
                 let stream = match listener.socket.accept() {
                     Ok((stream, _)) => stream,
-                    Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(e) if e.raw_os_error() == Some(libc::EINTR) => continue,
                     Err(e) => {
                         // Out of descriptors, for instance: the next event brings another try.
-                        if e.kind() != io::ErrorKind::WouldBlock {
+                        if e.raw_os_error() != Some(libc::EAGAIN) {
                             complain("accept", &e);
                         }
                         listener.pending = false;
@@ -383,26 +381,20 @@ fn turn_away(mut stream: &UnixStream) {
 }
 
 /// Removes a socket on which nobody answers, or a link that leads nowhere.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    let in_use = || io::Error::from_raw_os_error(libc::EADDRINUSE);
-    match try_connect(path) {
-        Ok(()) => Err(in_use()),
-        // So many wait there that there is no place in the queue.
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(in_use()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound && !os::file::is_link(path) => Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => fs::remove_file(path),
-        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(e) => Err(e),
+fn remove_stale(path: &Path) -> Result<(), os::Error> {
+    let in_use = os::Error {
+        op: &"bind",
+        errno: libc::EADDRINUSE,
+    };
+    let Err(error) = local::answers(path) else {
+        return Err(in_use);
+    };
+    match error.errno {
+        libc::EAGAIN => Err(in_use),
+        libc::ENOENT if !file::is_link(path) => Ok(()),
+        libc::ENOENT | libc::ECONNREFUSED => file::remove_cache(path).map(drop),
+        _ => Err(error),
     }
-}
-
-/// Without waiting for whoever listens there.
-fn try_connect(path: &Path) -> io::Result<()> {
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
-    Ok(())
 }
 
 fn identify(stream: &impl AsFd, read_only: bool) -> Caller {

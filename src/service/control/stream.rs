@@ -1,4 +1,4 @@
-//! A stream that answers `WouldBlock`, read until it has no more, written until it takes no more.
+//! A stream that answers `EAGAIN`, read until it has no more, written until it takes no more.
 
 use std::io::{self, Read, Write};
 
@@ -109,10 +109,10 @@ impl State {
 /// How much went through. `None`: nothing, and not yet again if it would block.
 #[inline(never)]
 fn count(outcome: io::Result<usize>, is_open: &mut bool) -> Result<Option<usize>, Broken> {
-    match outcome.map_err(|e| e.kind()) {
+    match outcome.map_err(|e| e.raw_os_error()) {
         Ok(count) => return Ok(Some(count)),
-        Err(io::ErrorKind::WouldBlock) => *is_open = false,
-        Err(io::ErrorKind::Interrupted) => {}
+        Err(Some(libc::EAGAIN)) => *is_open = false,
+        Err(Some(libc::EINTR)) => {}
         Err(_) => return Err(Broken),
     }
     Ok(None)

@@ -9,9 +9,9 @@ use nix::sys::stat::{FileStat, SFlag};
 
 use super::{Hook, Wish};
 use crate::base::{Mono, NetworkId};
-use crate::os;
 use crate::os::file::{self, Look};
 use crate::os::program::Program;
+use crate::os::{self, shown};
 
 /// Programs that wait for their turn.
 pub(super) const JOBS_MAX: usize = 64;
@@ -258,7 +258,7 @@ impl Worker {
         Self {
             places: find(),
             find,
-            mark: format!("# zerotier-one {}\n", home.display()),
+            mark: format!("# zerotier-one {}\n", shown(&home)),
             told: Vec::new(),
             jobs: VecDeque::new(),
             running: None,
@@ -416,7 +416,7 @@ impl Worker {
                     return;
                 }
                 Err(error) => {
-                    let reason = format!("{}: {error}", job.program.display());
+                    let reason = format!("{}: {error}", shown(&job.program));
                     self.fail(job.id, job.hook, &reason);
                 }
             }

@@ -1,6 +1,6 @@
 //! One connection, one request, one answer.
 //!
-//! Works over any stream that answers `WouldBlock`. Bounds: a request within
+//! Works over any stream that answers `EAGAIN`. Bounds: a request within
 //! [`REQUEST_MS`], an answer taken within [`ANSWER_MS`], input as in [`super::request`], output
 //! [`OUTPUT_BYTES`] at a time and one such piece a turn. Whoever does not read waits alone.
 
