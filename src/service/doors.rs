@@ -57,7 +57,7 @@ pub(super) fn open_socket(
         Ok(()) => home.forget_trouble(NAME),
         Err(error) if error.errno == libc::EADDRINUSE => {
             home.note_trouble(NAME, error);
-            return Err(Fatal::new(format!(
+            return Err(Fatal::new(format_args!(
                 "another instance answers on the control socket in {}",
                 shown(&home.dir())
             )));

@@ -61,7 +61,8 @@ impl EventLoop {
         for (source, fd) in sources {
             if let Some(fd) = fd {
                 let watched = source.watch(self.poll.registry(), fd);
-                watched.map_err(|error| Fatal::new(format!("cannot wait for events: {error}")))?;
+                watched
+                    .map_err(|error| Fatal::new(format_args!("cannot wait for events: {error}")))?;
             }
         }
         Ok(())
@@ -78,7 +79,9 @@ impl EventLoop {
             let pause = due.map(|at| Duration::from_millis(at.since(clock::mono())));
             match self.poll.poll(&mut events, pause) {
                 Err(error) if error.raw_os_error() != Some(libc::EINTR) => {
-                    return Err(Fatal::new(format!("waiting for events failed: {error}")));
+                    return Err(Fatal::new(format_args!(
+                        "waiting for events failed: {error}"
+                    )));
                 }
                 _ => {}
             }

@@ -38,7 +38,9 @@ pub fn obtain(
         None => {
             log::info!("making a new identity");
             let Some(mut generator) = Generator::new(rng) else {
-                return Err(Fatal::new("no memory (2 MiB) to make an identity"));
+                return Err(Fatal::new(format_args!(
+                    "no memory (2 MiB) to make an identity"
+                )));
             };
             let Some(secret) = generate(&mut generator, rng, stop) else {
                 return Ok(None);
@@ -73,7 +75,7 @@ fn store_secret(home: &mut Home, secret: &SecretIdentity) -> Result<(), Fatal> {
     // Writing to a String cannot fail.
     let _ = secret.write_string(&mut *text);
     home.write_secret(SECRET, text.as_bytes()).map_err(|error| {
-        Fatal::new(format!(
+        Fatal::new(format_args!(
             "the new identity cannot be stored: {}",
             home.explain(SECRET, &error)
         ))
@@ -100,7 +102,7 @@ fn read_secret(home: &mut Home, new_identity: bool) -> Result<Option<SecretIdent
             "{what}. It is left as it is. Restore it from a backup, or start once with \
              --new-identity to set it aside and get a new address"
         );
-        return Err(Fatal::new(home.explain(SECRET, &what)));
+        return Err(Fatal::new(format_args!("{}", home.explain(SECRET, &what))));
     }
     set_aside(home, SECRET)?;
     set_aside(home, PUBLIC)?;
@@ -126,7 +128,7 @@ fn missing(home: &mut Home, new_identity: bool) -> Result<Option<SecretIdentity>
                 |_| "another identity".to_owned(),
                 |id| id.address.to_string(),
             );
-            Err(Fatal::new(format!(
+            Err(Fatal::new(format_args!(
                 "{} says that this is {who}, but {} is missing. Restore it from a backup, or \
                  start once with --new-identity to get a new address",
                 shown(&home.path(PUBLIC)),
@@ -143,7 +145,7 @@ fn missing(home: &mut Home, new_identity: bool) -> Result<Option<SecretIdentity>
 }
 
 fn unreadable(home: &Home, name: &str, error: os::Error) -> Fatal {
-    Fatal::new(format!("cannot read {}", home.explain(name, &error)))
+    Fatal::new(format_args!("cannot read {}", home.explain(name, &error)))
 }
 
 /// A secret that can be trusted, or what is wrong with the text.
@@ -187,7 +189,7 @@ fn set_aside(home: &Home, name: &str) -> Result<(), Fatal> {
     let moved = file::rename_atomic(&from, &to);
     let (from, to) = (shown(&from), shown(&to));
     if let Err(error) = moved {
-        let text = format!("cannot set aside {from} as {to}: {error}");
+        let text = format_args!("cannot set aside {from} as {to}: {error}");
         return Err(Fatal::new(text));
     }
     log::warn!("{from} set aside as {to}");

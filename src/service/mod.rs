@@ -45,13 +45,17 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Why the service cannot run: a text for the owner, naming file and cause, and exit status 1.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fatal {
-    text: String,
+    text: Box<str>,
 }
 
 impl Fatal {
     /// With this text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into() }
+    #[cold]
+    #[inline(never)]
+    pub fn new(text: fmt::Arguments<'_>) -> Self {
+        Self {
+            text: text.to_string().into(),
+        }
     }
 
     /// Exit status.

@@ -131,7 +131,7 @@ const SMALL_BELOW_BYTES: u64 = 96 << 20;
 pub(super) fn start(options: &Options) -> Result<i32, Fatal> {
     file::close_inherited();
     if !options.any_user && !privilege::may_make_networks() {
-        let text = format!("must be run as {}", privilege::WHO_MAY);
+        let text = format_args!("must be run as {}", privilege::WHO_MAY);
         return Err(Fatal::new(text));
     }
     let home = Home::open(&options.home)?;
@@ -255,7 +255,7 @@ fn daemon_of(
         relay: false,
     };
     let node = Node::new(config, now)
-        .map_err(|error| Fatal::new(format!("the planet cannot be used: {error}")))?;
+        .map_err(|error| Fatal::new(format_args!("the planet cannot be used: {error}")))?;
     let mut daemon_seed = [0; 32];
     rng.fill(&mut daemon_seed);
     Ok(Box::leak(Box::new(ManuallyDrop::new(Daemon::new(Parts {
@@ -326,7 +326,7 @@ fn confine() {
 fn confine() {}
 
 fn fatal(error: os::Error) -> Fatal {
-    Fatal::new(error.to_string())
+    Fatal::new(format_args!("{error}"))
 }
 
 /// The planet to start with: the stored one unless the built-in one is its successor (wire

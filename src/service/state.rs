@@ -83,7 +83,7 @@ impl Home {
         if let Err(error) = made
             && !file::is_directory(dir)
         {
-            return Err(Fatal::new(format!(
+            return Err(Fatal::new(format_args!(
                 "cannot create the home directory {}",
                 explain(dir, &error)
             )));
@@ -295,7 +295,7 @@ impl Home {
             Ok(Claim::Theirs(pid)) => {
                 let errno = libc::EWOULDBLOCK;
                 self.note_trouble(PID_FILE, os::Error { op: &"lock", errno });
-                Err(Fatal::new(format!(
+                Err(Fatal::new(format_args!(
                     "another instance (pid {}) uses the home directory {}",
                     if pid.is_empty() {
                         "unknown"

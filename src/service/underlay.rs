@@ -154,7 +154,7 @@ impl Daemon {
         if !self.all_in_use() {
             return Ok(());
         }
-        Err(Fatal::new(format!(
+        Err(Fatal::new(format_args!(
             "cannot bind to UDP port {}: it is in use on every local address",
             self.port()
         )))

@@ -252,109 +252,75 @@ fn first_line(text: &str, max: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// An object, written member by member.
-struct Object<'a> {
-    out: &'a mut String,
-    is_empty: bool,
+/// A list: writes element `n` behind the comma it is given, or says that there is none.
+struct Items<'a>(&'a dyn Fn(&mut fmt::Formatter<'_>, &str, usize) -> Option<fmt::Result>);
+
+impl fmt::Display for Items<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('[')?;
+        let mut comma = "";
+        for n in 0.. {
+            match (self.0)(f, comma, n) {
+                Some(written) => written?,
+                None => break,
+            }
+            comma = ",";
+        }
+        f.write_char(']')
+    }
 }
 
-impl<'a> Object<'a> {
-    #[inline(never)]
-    fn begin(out: &'a mut String) -> Self {
-        out.push('{');
-        Self {
-            out,
-            is_empty: true,
-        }
-    }
+/// What only some answers have.
+struct If<'a>(bool, fmt::Arguments<'a>);
 
-    #[inline(never)]
-    fn end(self) {
-        self.out.push('}');
-    }
-
-    /// Writing to a String cannot fail.
-    fn write(&mut self, text: fmt::Arguments<'_>) {
-        let _ = self.out.write_fmt(text);
-    }
-
-    #[inline(never)]
-    fn key(&mut self, key: &str) -> &mut String {
-        let comma = if self.is_empty { "" } else { "," };
-        self.is_empty = false;
-        self.write(format_args!("{comma}\"{key}\":"));
-        self.out
-    }
-
-    /// A number, a boolean, or JSON as it is.
-    #[inline(never)]
-    fn plain(&mut self, key: &str, value: &dyn fmt::Display) {
-        self.key(key);
-        self.write(format_args!("{value}"));
-    }
-
-    /// A string that needs no escapes.
-    #[inline(never)]
-    fn word(&mut self, key: &str, value: &dyn fmt::Display) {
-        self.plain(key, &format_args!("\"{value}\""));
-    }
-
-    fn text(&mut self, key: &str, text: &str) {
-        self.plain(key, &Quoted(text));
-    }
-
-    #[inline(never)]
-    fn flag(&mut self, key: &str, on: bool) {
-        self.plain(key, &on);
-    }
-
-    #[inline(never)]
-    fn number(&mut self, key: &str, number: u64) {
-        self.plain(key, &number);
-    }
-
-    /// A list; `item` writes the next of it, or says that there is none.
-    #[inline(never)]
-    fn list(&mut self, key: &str, item: &mut dyn FnMut(&mut String) -> Option<()>) {
-        let out = self.key(key);
-        out.push('[');
-        let begin = out.len();
-        while item(out).is_some() {
-            out.push(',');
-        }
-        if out.len() > begin {
-            out.pop();
-        }
-        out.push(']');
-    }
-
-    /// A list of strings that need no escapes.
-    #[inline(never)]
-    fn words(&mut self, key: &str, next: &mut dyn FnMut() -> Option<String>) {
-        self.list(key, &mut |out| {
-            let _ = write!(out, "\"{}\"", next()?);
-            Some(())
-        });
-    }
-
-    fn version(&mut self) {
-        let (major, minor, revision) = crate::VERSION;
-        self.word("version", &format_args!("{major}.{minor}.{revision}"));
-        self.number("versionBuild", 0);
-        self.number("versionMajor", major.into());
-        self.number("versionMinor", minor.into());
-        self.number("versionRev", revision.into());
+impl fmt::Display for If<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 { f.write_fmt(self.1) } else { Ok(()) }
     }
 }
+
+/// A string that needs no escapes.
+struct Word<T>(T);
+
+impl<T: fmt::Display> fmt::Display for Word<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0)
+    }
+}
+
+const NULL: &str = "null";
+
+/// The members that tell who we are.
+macro_rules! version {
+    () => {
+        concat!(
+            r#""version":""#,
+            env!("CARGO_PKG_VERSION_MAJOR"),
+            ".",
+            env!("CARGO_PKG_VERSION_MINOR"),
+            ".",
+            env!("CARGO_PKG_VERSION_PATCH"),
+            r#"","versionBuild":0,"versionMajor":"#,
+            env!("CARGO_PKG_VERSION_MAJOR"),
+            r#","versionMinor":"#,
+            env!("CARGO_PKG_VERSION_MINOR"),
+            r#","versionRev":"#,
+            env!("CARGO_PKG_VERSION_PATCH"),
+        )
+    };
+}
+
+// Each object is one text with its values in it. Writing to a String cannot fail.
 
 #[cfg(feature = "http-compat")]
 fn write_health(out: &mut String, host: &dyn Host) {
     let info = host.info();
-    let mut object = Object::begin(out);
-    object.number("clock", info.clock.as_ms());
-    object.flag("online", info.online);
-    object.version();
-    object.end();
+    let _ = write!(
+        out,
+        concat!(r#"{{"clock":{},"online":{},"#, version!(), "}}"),
+        info.clock.as_ms(),
+        info.online,
+    );
 }
 
 /// What is in force, and of `local.conf` either nothing or all.
@@ -398,58 +364,74 @@ fn config(host: &dyn Host, depth: Depth) -> Value {
 
 fn write_status(out: &mut String, host: &dyn Host, depth: Depth) {
     let info = host.info();
-    let mut object = Object::begin(out);
-    object.word("address", &info.identity.address);
-    object.number("clock", info.clock.as_ms());
-    object.plain("config", &config(host, depth));
-    object.flag("online", info.online);
-    object.number("planetWorldId", info.planet_id);
-    object.number("planetWorldTimestamp", info.planet_timestamp);
-    object.word("publicIdentity", info.identity);
-    object.flag("tcpFallbackActive", false);
-    object.version();
-    object.end();
+    let _ = write!(
+        out,
+        concat!(
+            r#"{{"address":"{}","clock":{},"config":{},"online":{},"planetWorldId":{},"#,
+            r#""planetWorldTimestamp":{},"publicIdentity":"{}","tcpFallbackActive":false,"#,
+            version!(),
+            "}}"
+        ),
+        info.identity.address,
+        info.clock.as_ms(),
+        config(host, depth),
+        info.online,
+        info.planet_id,
+        info.planet_timestamp,
+        info.identity,
+    );
 }
 
 fn write_peer(out: &mut String, host: &dyn Host, peer: &PeerRow<'_>) {
     let clock = host.info().clock;
-    let mut object = Object::begin(out);
-    object.word("address", &peer.address);
-    object.flag("isBonded", false);
-    object.plain("latency", &Or(peer.latency_ms, NEVER));
-    let mut n = 0;
-    object.list("paths", &mut |out| {
+    let paths = Items(&|f, comma, n| {
         let path = host.path(peer.address, n)?;
-        n += 1;
-        write_path(out, &path, clock);
-        Some(())
+        Some(write_path(f, comma, &path, clock))
     });
-    object.word("role", &peer.role);
-    object.flag("tunneled", false);
     let [major, minor, revision] = peer.version.map_or([-1, -1, -1], |(a, b, c)| {
         [i32::from(a), i32::from(b), i32::from(c)]
     });
-    object.word("version", &format_args!("{major}.{minor}.{revision}"));
-    object.plain("versionMajor", &major);
-    object.plain("versionMinor", &minor);
-    object.plain("versionRev", &revision);
-    object.end();
+    let _ = write!(
+        out,
+        concat!(
+            r#"{{"address":"{}","isBonded":false,"latency":{},"paths":{},"role":"{}","#,
+            r#""tunneled":false,"version":"{major}.{minor}.{revision}","#,
+            r#""versionMajor":{major},"versionMinor":{minor},"versionRev":{revision}}}"#
+        ),
+        peer.address,
+        Or(peer.latency_ms, NEVER),
+        paths,
+        peer.role,
+        major = major,
+        minor = minor,
+        revision = revision,
+    );
 }
 
-fn write_path(out: &mut String, path: &PathRow<'_>, clock: UnixMs) {
+fn write_path(
+    f: &mut fmt::Formatter<'_>,
+    comma: &str,
+    path: &PathRow<'_>,
+    clock: UnixMs,
+) -> fmt::Result {
     let time = |age: Option<u64>| age.map_or(0, |age| clock.as_ms().saturating_sub(age));
-    let mut object = Object::begin(out);
-    // The one is the other's opposite there.
-    object.flag("active", !path.expired);
-    object.word("address", &Slash(path.remote));
-    object.flag("expired", path.expired);
-    object.number("lastReceive", time(path.received_ms));
-    object.number("lastSend", time(path.sent_ms));
-    object.number("localPort", path.local.map_or(0, |at| at.port().into()));
-    object.number("localSocket", path.socket.into());
-    object.flag("preferred", path.preferred);
-    object.number("trustedPathId", 0);
-    object.end();
+    write!(
+        f,
+        concat!(
+            r#"{comma}{{"active":{},"address":"{}","expired":{},"lastReceive":{},"lastSend":{},"#,
+            r#""localPort":{},"localSocket":{},"preferred":{},"trustedPathId":0}}"#
+        ),
+        // The one is the other's opposite there.
+        !path.expired,
+        Slash(path.remote),
+        path.expired,
+        time(path.received_ms),
+        time(path.sent_ms),
+        path.local.map_or(0, |at| at.port()),
+        path.socket,
+        path.preferred,
+        comma = comma,
+    )
 }
 
 /// What of a network, or of the daemon itself, is shown.
@@ -470,116 +452,111 @@ const WITH_PREFIXES: [&str; 3] = ["allowDefault", "allowGlobal", "allowManaged"]
 fn write_network(out: &mut String, host: &dyn Host, row: &NetworkRow<'_>, depth: Depth) {
     let id = row.id;
     let states = depth == Depth::States;
-    let mut object = Object::begin(out);
-    if states {
-        let mut n = 0;
-        object.list("addresses", &mut |out| {
-            let net = host.address(id, n)?;
-            let mut address = Object::begin(out);
-            address.word("address", &net);
-            address.text("installed", word(host.address_installed(id, n)));
-            address.end();
-            n += 1;
-            Some(())
-        });
-    }
-    object.flag("allowDNS", row.allow_dns);
+    let addresses = Items(&|f, comma, n| {
+        let net = host.address(id, n)?;
+        let installed = Quoted(word(host.address_installed(id, n)));
+        let text = format_args!(r#"{comma}{{"address":"{net}","installed":{installed}}}"#);
+        Some(f.write_fmt(text))
+    });
+    let mut allowed = String::new();
     let on = [row.allow_default, row.allow_global, row.allow_managed];
     for (key, on) in WITH_PREFIXES.iter().zip(on) {
-        object.flag(key, on);
         let list = prefixes(host, id, key).unwrap_or_default();
-        if !list.is_empty() {
-            let mut list = list.split(',');
-            let key = format!("{key}Prefixes");
-            object.words(&key, &mut || list.next().map(ToOwned::to_owned));
-        }
+        let prefixes = Items(&|f, comma, n| {
+            let prefix = list.split(',').nth(n)?;
+            Some(write!(f, r#"{comma}"{prefix}""#))
+        });
+        let prefixes = format_args!(r#""{key}Prefixes":{prefixes},"#);
+        let prefixes = If(!list.is_empty(), prefixes);
+        let _ = write!(allowed, r#""{key}":{on},{prefixes}"#);
     }
-    let mut n = 0..;
-    object.words("assignedAddresses", &mut || {
-        Some(host.address(id, n.next()?)?.to_string())
+    let assigned = Items(&|f, comma, n| {
+        let net = host.address(id, n)?;
+        Some(write!(f, r#"{comma}"{net}""#))
     });
-    object.flag("bridge", row.bridge);
-    object.flag("broadcastEnabled", row.broadcast);
-    object.flag("dhcp", false);
-    let mut dns = Object::begin(object.key("dns"));
-    dns.text("domain", row.dns_domain);
-    let mut n = 0..;
-    dns.words("servers", &mut || {
-        Some(host.dns_server(id, n.next()?)?.to_string())
+    let servers = Items(&|f, comma, n| {
+        let ip = host.dns_server(id, n)?;
+        Some(write!(f, r#"{comma}"{ip}""#))
     });
-    if states {
-        dns.text("state", row.dns_state);
-    }
-    dns.end();
-    object.word("id", &id);
-    object.word("mac", &row.mac);
-    object.number("mtu", row.mtu.into());
-    let mut n = 0..;
-    object.list("multicastSubscriptions", &mut |out| {
-        let (mac, adi) = host.group(id, n.next()?)?;
-        let mut group = Object::begin(out);
-        group.number("adi", adi.into());
-        group.word("mac", &mac);
-        group.end();
-        Some(())
+    let groups = Items(&|f, comma, n| {
+        let (mac, adi) = host.group(id, n)?;
+        Some(write!(f, r#"{comma}{{"adi":{adi},"mac":"{mac}"}}"#))
     });
-    object.text("name", row.name);
-    object.number("netconfRevision", row.revision);
-    object.word("nwid", &id);
-    object.text("portDeviceName", row.device);
-    object.plain("portError", &row.port_error);
-    let mut n = 0..;
-    object.list("routes", &mut |out| {
-        let read = host.route(id, n.next()?)?;
-        let mut route = Object::begin(out);
-        route.number("flags", read.flags.into());
-        if states {
-            route.text("installed", word(read.installed));
-        }
-        route.number("metric", read.metric.into());
-        route.word("target", &read.target);
-        match read.via {
-            Some(via) => route.word("via", &via),
-            None => route.plain("via", &"null"),
-        }
-        route.end();
-        Some(())
+    let routes = Items(&|f, comma, n| {
+        let route = host.route(id, n)?;
+        let installed = Quoted(word(route.installed));
+        let installed = format_args!(r#""installed":{installed},"#);
+        Some(write!(
+            f,
+            r#"{comma}{{"flags":{},{}"metric":{},"target":"{}","via":{}}}"#,
+            route.flags,
+            If(states, installed),
+            route.metric,
+            route.target,
+            Or(route.via.map(Word), NULL),
+        ))
     });
-    object.word("status", &row.status);
-    object.word("type", &row.kind);
-    object.end();
+    let _ = write!(
+        out,
+        concat!(
+            r#"{{{}"allowDNS":{},{}"assignedAddresses":{},"bridge":{},"broadcastEnabled":{},"#,
+            r#""dhcp":false,"dns":{{"domain":{},"servers":{}{}}},"id":"{id}","mac":"{}","mtu":{},"#,
+            r#""multicastSubscriptions":{},"name":{},"netconfRevision":{},"nwid":"{id}","#,
+            r#""portDeviceName":{},"portError":{},"routes":{},"status":"{}","type":"{}"}}"#
+        ),
+        If(states, format_args!(r#""addresses":{addresses},"#)),
+        row.allow_dns,
+        allowed,
+        assigned,
+        row.bridge,
+        row.broadcast,
+        Quoted(row.dns_domain),
+        servers,
+        If(
+            states,
+            format_args!(r#","state":{}"#, Quoted(row.dns_state))
+        ),
+        row.mac,
+        row.mtu,
+        groups,
+        Quoted(row.name),
+        row.revision,
+        Quoted(row.device),
+        row.port_error,
+        routes,
+        row.status,
+        row.kind,
+        id = id,
+    );
 }
 
 fn write_moon(out: &mut String, moon: &MoonRow<'_>) {
-    let mut object = Object::begin(out);
-    object.word("id", &format_args!("{:016x}", moon.id));
     let world = moon.world.as_ref();
-    let mut roots = world.into_iter().flat_map(|world| world.roots());
-    object.list("roots", &mut |out| {
-        let root = roots.next()?;
-        let mut object = Object::begin(out);
-        object.word("identity", &root.identity);
-        let mut endpoints = root.endpoints();
-        object.words("stableEndpoints", &mut || {
-            Some(Slash(endpoints.next()?).to_string())
+    let roots = Items(&|f, comma, n| {
+        let root = world?.roots().nth(n)?;
+        let endpoints = Items(&|f, comma, n| {
+            let at = Slash(root.endpoints().nth(n)?);
+            Some(write!(f, r#"{comma}"{at}""#))
         });
-        object.end();
-        Some(())
+        let identity = root.identity;
+        Some(write!(
+            f,
+            r#"{comma}{{"identity":"{identity}","stableEndpoints":{endpoints}}}"#
+        ))
     });
-    match world {
-        Some(world) => {
-            object.word("signature", &Hex(&world.signature));
-            object.number("timestamp", world.timestamp);
-            object.word("updatesMustBeSignedBy", &Hex(&world.update_key));
-        }
-        None => {
-            object.plain("signature", &"null");
-            object.number("timestamp", 0);
-            object.plain("updatesMustBeSignedBy", &"null");
-        }
-    }
-    object.flag("waiting", world.is_none());
-    object.end();
+    let _ = write!(
+        out,
+        concat!(
+            r#"{{"id":"{:016x}","roots":{},"signature":{},"timestamp":{},"#,
+            r#""updatesMustBeSignedBy":{},"waiting":{}}}"#
+        ),
+        moon.id,
+        roots,
+        Or(world.map(|world| Word(Hex(&world.signature))), NULL),
+        world.map_or(0, |world| world.timestamp),
+        Or(world.map(|world| Word(Hex(&world.update_key))), NULL),
+        world.is_none(),
+    );
 }
 
 #[cfg(test)]
