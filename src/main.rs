@@ -35,7 +35,7 @@ fn main() {
 fn personality(program: &OsStr, arguments: &[OsString]) -> (Personality, usize) {
     let program = program.as_encoded_bytes();
     let base = program.rsplit(|b| *b == b'/').next().unwrap_or_default();
-    for (name, personality) in [
+    for &(name, personality) in &[
         ("zerotier-idtool", Personality::Idtool),
         ("zerotier-cli", Personality::Cli),
     ] {

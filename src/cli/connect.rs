@@ -46,8 +46,9 @@ fn relay(stream: &mut UnixStream, input: BorrowedFd<'_>, screen: &mut Screen) ->
             Err(_) => return Err(LOST),
             Ok(_) => {}
         }
-        let [ours, theirs] = fds.map(|fd| fd.any().unwrap_or(false));
-        if ours {
+        let [ours, theirs] = &fds;
+        let [ours, theirs] = [ours.any(), theirs.any()];
+        if ours == Some(true) {
             match stream.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(n) => {
@@ -60,7 +61,7 @@ fn relay(stream: &mut UnixStream, input: BorrowedFd<'_>, screen: &mut Screen) ->
                 Err(_) => return Err(LOST),
             }
         }
-        if reads && theirs {
+        if reads && theirs == Some(true) {
             let n = match nix::unistd::read(input, &mut buffer) {
                 Ok(n) => n,
                 Err(nix::errno::Errno::EINTR) => continue,

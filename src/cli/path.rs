@@ -47,7 +47,7 @@ pub(super) fn run(run: &mut Run<'_>, path: &str) -> Outcome {
     let all = Value::parse(&json).unwrap_or(Value::Null);
     let Some(id) = id else {
         let mut text = String::new();
-        for key in HEALTH {
+        for key in &HEALTH {
             if let Some(value) = all.get(key) {
                 let comma = if text.is_empty() { "" } else { "," };
                 // Writing to a String cannot fail.

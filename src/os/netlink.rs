@@ -87,7 +87,7 @@ impl Monitor {
             | libc::RTMGRP_IPV6_ROUTE;
         let groups = groups.cast_unsigned() | RTMGRP_IPV4_RULE | RTMGRP_IPV6_RULE;
         let fd = open(groups, SockFlag::SOCK_NONBLOCK)?;
-        for group in [RTNLGRP_IPV4_MCADDR, RTNLGRP_IPV6_MCADDR] {
+        for &group in &[RTNLGRP_IPV4_MCADDR, RTNLGRP_IPV6_MCADDR] {
             // Kernels before 6.14 have no such news: then groups are read now and then only.
             let _ = join_group(&fd, group);
         }
@@ -228,7 +228,7 @@ impl Control {
     /// whole table may have a million of them.
     pub fn default_routes(&mut self) -> Result<Vec<DefaultRoute>, Error> {
         let mut routes = Vec::new();
-        for probe in PROBES {
+        for &probe in &PROBES {
             let mut body = [0; 12];
             let octets = octets_of(&probe);
             let bytes = octets.as_slice();

@@ -66,11 +66,11 @@ impl Signals {
         let (stream, sender) = pair(SockType::Stream, SockFlag::SOCK_NONBLOCK)?;
         // Open for as long as the process lives: the handler may run at any time.
         PIPE.store(sender.into_raw_fd(), Ordering::Relaxed);
-        for signal in HANDLED {
-            set(signal, handler as *const () as libc::sighandler_t)?;
+        for signal in &HANDLED {
+            set(*signal, handler as *const () as libc::sighandler_t)?;
         }
-        for signal in IGNORED {
-            set(signal, libc::SIG_IGN)?;
+        for signal in &IGNORED {
+            set(*signal, libc::SIG_IGN)?;
         }
         Ok(Self { stream })
     }
@@ -100,8 +100,8 @@ impl AsRawFd for Signals {
 
 /// For a program that takes the place of this process: what is ignored here is not ignored there.
 pub(super) fn forget_ignored() {
-    for signal in IGNORED {
-        let _ = set(signal, libc::SIG_DFL);
+    for signal in &IGNORED {
+        let _ = set(*signal, libc::SIG_DFL);
     }
 }
 

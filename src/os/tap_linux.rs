@@ -18,7 +18,7 @@ const TUNSETIFF: libc::Ioctl = nix::request_code_write!(b'T', 202, size_of::<lib
 
 /// What has to be opened for a device. Without the module it is not there.
 pub fn device() -> &'static Path {
-    let mut devices = DEVICES.into_iter().map(Path::new);
+    let mut devices = DEVICES.iter().map(Path::new);
     let [first, ..] = DEVICES;
     devices
         .find(|path| file::exists(path))
@@ -98,7 +98,7 @@ impl Tap {
         // SAFETY: the call above filled in the address.
         let address = unsafe { request.ifr_ifru.ifru_hwaddr };
         let mut mac = [0; 6];
-        for (to, from) in mac.iter_mut().zip(address.sa_data) {
+        for (to, from) in mac.iter_mut().zip(&address.sa_data) {
             *to = from.to_ne_bytes()[0];
         }
         Ok(Mac::new(mac))
@@ -126,7 +126,7 @@ impl Tap {
         // SAFETY: all zero bytes are a valid sockaddr.
         let mut address: libc::sockaddr = unsafe { zeroed() };
         address.sa_family = libc::ARPHRD_ETHER;
-        for (to, from) in address.sa_data.iter_mut().zip(mac.to_bytes()) {
+        for (to, from) in address.sa_data.iter_mut().zip(&mac.to_bytes()) {
             *to = from.cast_signed() as libc::c_char;
         }
         request.ifr_ifru.ifru_hwaddr = address;
@@ -161,7 +161,7 @@ fn open_device() -> Result<File, Error> {
         op: &"open /dev/net/tun",
         errno: libc::ENOENT,
     };
-    for (n, path) in DEVICES.into_iter().enumerate() {
+    for (n, path) in DEVICES.iter().enumerate() {
         match file::open(Path::new(path), OFlag::O_RDWR | OFlag::O_NONBLOCK, 0) {
             Ok(file) => return Ok(file),
             Err(error) if n == 0 => failed.errno = error.errno,

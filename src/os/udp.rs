@@ -155,10 +155,10 @@ fn widen_buffers(fd: RawFd) {
     let forced = [libc::SO_RCVBUFFORCE, libc::SO_SNDBUFFORCE];
     #[cfg(not(target_os = "linux"))]
     let forced = [libc::SO_RCVBUF, libc::SO_SNDBUF];
-    for (forced, modest) in forced.into_iter().zip([libc::SO_RCVBUF, libc::SO_SNDBUF]) {
+    for (forced, modest) in forced.iter().zip(&[libc::SO_RCVBUF, libc::SO_SNDBUF]) {
         // The second cuts to the system's limit, so it may only come where the first failed.
-        if set(fd, libc::SOL_SOCKET, forced, BUFFER_BYTES).is_err() {
-            let _ = set(fd, libc::SOL_SOCKET, modest, BUFFER_BYTES);
+        if set(fd, libc::SOL_SOCKET, *forced, BUFFER_BYTES).is_err() {
+            let _ = set(fd, libc::SOL_SOCKET, *modest, BUFFER_BYTES);
         }
     }
 }

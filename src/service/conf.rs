@@ -288,8 +288,8 @@ impl Daemon {
         let settings = tree.get("settings");
         let router = settings.and_then(|s| s.get("router"));
         let mut keys: Vec<(&str, &str)> = Vec::new();
-        for (before, known) in [("", &KEYS[..]), ("router.", &ROUTER_KEYS)] {
-            for key in known {
+        for (before, known) in &[("", &KEYS[..]), ("router.", &ROUTER_KEYS)] {
+            for key in *known {
                 keys.push((before, key));
             }
         }
@@ -299,7 +299,7 @@ impl Daemon {
             ("settings.", settings, &KEYS),
             ("router.", router, &ROUTER_KEYS),
         ];
-        for (before, part, known) in others {
+        for &(before, part, known) in &others {
             let members = part.and_then(Value::as_object).unwrap_or_default();
             for (key, _) in members {
                 let is_new = !known.contains(&key.as_str()) && key != "router";
@@ -468,7 +468,7 @@ fn strings<T: fmt::Display>(list: &[T]) -> Value {
 /// The steps that a key names. Nets have dots, so what is in `physical` and `virtual` is cut at
 /// its end.
 fn path_of(key: &str) -> Vec<&str> {
-    for part in ["physical", "virtual"] {
+    for part in &["physical", "virtual"] {
         let Some(rest) = key.strip_prefix(part).and_then(|r| r.strip_prefix('.')) else {
             continue;
         };

@@ -10,7 +10,6 @@ use super::control::Lag;
 use super::dns::{Far, Places, Resolver};
 use super::keep::Kept;
 use super::log::{self, Cause, Gate};
-use super::networks::Port;
 use super::overlay::News;
 use super::ready::Ready;
 use super::route_set::RuleSet;
@@ -151,8 +150,11 @@ impl Daemon {
             self.keep_deadline(),
             self.home.next_deadline(),
         ];
-        let ports = self.wires.ports.iter().flatten().map(Port::next_deadline);
-        own.into_iter().chain(ports).fold(None, Mono::first)
+        let mut first = own.iter().copied().fold(None, Mono::first);
+        for port in self.wires.ports.iter().flatten() {
+            first = Mono::first(first, port.next_deadline());
+        }
+        first
     }
 
     /// Does what is due.

@@ -67,7 +67,7 @@ impl Hook {
     }
 
     fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|hook| hook.name() == name)
+        Self::ALL.iter().copied().find(|hook| hook.name() == name)
     }
 }
 

@@ -58,7 +58,7 @@ impl EventLoop {
             (Source::Names, self.daemon.resolver.hands().fd()),
             (Source::Files, self.files.as_ref().map(Watch::as_raw_fd)),
         ];
-        for (source, fd) in sources {
+        for &(source, fd) in &sources {
             if let Some(fd) = fd {
                 let watched = source.watch(self.poll.registry(), fd);
                 watched
@@ -171,8 +171,10 @@ impl EventLoop {
             let home = &mut daemon.home;
             let locked = home.lock_again(&mut self.pid);
             let opened = doors::open_socket(server, home, self.poll.registry());
-            for error in locked.err().into_iter().chain(opened.err()) {
-                log::error!("{error}");
+            for outcome in [&locked, &opened] {
+                if let Err(error) = outcome {
+                    log::error!("{error}");
+                }
             }
             daemon.keep_what_found_no_room();
         }

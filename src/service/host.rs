@@ -221,25 +221,24 @@ impl Host for ManuallyDrop<Daemon> {
         figures.get(n).copied()
     }
 
-    fn note(&self, n: usize) -> Option<(&'static str, String)> {
-        let [second, third] = self.ports.others().map(|p| p.map(|p| p.to_string()));
+    fn note(&self, n: usize) -> Option<(&'static str, Option<String>)> {
+        let [second, third] = self.ports.others();
+        let port = |port: Option<u16>| port.map(|port| port.to_string());
         let not_built = &self.conf.in_force().settings.not_built;
-        let notes = [
-            ("second-port", second),
-            ("third-port", third),
-            (
-                "conf",
-                Some(self.conf.trouble().unwrap_or_else(|| "ok".to_owned())),
-            ),
-            (
-                "conf-not-built",
-                (!not_built.is_empty()).then(|| not_built.join(",")),
-            ),
-            ("home-trouble", self.home.trouble()),
-        ];
-        let said = notes.into_iter();
-        let mut said = said.filter_map(|(key, text)| Some((key, text?)));
-        said.nth(n)
+        Some(match n {
+            0 => ("second-port", port(second)),
+            1 => ("third-port", port(third)),
+            2 => {
+                let trouble = self.conf.trouble();
+                ("conf", trouble.or_else(|| Some("ok".to_owned())))
+            }
+            3 => {
+                let any = !not_built.is_empty();
+                ("conf-not-built", any.then(|| not_built.join(",")))
+            }
+            4 => ("home-trouble", self.home.trouble()),
+            _ => return None,
+        })
     }
 
     fn conf_number(&self, n: usize) -> Option<(String, String)> {

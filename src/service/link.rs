@@ -97,11 +97,11 @@ pub fn wanted(
 /// One socket per family and port, for when nothing better is known.
 pub(super) fn wildcards(ports: &[u16]) -> Vec<Wanted> {
     let mut all = Vec::new();
-    for ip in [
+    for ip in &[
         IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     ] {
-        add(&mut all, ports, ip, "", 0);
+        add(&mut all, ports, *ip, "", 0);
     }
     all
 }

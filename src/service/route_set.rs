@@ -220,7 +220,7 @@ impl RouteSet {
             self.read_routes(index, system);
         }
         let after = &self.addresses;
-        for (added, from, without) in [(false, &before, after), (true, after, &before)] {
+        for &(added, from, without) in &[(false, &before, after), (true, after, &before)] {
             for Placed { prefix, .. } in from {
                 if !without.iter().any(|other| other.prefix == *prefix) {
                     let prefix = *prefix;

@@ -139,7 +139,7 @@ pub fn plan(
     planner.place(addresses, managed);
     planner.plan.states = vec![State::TooMany; managed.len()];
     // A gateway may be behind a route on the link that comes later in the list.
-    for through_gateway in [false, true] {
+    for &through_gateway in &[false, true] {
         for (n, route) in managed.iter().enumerate().take(ROUTES_MAX) {
             if route.via.is_some() == through_gateway {
                 let state = planner.add(n, route);
@@ -266,7 +266,7 @@ impl Planner<'_> {
         if mark == 0 {
             return;
         }
-        for v6 in [false, true] {
+        for &v6 in &[false, true] {
             let planned = &self.plan.routes;
             if planned.iter().any(|p| p.route.target.is_ipv6() == v6) {
                 self.plan.rules.push(Rule {

@@ -94,7 +94,7 @@ impl Home {
             unwritten: Unwritten::new(&Limits::small()),
             planet_is_foreign: false,
         };
-        for secret in ["identity.secret", "authtoken.secret", "metricstoken.secret"] {
+        for secret in &["identity.secret", "authtoken.secret", "metricstoken.secret"] {
             // Best effort: on a read-only home the mode is what it is.
             let _ = file::close_to_others(&home.path(secret));
         }
@@ -465,14 +465,14 @@ impl Home {
     /// Where it is written that this node governs networks, which is not done here.
     pub(super) fn governed(&self) -> Option<PathBuf> {
         // Of 1.0.5 and of 1.14.1.
-        let all = ["controller.db", "controller.d/network"].map(|name| self.path(name));
-        let [database, directory] = &all;
-        let names = file::names_in(directory).unwrap_or_default();
-        let rules = names.iter().any(|name| name.ends_with(".json"));
-        if file::exists(database) {
-            return Some(database.clone());
+        let database = self.path("controller.db");
+        if file::exists(&database) {
+            return Some(database);
         }
-        rules.then(|| directory.clone())
+        let directory = self.path("controller.d/network");
+        let names = file::names_in(&directory).unwrap_or_default();
+        let rules = names.iter().any(|name| name.ends_with(".json"));
+        rules.then_some(directory)
     }
 
     /// Notes that a network is joined, before it is (service 6.6).

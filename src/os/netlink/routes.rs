@@ -49,7 +49,7 @@ impl Control {
     /// All our routes, of all tables and interfaces.
     pub fn routes(&mut self) -> Result<Vec<Route>, Error> {
         let mut all = Vec::new();
-        for family in [V4, V6] {
+        for &family in &[V4, V6] {
             let mut body = [0; ROUTE_LEN];
             body[0] = family;
             body[5] = PROTOCOL;
@@ -99,7 +99,7 @@ impl Control {
     /// All our rules.
     pub fn rules(&mut self) -> Result<Vec<Rule>, Error> {
         let mut all = Vec::new();
-        for family in [V4, V6] {
+        for &family in &[V4, V6] {
             let mut body = [0; RULE_LEN];
             body[0] = family;
             let asked = self.dump(&"netlink rules", RTM_GETRULE, &body, &mut |message| {

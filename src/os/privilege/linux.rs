@@ -357,7 +357,7 @@ pub fn present() -> Option<String> {
     let held = u64::from_str_radix(field("CapEff:")?, 16).ok()?;
     let mut text = format!("user {uid}, capabilities");
     let mut rest = held;
-    for (cap, name) in NAMED {
+    for &(cap, name) in &NAMED {
         if held & (1 << cap) != 0 {
             text.push(' ');
             text.push_str(name);

@@ -281,8 +281,8 @@ pub trait Host {
         None
     }
 
-    /// Further words of `status`, number `n`: a name of one word, and a text.
-    fn note(&self, _n: usize) -> Option<(&'static str, String)> {
+    /// Further words of `status`, number `n`: a name of one word, and a text if there is one now.
+    fn note(&self, _n: usize) -> Option<(&'static str, Option<String>)> {
         None
     }
 

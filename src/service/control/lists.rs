@@ -272,7 +272,12 @@ fn status(host: &dyn Host, part: &mut usize, n: &mut usize, out: &mut Buffer) ->
             1 => (host.surface(i)).map(|at| say(format_args!("surface {}", Slash(at)))),
             2 => (host.drops(i)).map(|(why, count)| say(format_args!("drops {why} {count}"))),
             3 => (host.figure(i)).map(|(name, n)| say(format_args!("{name} {n}"))),
-            4 => (host.note(i)).map(|(name, text)| say(format_args!("{name} {}", Field(&text)))),
+            4 => match host.note(i) {
+                Some((_, None)) => continue,
+                note => note.map(|(name, text)| {
+                    say(format_args!("{name} {}", Field(&text.unwrap_or_default())));
+                }),
+            },
             _ => return false,
         };
         if said.is_some() {

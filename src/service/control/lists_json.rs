@@ -460,7 +460,7 @@ fn write_network(out: &mut String, host: &dyn Host, row: &NetworkRow<'_>, depth:
     });
     let mut allowed = String::new();
     let on = [row.allow_default, row.allow_global, row.allow_managed];
-    for (key, on) in WITH_PREFIXES.iter().zip(on) {
+    for (key, on) in WITH_PREFIXES.iter().zip(&on) {
         let list = prefixes(host, id, key).unwrap_or_default();
         let prefixes = Items(&|f, comma, n| {
             let prefix = list.split(',').nth(n)?;
