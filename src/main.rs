@@ -13,10 +13,12 @@ enum Personality {
 }
 
 fn main() {
-    let mut arguments = std::env::args_os();
-    let program = arguments.next().unwrap_or_else(|| "zerotier-one".into());
-    let arguments: Vec<OsString> = arguments.collect();
-    let (personality, shift) = personality(&program, &arguments);
+    let all: Vec<OsString> = std::env::args_os().collect();
+    let (program, arguments) = match all.split_first() {
+        Some((program, arguments)) => (program.as_os_str(), arguments),
+        None => (OsStr::new("zerotier-one"), &[][..]),
+    };
+    let (personality, shift) = personality(program, arguments);
     let arguments = arguments.get(shift..).unwrap_or_default();
     let program = program.to_string_lossy();
 

@@ -169,6 +169,7 @@ impl<'a> Run<'a> {
     }
 
     /// Argument number `n`, or nothing.
+    #[inline(never)]
     pub(super) fn arg(&self, n: usize) -> &'a str {
         self.args.get(n).map_or("", String::as_str)
     }

@@ -102,9 +102,9 @@ fn parse(arguments: &[OsString], home: Option<OsString>) -> Asked {
             continue;
         };
         let (letter, value) = match switch {
-            b"-json" => (b'j', &[][..]),
-            b"-help" => (b'h', &[][..]),
-            b"-version" => return Asked::Version,
+            _ if argument == "--json" => (b'j', &[][..]),
+            _ if argument == "--help" => (b'h', &[][..]),
+            _ if argument == "--version" => return Asked::Version,
             [letter, value @ ..] => (*letter, value),
             [] => (b'-', &[][..]),
         };

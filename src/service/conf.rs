@@ -65,6 +65,67 @@ const ROUTER_KEYS: [&str; 8] = [
     "netifd",
 ];
 
+/// What [`KEYS`] name, then what [`ROUTER_KEYS`] name, in their order.
+#[derive(Clone, Copy)]
+enum Key {
+    PrimaryPort,
+    SecondaryPort,
+    TertiaryPort,
+    AllowSecondaryPort,
+    Bind,
+    InterfacePrefixBlacklist,
+    AllowManagementFrom,
+    LowBandwidthMode,
+    PortMapping,
+    FallbackRelay,
+    BondingPolicy,
+    SoftwareUpdate,
+    ControlTcp,
+    ControlGroup,
+    ControlReadOnly,
+    LogLevel,
+    PeerCache,
+    Metrics,
+    StateDir,
+    Netifd,
+}
+
+impl Key {
+    const ALL: [Self; KEYS.len() + ROUTER_KEYS.len()] = [
+        Self::PrimaryPort,
+        Self::SecondaryPort,
+        Self::TertiaryPort,
+        Self::AllowSecondaryPort,
+        Self::Bind,
+        Self::InterfacePrefixBlacklist,
+        Self::AllowManagementFrom,
+        Self::LowBandwidthMode,
+        Self::PortMapping,
+        Self::FallbackRelay,
+        Self::BondingPolicy,
+        Self::SoftwareUpdate,
+        Self::ControlTcp,
+        Self::ControlGroup,
+        Self::ControlReadOnly,
+        Self::LogLevel,
+        Self::PeerCache,
+        Self::Metrics,
+        Self::StateDir,
+        Self::Netifd,
+    ];
+
+    /// What a path in the tree leads to, if that is known.
+    fn of(path: &[&str]) -> Option<Self> {
+        let (names, name, before) = match path {
+            ["settings", name] => (&KEYS[..], name, 0),
+            ["settings", "router", name] => (&ROUTER_KEYS[..], name, KEYS.len()),
+            _ => return None,
+        };
+        let n = names.iter().position(|known| known == name)?;
+        Self::ALL.get(before + n).copied()
+    }
+}
+
 /// The file and what is made of it.
 #[derive(Debug)]
 pub(super) struct Conf {
@@ -317,12 +378,11 @@ impl Daemon {
     /// The value in force of a key, as JSON.
     pub(super) fn conf_value(&self, key: &str) -> Option<String> {
         let path = path_of(key);
-        let text = match path.as_slice() {
-            ["settings", key] if KEYS.contains(key) => self.setting_in_force(key),
-            ["settings", "router", key] if ROUTER_KEYS.contains(key) => self.router_in_force(key),
-            path => self.raw(path),
+        let value = match Key::of(&path) {
+            Some(key) => self.in_force(key, &path),
+            None => self.raw(&path)?,
         };
-        let text = text?.to_string();
+        let text = value.to_string();
         Some(if text.len() > SHOWN_MAX {
             format!("\"{} bytes, see {FILE}\"", text.len())
         } else {
@@ -338,45 +398,41 @@ impl Daemon {
         Some(value.clone())
     }
 
-    fn setting_in_force(&self, key: &str) -> Option<Value> {
+    fn in_force(&self, key: Key, path: &[&str]) -> Value {
         let settings = &self.conf.local.settings;
+        let router = &settings.router;
         let port = |port: Option<u16>| port.map_or(Value::Null, Value::number);
         let [second, third] = self.ports.others();
-        Some(match key {
-            "primaryPort" => Value::number(self.port()),
-            "secondaryPort" => port(second),
-            "tertiaryPort" => port(third),
-            "allowSecondaryPort" => Value::Bool(settings.second_port().is_some()),
-            "bind" => strings(&settings.bind),
-            "interfacePrefixBlacklist" => strings(&settings.interface_prefix_blacklist),
-            "allowManagementFrom" => strings(&settings.allow_management_from),
-            "lowBandwidthMode" => Value::Bool(settings.low_bandwidth_mode),
+        match key {
+            Key::PrimaryPort => Value::number(self.port()),
+            Key::SecondaryPort => port(second),
+            Key::TertiaryPort => port(third),
+            Key::AllowSecondaryPort => Value::Bool(settings.second_port().is_some()),
+            Key::Bind => strings(&settings.bind),
+            Key::InterfacePrefixBlacklist => strings(&settings.interface_prefix_blacklist),
+            Key::AllowManagementFrom => strings(&settings.allow_management_from),
+            Key::LowBandwidthMode => Value::Bool(settings.low_bandwidth_mode),
             // Not built: off, whatever the file says.
-            "portMappingEnabled" | "allowTcpFallbackRelay" => Value::Bool(false),
-            "defaultBondingPolicy" => Value::string("none"),
-            "softwareUpdate" => Value::string("disable"),
-            _ => return None,
-        })
-    }
-
-    fn router_in_force(&self, key: &str) -> Option<Value> {
-        let router = &self.conf.local.settings.router;
-        let text = |text: &Option<String>| text.as_ref().map_or(Value::Null, Value::string);
-        Some(match key {
-            "controlTcp" => match self.control_port() {
+            Key::PortMapping | Key::FallbackRelay => Value::Bool(false),
+            Key::BondingPolicy => Value::string("none"),
+            Key::SoftwareUpdate => Value::string("disable"),
+            Key::ControlTcp => match self.control_port() {
                 Some(port) => Value::number(port),
                 None => Value::Bool(false),
             },
-            "controlGroup" => text(&router.control_group),
-            "controlReadOnly" => Value::Bool(router.control_read_only),
-            "logLevel" => Value::string(::log::max_level().as_str().to_ascii_lowercase()),
-            "peerCache" => Value::Bool(router.peer_cache.unwrap_or(true)),
-            "metrics" => Value::Bool(cfg!(feature = "metrics") && router.metrics.unwrap_or(true)),
-            "stateDir" | "netifd" => self
-                .raw(&["settings", "router", key])
-                .unwrap_or(Value::Null),
-            _ => return None,
-        })
+            Key::ControlGroup => match &router.control_group {
+                Some(name) => Value::string(name),
+                None => Value::Null,
+            },
+            Key::ControlReadOnly => Value::Bool(router.control_read_only),
+            Key::LogLevel => Value::string(log::level_name()),
+            Key::PeerCache => Value::Bool(router.peer_cache.unwrap_or(true)),
+            Key::Metrics => {
+                Value::Bool(cfg!(feature = "metrics") && router.metrics.unwrap_or(true))
+            }
+            // As the file has them.
+            Key::StateDir | Key::Netifd => self.raw(path).unwrap_or(Value::Null),
+        }
     }
 
     /// Port of the control protocols by TCP.
@@ -491,8 +547,8 @@ fn path_of(key: &str) -> Vec<&str> {
 /// Known, or meant so by its whole name.
 fn is_settable(path: &[&str]) -> bool {
     match path {
-        ["settings", "router", key] => ROUTER_KEYS.contains(key),
-        ["settings", key] => KEYS.contains(key) || HIDDEN_KEYS.contains(key),
+        _ if Key::of(path).is_some() => true,
+        ["settings", key] => HIDDEN_KEYS.contains(key),
         ["physical" | "virtual", rest @ ..] => {
             matches!(rest.len(), 1..=2) && rest.iter().all(|step| !step.is_empty())
         }

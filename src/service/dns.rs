@@ -298,7 +298,12 @@ fn judge(device: &str, allowed: bool, pushed: Pushed<'_>) -> Result<Wish, State>
     }
     // Without a domain every name of the machine would be asked for there.
     let domain = host_name(pushed.domain).ok_or(State::BadDomain)?;
-    let servers: Vec<IpAddr> = pushed.servers.iter().copied().filter(is_server).collect();
+    let mut servers = Vec::new();
+    for ip in pushed.servers {
+        if is_server(ip) {
+            servers.push(*ip);
+        }
+    }
     if servers.is_empty() {
         return Err(State::BadServers);
     }

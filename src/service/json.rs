@@ -146,8 +146,10 @@ impl Value {
         let last = members.iter().rposition(|(k, _)| k == key);
         let before = members.iter().take(last.unwrap_or(members.len()));
         let at = before.filter(|(k, _)| k != key).count();
-        members.retain(|(k, _)| k != key);
-        members.insert(at, (key.to_owned(), value));
+        self.remove(key);
+        if let Self::Object(members) = self {
+            members.insert(at, (key.to_owned(), value));
+        }
     }
 
     /// Takes a member out of an object.

@@ -79,8 +79,9 @@ impl Daemon {
     /// A network was joined.
     pub(super) fn keep(&mut self, id: NetworkId) {
         self.forget_kept(id);
-        self.kept
-            .extend(self.node.network(id).map(|v| Kept::new(&v)));
+        if let Some(network) = self.node.network(id) {
+            self.kept.push(Kept::new(&network));
+        }
     }
 
     /// A network was left.

@@ -136,6 +136,11 @@ pub fn tell_of_faults() {
     }));
 }
 
+/// The level by its name.
+pub(super) fn level_name() -> String {
+    ::log::max_level().as_str().to_ascii_lowercase()
+}
+
 /// Sets the level by its name.
 pub fn set_level(name: &str) -> bool {
     let level = name.parse::<LevelFilter>();

@@ -332,7 +332,9 @@ fn make(
     mapped: Option<&str>,
 ) -> Result<Tap, Trouble> {
     let mut refused = None;
-    for name in names(id, settings, mapped) {
+    let mut n = 0;
+    while let Some(name) = name(id, settings, mapped, n) {
+        n += 1;
         match Tap::open(&name, want.mac, mtu) {
             Ok(tap) => {
                 if let Some((taken, error)) = refused {
@@ -367,14 +369,16 @@ fn make(
     Err(Trouble { error, device })
 }
 
-fn names<'a>(
-    id: NetworkId,
-    settings: &'a NetworkSettings,
-    mapped: Option<&'a str>,
-) -> impl Iterator<Item = String> + 'a {
-    let chosen = settings.ifname.as_deref().or(mapped).map(str::to_owned);
-    let computed = (0..NAME_TRIALS).map(move |n| derive::device_name(id, n).as_str().to_owned());
-    chosen.into_iter().chain(computed)
+/// The name that is tried when `n` others were in use: the chosen one, then those that are computed.
+fn name(id: NetworkId, settings: &NetworkSettings, mapped: Option<&str>, n: u32) -> Option<String> {
+    let chosen = settings.ifname.as_deref().or(mapped);
+    match (chosen, n) {
+        (Some(name), 0) => Some(name.to_owned()),
+        (chosen, n) => {
+            let n = n - u32::from(chosen.is_some());
+            (n < NAME_TRIALS).then(|| derive::device_name(id, n).as_str().to_owned())
+        }
+    }
 }
 
 /// The system tells the network that it listens to a group (IGMP, MLD): that is when the list of
@@ -425,7 +429,7 @@ mod tests {
         let id = NetworkId::parse("08e81158d081fdcb").expect("an id");
         let mut settings = NetworkSettings::default();
         let first = |settings: &NetworkSettings, mapped| {
-            names(id, settings, mapped).take(2).collect::<Vec<_>>()
+            [0, 1].map(|n| name(id, settings, mapped, n).expect("a name"))
         };
         assert_eq!(first(&settings, None), ["ztka4jbji3", "ztka4jbji4"]);
         assert_eq!(first(&settings, Some("lab0")), ["lab0", "ztka4jbji3"]);

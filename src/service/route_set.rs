@@ -362,12 +362,15 @@ impl RouteSet {
                 (Some(old), None) => system.remove_route(old),
                 (None, None) => Ok(()),
             };
-            match done {
-                Ok(()) => {
+            match (done, new.or(old)) {
+                (Ok(()), _) => {
                     self.routes.retain(|r| Some(*r) != old);
-                    self.routes.extend(new);
+                    if let Some(new) = new {
+                        self.routes.push(new);
+                    }
                 }
-                Err(error) => failed.extend(new.or(old).map(|route| (route, error))),
+                (Err(error), Some(route)) => failed.push((route, error)),
+                (Err(_), None) => {}
             }
         }
         failed

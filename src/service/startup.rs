@@ -67,9 +67,10 @@ pub fn parse(arguments: &[OsString], home: Option<OsString>) -> Request {
     let (mut any_user, mut background, mut new_identity) = (false, false, false);
     let mut given = None;
     for argument in arguments {
+        // By comparison: a pattern would be looked at byte by byte.
         match argument.as_bytes() {
-            b"--version" => return Request::Version,
-            b"--new-identity" => new_identity = true,
+            _ if argument == "--version" => return Request::Version,
+            _ if argument == "--new-identity" => new_identity = true,
             [b'-', b'p', number @ ..] => match parse_port(number) {
                 Some(number) => port = number,
                 None => return Request::Help(1),
@@ -292,7 +293,9 @@ fn give_up_rights(daemon: &Daemon) -> Result<(), Fatal> {
     let router = &daemon.conf.in_force().settings.router;
     let group = router.control_group.as_deref();
     let mut groups = user.map_or(Vec::new(), |user| privilege::groups_of(USER, user));
-    groups.extend(group.and_then(privilege::group_id));
+    if let Some(group) = group.and_then(privilege::group_id) {
+        groups.push(group);
+    }
     let device = os::tap::device();
     let still = privilege::give_up(user, &groups, daemon.home.dir(), &[device]);
     match still.map_err(fatal)? {

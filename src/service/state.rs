@@ -274,7 +274,7 @@ impl Home {
         let mut token = Zeroizing::new(String::with_capacity(TOKEN_LEN));
         for _ in 0..TOKEN_LEN {
             let n = rng.below(TOKEN_ALPHABET.len() as u32) as usize;
-            token.extend(TOKEN_ALPHABET.get(n).map(|&c| char::from(c)));
+            token.push(TOKEN_ALPHABET.get(n).map_or('0', |&c| char::from(c)));
         }
         // Without a file the token serves this run only, and nobody can read it: that is said by
         // the report of the home's trouble.
@@ -514,7 +514,9 @@ impl Home {
         let mut peers = Vec::new();
         for name in self.names_in("peers.d", complain) {
             let stem = name.strip_suffix(".peer");
-            peers.extend(stem.and_then(Address::parse));
+            if let Some(address) = stem.and_then(Address::parse) {
+                peers.push(address);
+            }
         }
         peers
     }

@@ -55,8 +55,10 @@ impl Control {
             body[5] = PROTOCOL;
             let asked = self.dump(&"netlink routes", RTM_GETROUTE, &body, &mut |message| {
                 // A family that is not there is answered with all that are.
-                if message.body.first() == Some(&family) {
-                    all.extend(route_of(message));
+                if message.body.first() == Some(&family)
+                    && let Some(route) = route_of(message)
+                {
+                    all.push(route);
                 }
             });
             unless_family_is_missing(asked)?;
@@ -103,8 +105,10 @@ impl Control {
             let mut body = [0; RULE_LEN];
             body[0] = family;
             let asked = self.dump(&"netlink rules", RTM_GETRULE, &body, &mut |message| {
-                if message.body.first() == Some(&family) {
-                    all.extend(rule_of(message));
+                if message.body.first() == Some(&family)
+                    && let Some(rule) = rule_of(message)
+                {
+                    all.push(rule);
                 }
             });
             unless_family_is_missing(asked)?;

@@ -23,11 +23,13 @@ fn user_in(text: &str, name: &str) -> Option<User> {
 }
 
 fn groups_in(text: &str, name: &str, user: User) -> Vec<u32> {
-    let entries = text.lines().filter_map(entry);
-    let with_user = entries.filter(|(_, gid, members)| {
-        *gid != user.gid && members.split(',').any(|member| member == name)
-    });
-    with_user.map(|(_, gid, _)| gid).collect()
+    let mut groups = Vec::new();
+    for (_, gid, members) in text.lines().filter_map(entry) {
+        if gid != user.gid && members.split(',').any(|member| member == name) {
+            groups.push(gid);
+        }
+    }
+    groups
 }
 
 #[cfg(target_env = "musl")]

@@ -46,7 +46,11 @@ impl Far {
         let mut buffer = [0; MESSAGE_MAX];
         while let Some(channel) = self.helper.channel() {
             match channel.receive(&mut buffer) {
-                Ok(message) if !message.is_empty() => self.failed.extend(Failed::parse(message)),
+                Ok(message) if !message.is_empty() => {
+                    if let Some(failed) = Failed::parse(message) {
+                        self.failed.push_back(failed);
+                    }
+                }
                 Err(error) if error.would_block() => return,
                 Ok(_) | Err(_) => {
                     self.helper.lose();
@@ -117,7 +121,7 @@ fn serve(channel: &Channel, mut worker: Worker) {
         let now = clock::mono();
         match channel.receive(&mut buffer) {
             Ok([]) => break,
-            Ok(BEGIN) => worker.begin(),
+            Ok(message) if message == BEGIN => worker.begin(),
             Ok(message) => {
                 if let Some(order) = Order::parse(message).filter(is_for_us) {
                     worker.take(now, order);
