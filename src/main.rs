@@ -13,7 +13,10 @@ enum Personality {
 }
 
 fn main() {
-    let all: Vec<OsString> = std::env::args_os().collect();
+    let mut all: Vec<OsString> = Vec::new();
+    for argument in std::env::args_os() {
+        all.push(argument);
+    }
     let (program, arguments) = match all.split_first() {
         Some((program, arguments)) => (program.as_os_str(), arguments),
         None => (OsStr::new("zerotier-one"), &[][..]),

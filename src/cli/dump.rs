@@ -40,7 +40,7 @@ pub(super) fn run(run: &mut Run<'_>, _: &str) -> Outcome {
         run.screen.print(format_args!("{text}"));
         return Ok(());
     }
-    let Ok(path) = env::current_dir() else {
+    let Ok(path) = file::current_directory() else {
         return Err(Failure::Said(REFUSED));
     };
     let path = path.join(FILE_NAME);

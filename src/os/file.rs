@@ -108,14 +108,39 @@ pub fn follow(path: &Path) -> Result<PathBuf, Error> {
     };
     let mut at = path.to_owned();
     for _ in 0..LINKS_MAX {
-        let text = text_of(&"readlink", &at)?;
-        match nix::fcntl::readlink(text.as_c_str()) {
-            Ok(to) => at = directory_of(&at).join(to),
-            Err(Errno::EINVAL) => return Ok(at),
-            Err(errno) => return Err(Error::of(&"readlink", errno)),
+        let mut to = [0; PATH_MAX];
+        let mut len = 0;
+        let read = by_name(&"readlink", &at, &mut |name| {
+            // SAFETY: the text and the room live for the call, which writes no more than that.
+            let got = unsafe { libc::readlink(name, to.as_mut_ptr().cast(), to.len()) };
+            len = usize::try_from(got).unwrap_or(0);
+            if got < 0 { -1 } else { 0 }
+        });
+        match read {
+            Ok(()) => {
+                let to = OsStr::from_bytes(to.get(..len).unwrap_or_default());
+                at = directory_of(&at).join(to);
+            }
+            Err(error) if error.errno == libc::EINVAL => return Ok(at),
+            Err(error) => return Err(error),
         }
     }
     Err(failed(libc::ELOOP))
+}
+
+/// No path is longer.
+const PATH_MAX: usize = libc::PATH_MAX as usize;
+
+/// Where this process is.
+pub fn current_directory() -> Result<PathBuf, Error> {
+    let mut room: [u8; PATH_MAX] = [0; PATH_MAX];
+    // SAFETY: the call writes a text into the room, which lives for it, or nothing.
+    let text = unsafe { libc::getcwd(room.as_mut_ptr().cast(), room.len()) };
+    if text.is_null() {
+        return Err(Error::last(&"getcwd"));
+    }
+    let len = room.iter().position(|byte| *byte == 0).unwrap_or(0);
+    Ok(OsStr::from_bytes(room.get(..len).unwrap_or_default()).into())
 }
 
 /// Opens a file, and not for programs that are started. `mode`: of one that is made, within the

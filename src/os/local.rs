@@ -7,18 +7,17 @@ use std::path::Path;
 use nix::sys::socket::{self, AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr};
 use nix::sys::stat::{Mode, umask};
 
-use super::{Error, text_of};
+use super::{Error, Op, text_of};
 
 /// Listens at a path where there is nothing. Nobody but this user may connect yet, and nothing
 /// waits.
 pub fn listen(path: &Path) -> Result<UnixListener, Error> {
     let fd = open(SockType::Stream, SockFlag::SOCK_NONBLOCK)?;
-    let at = address(path)?;
     // Nobody may connect between bind and chmod.
     let before = umask(Mode::from_bits_truncate(0o177));
-    let bound = socket::bind(fd.as_raw_fd(), &at);
+    let bound = at(&"bind", path, &mut |at| socket::bind(fd.as_raw_fd(), at));
     umask(before);
-    bound.map_err(|errno| Error::of(&"bind", errno))?;
+    bound?;
     socket::listen(&fd, Backlog::MAXCONN).map_err(|errno| Error::of(&"listen", errno))?;
     Ok(UnixListener::from(fd))
 }
@@ -36,12 +35,12 @@ pub fn answers(path: &Path) -> Result<(), Error> {
 
 fn connected(path: &Path, flags: SockFlag) -> Result<OwnedFd, Error> {
     let fd = open(SockType::Stream, flags)?;
-    let at = address(path)?;
     loop {
-        match socket::connect(fd.as_raw_fd(), &at) {
-            Ok(()) => return Ok(fd),
-            Err(nix::Error::EINTR) => {}
-            Err(errno) => return Err(Error::of(&"connect", errno)),
+        match at(&"connect", path, &mut |at| {
+            socket::connect(fd.as_raw_fd(), at)
+        }) {
+            Err(error) if error.errno == libc::EINTR => {}
+            connected => return connected.map(|()| fd),
         }
     }
 }
@@ -54,8 +53,9 @@ pub fn datagrams() -> Result<OwnedFd, Error> {
 /// Sends a datagram to whoever listens there.
 pub fn send_to(socket: &impl AsFd, bytes: &[u8], path: &Path) -> Result<(), Error> {
     let fd = socket.as_fd().as_raw_fd();
-    let sent = socket::sendto(fd, bytes, &address(path)?, MsgFlags::MSG_NOSIGNAL);
-    sent.map(drop).map_err(|errno| Error::of(&"sendto", errno))
+    at(&"sendto", path, &mut |at| {
+        socket::sendto(fd, bytes, at, MsgFlags::MSG_NOSIGNAL).map(drop)
+    })
 }
 
 fn open(kind: SockType, flags: SockFlag) -> Result<OwnedFd, Error> {
@@ -64,7 +64,13 @@ fn open(kind: SockType, flags: SockFlag) -> Result<OwnedFd, Error> {
     made.map_err(|errno| Error::of(&"socket", errno))
 }
 
-fn address(path: &Path) -> Result<UnixAddr, Error> {
-    let text = text_of(&"sun_path", path)?;
-    UnixAddr::new(text.as_c_str()).map_err(|errno| Error::of(&"sun_path", errno))
+/// A call with the address that a path stands for.
+fn at(
+    op: Op,
+    path: &Path,
+    call: &mut dyn FnMut(&UnixAddr) -> Result<(), nix::Error>,
+) -> Result<(), Error> {
+    let text = text_of(op, path)?;
+    let done = UnixAddr::new(text.as_c_str()).and_then(|at| call(&at));
+    done.map_err(|errno| Error::of(op, errno))
 }

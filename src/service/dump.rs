@@ -32,13 +32,13 @@ impl Daemon {
             let error = failed.error;
             tell(format_args!("socket {local} on {device}: {error}"));
         }
-        for (_, port) in self.wires.ports() {
+        for port in self.wires.ports() {
             if let Some(Trouble { device, error }) = port.trouble() {
                 let id = port.id;
                 tell(format_args!("network {id}: device {device}: {error}"));
             }
         }
-        for (_, port) in self.wires.ports() {
+        for port in self.wires.ports() {
             let view = self.node.network(port.id);
             let routes = view.map_or(&[][..], |view| view.routes);
             for (n, route) in routes.iter().enumerate() {
@@ -107,7 +107,7 @@ impl Daemon {
             let (id, Wanted { local, device, .. }) = (id.0, &link.wanted);
             say(format_args!("socket {id} {local} on {device}"));
         }
-        for (_, port) in self.wires.ports() {
+        for port in self.wires.ports() {
             let id = port.id;
             let view = self.node.network(id);
             let status = view.map_or("-", |view| self.status_of(&view));

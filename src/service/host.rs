@@ -303,12 +303,10 @@ impl Host for ManuallyDrop<Daemon> {
     }
 
     fn next_network(&self, cursor: usize) -> Option<(usize, NetworkRow<'_>)> {
-        let (slot, port) = self
-            .wires
-            .ports()
-            .find(|(slot, _)| usize::from(*slot) >= cursor)?;
+        let mut ports = self.wires.ports.iter().enumerate().skip(cursor);
+        let (slot, port) = ports.find_map(|(slot, port)| Some((slot, port.as_ref()?)))?;
         let view = self.node.network(port.id)?;
-        Some((usize::from(slot).saturating_add(1), self.network_row(&view)))
+        Some((slot.saturating_add(1), self.network_row(&view)))
     }
 
     fn network(&self, id: NetworkId) -> Option<NetworkRow<'_>> {

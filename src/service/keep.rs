@@ -86,7 +86,9 @@ impl Daemon {
 
     /// A network was left.
     pub(super) fn forget_kept(&mut self, id: NetworkId) {
-        self.kept.retain(|k| k.id != id);
+        if let Some(n) = self.kept.iter().position(|k| k.id == id) {
+            self.kept.swap_remove(n);
+        }
     }
 
     /// A configuration came: when is it to be stored?

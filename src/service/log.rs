@@ -353,7 +353,10 @@ impl Gate {
 
     /// A cause that ended: if it comes back, that is news.
     pub fn over(&mut self, cause: Cause, number: u64) {
-        self.entries.retain(|e| e.cause != (cause, number));
+        let mut entries = self.entries.iter();
+        if let Some(n) = entries.position(|e| e.cause == (cause, number)) {
+            self.entries.swap_remove(n);
+        }
     }
 }
 

@@ -162,10 +162,13 @@ impl Daemon {
     fn put_later_right(&mut self, mut last: Option<u32>, found: Option<&Found>) {
         loop {
             let mut next: Option<(u32, u16)> = None;
-            for (slot, port) in self.wires.ports() {
-                let is_later = Some(port.order) > last;
-                if is_later && next.is_none_or(|(order, _)| port.order < order) {
-                    next = Some((port.order, slot));
+            for slot in 0..self.wires.slots() {
+                let Some(Port { order, .. }) = self.wires.port_at(slot) else {
+                    continue;
+                };
+                let is_later = Some(*order) > last;
+                if is_later && next.is_none_or(|(first, _)| *order < first) {
+                    next = Some((*order, slot));
                 }
             }
             let Some((order, slot)) = next else { return };
@@ -196,7 +199,7 @@ impl Daemon {
                 self.connected.push(Prefix { ip, bits });
             }
         }
-        if self.wires.ports().any(|(_, port)| port.tap().is_some()) {
+        if self.wires.ports().any(|port| port.tap().is_some()) {
             found.routes = self.routes.routes().ok();
             // Without rules of ours there are none to miss.
             if !self.rules.is_empty() {
@@ -208,8 +211,8 @@ impl Daemon {
 
     /// The number of one of our devices.
     pub(super) fn is_own(&self, index: u32) -> bool {
-        let mut taps = self.wires.ports().filter_map(|(_, port)| port.tap());
-        taps.any(|tap| tap.index() == index)
+        let is_its = |port: &Port| port.tap().is_some_and(|tap| tap.index() == index);
+        self.wires.ports().any(is_its)
     }
 
     /// One network's addresses, routes and names.
@@ -222,8 +225,10 @@ impl Daemon {
             return;
         };
         let mut connected = self.connected.clone();
-        for (_, earlier) in self.wires.ports().filter(|(_, port)| port.order < order) {
-            earlier.add_connected(&mut connected);
+        for other in self.wires.ports() {
+            if other.order < order {
+                other.add_connected(&mut connected);
+            }
         }
         // Only a default route asks for this.
         let strict = port.settings.allow_default.is_on() && self.is_strict();
@@ -281,7 +286,7 @@ impl Daemon {
 
     fn put_rules_right(&mut self, seen: Option<&[Rule]>) {
         let mut wanted: Vec<Rule> = Vec::new();
-        for (_, port) in self.wires.ports() {
+        for port in self.wires.ports() {
             for rule in port.rules() {
                 if !wanted.contains(rule) {
                     wanted.push(*rule);

@@ -316,7 +316,7 @@ impl RouteSet {
                 && self.routes.contains(&half.route)
                 && system.remove_route(&half.route).is_ok()
             {
-                self.routes.retain(|r| *r != half.route);
+                self.forget(&half.route);
             }
         }
         by_managed
@@ -364,7 +364,9 @@ impl RouteSet {
             };
             match (done, new.or(old)) {
                 (Ok(()), _) => {
-                    self.routes.retain(|r| Some(*r) != old);
+                    if let Some(old) = old {
+                        self.forget(&old);
+                    }
                     if let Some(new) = new {
                         self.routes.push(new);
                     }
@@ -374,6 +376,11 @@ impl RouteSet {
             }
         }
         failed
+    }
+
+    #[inline(never)]
+    fn forget(&mut self, gone: &Route) {
+        self.routes.retain(|route| route != gone);
     }
 
     fn read_routes(&mut self, index: u32, system: &mut impl System) -> bool {

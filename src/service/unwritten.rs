@@ -184,7 +184,9 @@ impl Unwritten {
 
     /// The file is as it should be.
     pub(super) fn forget(&mut self, name: &str) {
-        self.entries.retain(|e| e.name != name);
+        if let Some(n) = self.entries.iter().position(|e| e.name == name) {
+            self.entries.remove(n);
+        }
     }
 
     /// What the file would hold.

@@ -56,11 +56,9 @@ impl Wires {
         }
     }
 
-    /// Networks with their slots.
-    pub(super) fn ports(&self) -> impl Iterator<Item = (u16, &Port)> {
-        (0u16..)
-            .zip(&self.ports)
-            .filter_map(|(n, port)| port.as_ref().map(|port| (n, port)))
+    /// All networks, by slot.
+    pub(super) fn ports(&self) -> impl Iterator<Item = &Port> {
+        self.ports.iter().flatten()
     }
 
     /// How many slots there are.
@@ -75,14 +73,12 @@ impl Wires {
 
     /// The slot of a network.
     pub(super) fn slot_of(&self, id: NetworkId) -> Option<u16> {
-        self.ports().find(|(_, port)| port.id == id).map(|(n, _)| n)
+        (0..self.slots()).find(|slot| self.id_at(*slot) == Some(id))
     }
 
     /// The port of a network.
     pub(super) fn port(&self, id: NetworkId) -> Option<&Port> {
-        self.ports()
-            .find(|(_, port)| port.id == id)
-            .map(|(_, port)| port)
+        self.ports().find(|port| port.id == id)
     }
 
     /// The port in a slot.
