@@ -23,11 +23,11 @@ pub struct Program(Pid);
 pub struct Ended(libc::c_int);
 
 impl Program {
-    /// Starts a program with arguments and what it is to read: less than a pipe holds without a
-    /// reader, which is 4096 bytes.
-    pub fn start(path: &Path, arguments: &[String], input: &str) -> Result<Self, Error> {
+    /// Starts a program with arguments, which stand with a blank between them and hold none, and with
+    /// what it is to read: less than a pipe holds without a reader, which is 4096 bytes.
+    pub fn start(path: &Path, arguments: &str, input: &str) -> Result<Self, Error> {
         let mut texts = vec![text_of(&"exec", path)?];
-        for argument in arguments {
+        for argument in arguments.split(' ') {
             texts.push(text_of(&"exec", Path::new(argument))?);
         }
         // Nothing is taken from the heap in the child.

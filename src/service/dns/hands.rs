@@ -158,7 +158,8 @@ struct Job {
     id: NetworkId,
     hook: Hook,
     program: PathBuf,
-    arguments: Vec<String>,
+    /// Words with a blank between: none of them holds one.
+    arguments: String,
     input: String,
 }
 
@@ -298,7 +299,7 @@ impl Worker {
     }
 
     fn tell(&mut self, now: Mono, id: NetworkId, hook: Hook, wish: &Wish) {
-        let device = wish.device.clone();
+        let device = &wish.device;
         match hook {
             Hook::Dnsmasq => {
                 let mut text = self.mark.clone();
@@ -318,12 +319,13 @@ impl Worker {
                 }
             }
             Hook::Resolvectl => {
-                let servers = wish.servers.iter().map(ToString::to_string);
-                let mut dns = vec!["dns".to_owned(), device.clone()];
-                dns.extend(servers);
-                self.resolvectl(now, id, dns);
-                let domain = format!("~{}", wish.domain);
-                self.resolvectl(now, id, vec!["domain".to_owned(), device, domain]);
+                let mut dns = format!("dns {device}");
+                for server in &wish.servers {
+                    let _ = write!(dns, " {server}");
+                }
+                self.push(now, id, hook, dns, String::new());
+                let domain = format!("domain {device} ~{}", wish.domain);
+                self.push(now, id, hook, domain, String::new());
             }
             Hook::Resolvconf => {
                 let mut input = String::new();
@@ -331,14 +333,14 @@ impl Worker {
                     let _ = writeln!(input, "nameserver {server}");
                 }
                 let _ = writeln!(input, "search {}", wish.domain);
-                self.resolvconf(now, id, "-a", device, input);
+                self.push(now, id, hook, format!("-a {device}"), input);
             }
             Hook::Event => {}
         }
     }
 
     fn revert(&mut self, now: Mono, id: NetworkId, hook: Hook, wish: &Wish) {
-        let device = wish.device.clone();
+        let device = &wish.device;
         match hook {
             Hook::Dnsmasq => {
                 for dir in &self.places.dnsmasq_dirs {
@@ -346,8 +348,8 @@ impl Worker {
                 }
                 self.restart_dnsmasq(now, id);
             }
-            Hook::Resolvectl => self.resolvectl(now, id, vec!["revert".to_owned(), device]),
-            Hook::Resolvconf => self.resolvconf(now, id, "-d", device, String::new()),
+            Hook::Resolvectl => self.push(now, id, hook, format!("revert {device}"), String::new()),
+            Hook::Resolvconf => self.push(now, id, hook, format!("-d {device}"), String::new()),
             Hook::Event => {}
         }
     }
@@ -357,32 +359,18 @@ impl Worker {
         if self.jobs.iter().any(|job| job.hook == Hook::Dnsmasq) {
             return;
         }
-        let script = self.places.dnsmasq_script.clone();
-        let restart = vec!["restart".to_owned()];
-        self.push(now, id, Hook::Dnsmasq, script, restart, String::new());
+        let restart = "restart".to_owned();
+        self.push(now, id, Hook::Dnsmasq, restart, String::new());
     }
 
-    fn resolvectl(&mut self, now: Mono, id: NetworkId, arguments: Vec<String>) {
-        let program = self.places.resolvectl.clone();
-        self.push(now, id, Hook::Resolvectl, program, arguments, String::new());
-    }
-
-    fn resolvconf(&mut self, now: Mono, id: NetworkId, verb: &str, device: String, input: String) {
-        let program = self.places.resolvconf.clone();
-        let arguments = vec![verb.to_owned(), device];
-        self.push(now, id, Hook::Resolvconf, program, arguments, input);
-    }
-
-    fn push(
-        &mut self,
-        now: Mono,
-        id: NetworkId,
-        hook: Hook,
-        program: Option<PathBuf>,
-        arguments: Vec<String>,
-        input: String,
-    ) {
-        let Some(program) = program else {
+    fn push(&mut self, now: Mono, id: NetworkId, hook: Hook, arguments: String, input: String) {
+        let program = match hook {
+            Hook::Dnsmasq => &self.places.dnsmasq_script,
+            Hook::Resolvectl => &self.places.resolvectl,
+            Hook::Resolvconf => &self.places.resolvconf,
+            Hook::Event => &None,
+        };
+        let Some(program) = program.clone() else {
             self.fail(id, hook, "it is not there");
             return;
         };
