@@ -228,34 +228,12 @@ impl Control {
     /// whole table may have a million of them.
     pub fn default_routes(&mut self) -> Result<Vec<DefaultRoute>, Error> {
         let mut routes = Vec::new();
-        for &probe in &PROBES {
-            let mut body = [0; 12];
-            let octets = octets_of(&probe);
-            let bytes = octets.as_slice();
-            body[0] = family_of(&probe);
-            body[1] = if probe.is_ipv6() { 128 } else { 32 };
-            let mut request = Request::new(RTM_GETROUTE, libc::NLM_F_REQUEST, &body);
-            request.attribute(RTA_DST, bytes);
-            let asked = self.exchange(&"netlink route", request, &mut |message| {
-                if message.kind != RTM_NEWROUTE {
-                    return;
-                }
-                let index = message.attribute(12, RTA_OIF).and_then(u32_of);
-                if let Some(index) = index {
-                    routes.push(DefaultRoute {
-                        index,
-                        gateway: message.attribute(12, RTA_GATEWAY).and_then(ip_of),
-                        v6: probe.is_ipv6(),
-                    });
-                }
-            });
-            match asked {
-                Ok(()) => {}
+        for probe in &PROBES {
+            match self.default_route(probe, None) {
+                Ok(None) => {}
+                Ok(Some(route)) => routes.push(route),
+                Err(error) if matches!(error.errno, libc::ENOMEM | libc::EIO) => return Err(error),
                 // No route, or the family is not there at all.
-                Err(Error {
-                    errno: libc::ENOMEM | libc::EIO,
-                    ..
-                }) => return asked.map(|()| routes),
                 Err(_) => {}
             }
         }
@@ -271,25 +249,7 @@ impl Control {
         let Some(probe) = PROBES.iter().find(|probe| probe.is_ipv6() == v6) else {
             return Ok(None);
         };
-        let mut body = [0; 12];
-        body[0] = family_of(probe);
-        body[1] = if v6 { 128 } else { 32 };
-        body[8..].copy_from_slice(&RTM_F_FIB_MATCH.to_ne_bytes());
-        let mut request = Request::new(RTM_GETROUTE, libc::NLM_F_REQUEST, &body);
-        request.attribute(RTA_DST, &octets_of(probe));
-        request.attribute(RTA_OIF, &index.to_ne_bytes());
-        let mut route = None;
-        let asked = self.exchange(&"netlink route", request, &mut |message| {
-            if message.kind == RTM_NEWROUTE {
-                route = Some(DefaultRoute {
-                    index,
-                    gateway: message.attribute(12, RTA_GATEWAY).and_then(ip_of),
-                    v6,
-                });
-            }
-        });
-        match asked {
-            Ok(()) => Ok(route),
+        match self.default_route(probe, Some(index)) {
             // The kernel's words for "no route", or no such family or interface.
             Err(Error {
                 errno:
@@ -302,8 +262,43 @@ impl Control {
                     | libc::EINVAL,
                 ..
             }) => Ok(None),
-            Err(error) => Err(error),
+            asked => asked,
         }
+    }
+
+    /// The route to an address far away, through an interface if one is named.
+    fn default_route(
+        &mut self,
+        probe: &IpAddr,
+        through: Option<u32>,
+    ) -> Result<Option<DefaultRoute>, Error> {
+        let v6 = probe.is_ipv6();
+        let mut body = [0; 12];
+        body[0] = family_of(probe);
+        body[1] = if v6 { 128 } else { 32 };
+        if through.is_some() {
+            body[8..].copy_from_slice(&RTM_F_FIB_MATCH.to_ne_bytes());
+        }
+        let mut request = Request::new(RTM_GETROUTE, libc::NLM_F_REQUEST, &body);
+        request.attribute(RTA_DST, &octets_of(probe));
+        if let Some(index) = through {
+            request.attribute(RTA_OIF, &index.to_ne_bytes());
+        }
+        let mut route = None;
+        self.exchange(&"netlink route", request, &mut |message| {
+            if message.kind != RTM_NEWROUTE {
+                return;
+            }
+            let index = through.or_else(|| message.attribute(12, RTA_OIF).and_then(u32_of));
+            if let Some(index) = index {
+                route = Some(DefaultRoute {
+                    index,
+                    gateway: message.attribute(12, RTA_GATEWAY).and_then(ip_of),
+                    v6,
+                });
+            }
+        })?;
+        Ok(route)
     }
 
     /// Sets an address on an interface; it may be there already. Without duplicate detection:
