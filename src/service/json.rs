@@ -174,21 +174,31 @@ impl Value {
     /// With the members of every object in the order of their keys.
     #[must_use]
     pub fn sorted(&self) -> Self {
+        let mut sorted = self.clone();
+        sorted.sort();
+        sorted
+    }
+
+    fn sort(&mut self) {
         match self {
-            Self::Array(elements) => Self::Array(elements.iter().map(Self::sorted).collect()),
+            Self::Array(elements) => {
+                for element in elements {
+                    element.sort();
+                }
+            }
             Self::Object(members) => {
                 let mut sorted: Vec<(String, Self)> = Vec::new();
-                for (key, value) in members {
-                    let member = (key.clone(), value.sorted());
-                    let at = sorted.iter().take_while(|(k, _)| k < key).count();
-                    match sorted.get_mut(at).filter(|(k, _)| k == key) {
+                for mut member in core::mem::take(members) {
+                    member.1.sort();
+                    let at = sorted.iter().take_while(|(k, _)| *k < member.0).count();
+                    match sorted.get_mut(at).filter(|(k, _)| *k == member.0) {
                         Some(same) => *same = member,
                         None => sorted.insert(at, member),
                     }
                 }
-                Self::Object(sorted)
+                *members = sorted;
             }
-            other => other.clone(),
+            _ => {}
         }
     }
 

@@ -10,37 +10,62 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-pub use ::log::Level;
-use ::log::{LevelFilter, Metadata, Record};
+use ::log::{Level, LevelFilter, Metadata, Record};
 
 use crate::base::Mono;
 use crate::base::gate::Once;
 use crate::os::{file, local};
 
 /// Hands a line to the log. A place that has something to say should cost no more than its text and
-/// what the text tells of; those of the crate ask for the level and carry file, line and module, which
-/// nobody is shown.
-#[cold]
-#[inline(never)]
-pub fn say(level: Level, text: fmt::Arguments<'_>) {
+/// what the text tells of; the macros of the crate ask for the level at each, and carry file, line and
+/// module, which nobody is shown.
+fn say(level: Level, text: fmt::Arguments<'_>) {
     if level <= ::log::max_level() {
         let record = Record::builder().level(level).args(text).build();
         ::log::logger().log(&record);
     }
 }
 
+/// An error, see [`say`].
+#[cold]
+#[inline(never)]
+pub(super) fn say_error(text: fmt::Arguments<'_>) {
+    say(Level::Error, text);
+}
+
+/// A warning.
+#[cold]
+#[inline(never)]
+pub(super) fn say_warn(text: fmt::Arguments<'_>) {
+    say(Level::Warn, text);
+}
+
+/// What is worth knowing.
+#[cold]
+#[inline(never)]
+pub(super) fn say_info(text: fmt::Arguments<'_>) {
+    say(Level::Info, text);
+}
+
+/// What helps to find out why.
+#[cold]
+#[inline(never)]
+pub(super) fn say_debug(text: fmt::Arguments<'_>) {
+    say(Level::Debug, text);
+}
+
 macro_rules! error {
-    ($($text:tt)+) => { $crate::service::log::say($crate::service::log::Level::Error, format_args!($($text)+)) };
+    ($($text:tt)+) => { $crate::service::log::say_error(format_args!($($text)+)) };
 }
 // There is an attribute of that name.
 macro_rules! warn_ {
-    ($($text:tt)+) => { $crate::service::log::say($crate::service::log::Level::Warn, format_args!($($text)+)) };
+    ($($text:tt)+) => { $crate::service::log::say_warn(format_args!($($text)+)) };
 }
 macro_rules! info {
-    ($($text:tt)+) => { $crate::service::log::say($crate::service::log::Level::Info, format_args!($($text)+)) };
+    ($($text:tt)+) => { $crate::service::log::say_info(format_args!($($text)+)) };
 }
 macro_rules! debug {
-    ($($text:tt)+) => { $crate::service::log::say($crate::service::log::Level::Debug, format_args!($($text)+)) };
+    ($($text:tt)+) => { $crate::service::log::say_debug(format_args!($($text)+)) };
 }
 pub(super) use {debug, error, info, warn_ as warn};
 

@@ -178,6 +178,15 @@ impl Home {
         }
     }
 
+    /// The same; what cannot be read is said, and as good as nothing.
+    fn read_or_say(&self, name: &str, max: usize, complain: Complain<'_>) -> Option<Vec<u8>> {
+        let read = self.read(name, max);
+        read.unwrap_or_else(|error| {
+            self.say(name, &error, complain);
+            None
+        })
+    }
+
     /// There is something of this name, or would be.
     pub(super) fn holds(&self, name: &str) -> bool {
         match self.unwritten.wish(name) {
@@ -391,13 +400,7 @@ impl Home {
     /// The stored definition of a moon. A file that holds none is said and left as it is.
     pub fn stored_moon(&self, id: u64, complain: Complain<'_>) -> Option<Vec<u8>> {
         let name = moon_name(id);
-        let bytes = match self.read(&name, WORLD_MAX_BYTES) {
-            Ok(bytes) => bytes?,
-            Err(error) => {
-                self.say(&name, &error, complain);
-                return None;
-            }
-        };
+        let bytes = self.read_or_say(&name, WORLD_MAX_BYTES, complain)?;
         let fits = WorldBuf::new(&bytes).is_ok_and(|world| {
             let view = world.view();
             view.kind == WorldKind::Moon && view.id == id
@@ -492,11 +495,9 @@ impl Home {
         complain: Complain<'_>,
     ) -> Option<Vec<u8>> {
         let name = conf_name(id);
-        let stored = self
-            .read(&name, max)
-            .map_err(|error| self.say(&name, &error, complain));
+        let stored = self.read_or_say(&name, max, complain);
         // One newline: joined, and nothing came yet.
-        stored.ok().flatten().filter(|text| text.len() > 1)
+        stored.filter(|text| text.len() > 1)
     }
 
     /// Stores the configuration of a network that is joined.
@@ -535,19 +536,12 @@ impl Home {
     /// Settings of a network; defaults where the file says nothing usable.
     pub fn settings(&self, id: NetworkId, complain: Complain<'_>) -> NetworkSettings {
         let name = settings_name(id);
-        match self.read(&name, settings::FILE_MAX_BYTES) {
-            Ok(None) => NetworkSettings::default(),
-            Ok(Some(bytes)) => {
-                NetworkSettings::parse(&String::from_utf8_lossy(&bytes), |line, text| {
-                    let what = format_args!("line {line}: not understood: {text}");
-                    self.say(&name, &what, complain);
-                })
-            }
-            Err(error) => {
-                self.say(&name, &error, complain);
-                NetworkSettings::default()
-            }
-        }
+        let bytes = self.read_or_say(&name, settings::FILE_MAX_BYTES, complain);
+        let text = bytes.unwrap_or_default();
+        NetworkSettings::parse(&String::from_utf8_lossy(&text), |line, text| {
+            let what = format_args!("line {line}: not understood: {text}");
+            self.say(&name, &what, complain);
+        })
     }
 
     /// Stores the settings of a network.
@@ -562,13 +556,8 @@ impl Home {
     /// The wanted interface names: lines `<16 hex>=<name>`, the first of a network counts.
     pub fn devicemap(&self, complain: Complain<'_>) -> Vec<(NetworkId, String)> {
         const NAME: &str = "devicemap";
-        let bytes = match self.read(NAME, TEXT_MAX_BYTES) {
-            Ok(bytes) => bytes.unwrap_or_default(),
-            Err(error) => {
-                self.say(NAME, &error, complain);
-                return Vec::new();
-            }
-        };
+        let bytes = self.read_or_say(NAME, TEXT_MAX_BYTES, complain);
+        let bytes = bytes.unwrap_or_default();
         let mut map: Vec<(NetworkId, String)> = Vec::new();
         for (n, line) in String::from_utf8_lossy(&bytes).lines().enumerate() {
             let line = line.trim_ascii();
