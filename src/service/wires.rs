@@ -4,6 +4,7 @@
 //! room is dropped and counted. The batch leaves when it is full, when a source is drained, and
 //! before a socket is closed.
 
+use core::mem::ManuallyDrop;
 use std::net::SocketAddr;
 
 use super::link::Links;
@@ -29,15 +30,16 @@ pub(super) struct Losses {
     pub(super) tap_failed: u64,
 }
 
-/// Sockets and taps.
+/// Sockets and taps. They last as long as the process: what the node has them as, an [`Outbox`],
+/// would bring the end of them all.
 pub(super) struct Wires {
-    pub(super) links: Links<Socket>,
+    pub(super) links: ManuallyDrop<Links<Socket>>,
     /// By slot, which is the number of the tap's token.
-    pub(super) ports: Vec<Option<Port>>,
+    pub(super) ports: ManuallyDrop<Vec<Option<Port>>>,
     pub(super) losses: Losses,
     /// Errno of the last datagram that the system refused.
     pub(super) last_refusal: Option<os::Error>,
-    batch: SendBatch,
+    batch: ManuallyDrop<SendBatch>,
     too_big: heapless::Vec<SocketAddr, TOO_BIG_MAX>,
 }
 
@@ -45,13 +47,15 @@ impl Wires {
     /// Nothing open; at most so many sockets and networks.
     pub(super) fn new(sockets: usize, networks: usize) -> Self {
         Self {
-            links: Links::new(sockets),
-            ports: (0..networks.min(usize::from(u16::MAX)))
-                .map(|_| None)
-                .collect(),
+            links: ManuallyDrop::new(Links::new(sockets)),
+            ports: ManuallyDrop::new(
+                (0..networks.min(usize::from(u16::MAX)))
+                    .map(|_| None)
+                    .collect(),
+            ),
             losses: Losses::default(),
             last_refusal: None,
-            batch: SendBatch::new(),
+            batch: ManuallyDrop::new(SendBatch::new()),
             too_big: heapless::Vec::new(),
         }
     }
