@@ -411,7 +411,7 @@ fn certificates_are_those_of_real_controllers() {
 fn is_signed_by(world: &World<'_>, key: &[u8; 64]) -> bool {
     let mut message = vec![0; SIGNED_MAX_LEN];
     let len = world.signed_message(&mut message).unwrap();
-    sign::verify(key, &[&message[..len]], &world.signature).is_ok()
+    sign::verify(key, &[&message[..len]], world.signature).is_ok()
 }
 
 fn roots(world: &World<'_>) -> Vec<(String, Vec<String>)> {
@@ -475,7 +475,7 @@ fn a_moon_from_its_json_to_its_signature() {
     assert_eq!(roots(&world), [(public, endpoints), (second, vec![])]);
     let key: [u8; 64] = unhex(text_of(&json, "signingKey")).try_into().unwrap();
     assert!(is_signed_by(&world, &key));
-    assert_eq!(world.update_key, key);
+    assert_eq!(*world.update_key, key);
 
     // An update is later, whatever the clock says, and signed by the same key.
     let ran = make(&json);

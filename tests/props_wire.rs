@@ -442,7 +442,7 @@ proptest! {
         let (world, used) = World::parse(&bytes).unwrap();
         prop_assert_eq!(used, bytes.len());
         prop_assert_eq!((world.kind, world.id, world.timestamp), (kind, id, timestamp));
-        prop_assert_eq!((world.update_key, world.signature), (key, signature));
+        prop_assert_eq!((*world.update_key, *world.signature), (key, signature));
         let back: Vec<(Identity, Vec<SocketAddr>)> =
             world.roots().map(|root| (root.identity, root.endpoints().collect())).collect();
         prop_assert_eq!(back, roots);

@@ -336,7 +336,7 @@ fn worlds_and_their_updates() {
         let (world, _) = World::parse(&wire).unwrap();
         let mut message = [0; world::SIGNED_MAX_LEN];
         let len = world.signed_message(&mut message).unwrap();
-        let verified = sign::verify(&world.update_key, &[&message[..len]], &world.signature);
+        let verified = sign::verify(world.update_key, &[&message[..len]], world.signature);
         assert_eq!(
             verified.is_ok(),
             flag(case, "signature_matches_own_update_key"),

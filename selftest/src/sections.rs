@@ -234,7 +234,7 @@ fn planet() -> Result<(), String> {
     let len = planet
         .signed_message(&mut message)
         .map_err(|e| e.to_string())?;
-    let signed = sign::verify(&planet.update_key, &[&message[..len]], &planet.signature);
+    let signed = sign::verify(planet.update_key, &[&message[..len]], planet.signature);
     check("signature", signed.is_ok())
 }
 

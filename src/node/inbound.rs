@@ -8,7 +8,7 @@ use super::outbound::{Hop, Seal};
 use super::path::Path;
 use super::policy;
 use super::state::Core;
-use super::underlay::Rules;
+use super::underlay::Underlay;
 use super::waiting::Way;
 use super::whois::Want;
 use super::{Ctx, Node};
@@ -38,7 +38,7 @@ pub(crate) struct Origin {
 }
 
 /// The packet names the trusted path that its source lies on (wire 6.6).
-fn is_trusted(rules: &Rules, from: &SocketAddr, packet: &[u8]) -> bool {
+fn is_trusted(rules: &Underlay, from: &SocketAddr, packet: &[u8]) -> bool {
     let id = rules.trusted(from);
     id.is_some() && id == packet::trusted_id(packet)
 }

@@ -16,7 +16,7 @@ use super::peer::{Contact, Peer};
 use super::policy::{self, Pace};
 use super::reassembly::Reassembly;
 use super::topology::Topology;
-use super::underlay::Rules;
+use super::underlay::Underlay;
 use super::waiting::Waiting;
 use super::whois::Whois;
 use crate::base::gate::Once;
@@ -45,7 +45,7 @@ pub(crate) struct Core {
     /// Local sockets by number.
     pub(crate) sockets: Vec<Option<SocketAddr>>,
     /// What the owner says of the networks below.
-    pub(crate) underlay: Rules,
+    pub(crate) underlay: Underlay,
     pub(crate) reassembly: Reassembly,
     pub(crate) waiting: Waiting,
     pub(crate) whois: Whois,
@@ -102,7 +102,7 @@ impl Core {
             peers: Table::new(peers, rng.next_u64()),
             timers: Deadlines::new(peers),
             sockets: Vec::new(),
-            underlay: Rules::default(),
+            underlay: Underlay::default(),
             reassembly: Reassembly::new(limits.reassembly_slots),
             waiting: Waiting::new(limits.waiting_packets),
             whois: Whois::new(limits.whois, limits.whois_negative, rng.next_u64()),

@@ -10,7 +10,7 @@ use crate::base::{Address, sorted};
 use crate::crypto::sign;
 use crate::wire::identity::Identity;
 use crate::wire::inet;
-use crate::wire::world::{self, World, WorldBuf, WorldKind};
+use crate::wire::world::{self, RootView, World, WorldBuf, WorldKind};
 
 /// A moon that we orbit.
 pub(crate) struct Moon {
@@ -73,7 +73,7 @@ pub fn supersedes(current: &World<'_>, offered: &World<'_>) -> bool {
     let Some(message) = message.get(..len) else {
         return false;
     };
-    sign::verify(&current.update_key, &[message], &offered.signature).is_ok()
+    sign::verify(current.update_key, &[message], offered.signature).is_ok()
 }
 
 impl Topology {
@@ -130,9 +130,20 @@ impl Topology {
             .map(WorldBuf::view)
     }
 
+    /// Entry `n` of those for one root, all worlds together.
+    #[inline(never)]
+    fn root(&self, address: Address, n: usize) -> Option<RootView<'_>> {
+        let of_it = |r: &RootView<'_>| r.identity.address == address;
+        self.worlds().flat_map(|w| w.roots()).filter(of_it).nth(n)
+    }
+
+    fn entries(&self, address: Address) -> impl Iterator<Item = RootView<'_>> {
+        (0..).map_while(move |n| self.root(address, n))
+    }
+
     pub(crate) fn role(&self, address: Address) -> Role {
-        let in_planet = |w: World<'_>| w.roots().any(|r| r.identity.address == address);
-        if in_planet(self.planet.view()) {
+        let mut planet = self.planet.view().roots();
+        if planet.any(|r| r.identity.address == address) {
             Role::Planet
         } else if self.is_upstream(address) {
             Role::Moon
@@ -143,27 +154,12 @@ impl Topology {
 
     /// Identities of all upstreams.
     pub(crate) fn identity(&self, address: Address) -> Option<Identity> {
-        self.worlds().find_map(|w| {
-            w.roots()
-                .map(|r| r.identity)
-                .find(|identity| identity.address == address)
-        })
+        Some(self.root(address, 0)?.identity)
     }
 
     /// Number `n` of an upstream's stable endpoints, all worlds together.
     pub(crate) fn endpoint(&self, address: Address, n: usize) -> Option<SocketAddr> {
-        let mut left = n;
-        for world in self.worlds() {
-            for root in world.roots().filter(|r| r.identity.address == address) {
-                for endpoint in root.endpoints() {
-                    if left == 0 {
-                        return Some(endpoint);
-                    }
-                    left -= 1;
-                }
-            }
-        }
-        None
+        self.entries(address).flat_map(|r| r.endpoints()).nth(n)
     }
 
     pub(crate) fn endpoints(&self, address: Address) -> impl Iterator<Item = SocketAddr> {
@@ -173,19 +169,15 @@ impl Topology {
     /// An upstream is met only at its stable endpoints' IP addresses, any port; one that is
     /// listed anywhere without endpoints, everywhere (node 3.1).
     pub(crate) fn allows(&self, address: Address, at: &SocketAddr) -> bool {
-        let mut listed = false;
-        let mut free = false;
-        let mut found = false;
-        for world in self.worlds() {
-            for root in world.roots().filter(|r| r.identity.address == address) {
-                listed = true;
-                let mut any = false;
-                for endpoint in root.endpoints() {
-                    any = true;
-                    found |= inet::same_ip(&endpoint, at);
-                }
-                free |= !any;
+        let (mut listed, mut free, mut found) = (false, false, false);
+        for root in self.entries(address) {
+            listed = true;
+            let mut any = false;
+            for endpoint in root.endpoints() {
+                any = true;
+                found |= inet::same_ip(&endpoint, at);
             }
+            free |= !any;
         }
         !listed || free || found
     }

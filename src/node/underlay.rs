@@ -14,7 +14,7 @@ use super::path::Path;
 use super::policy;
 use super::record::{Addresses, Recalled};
 use super::state::Core;
-use crate::base::{Address, Slot, sorted};
+use crate::base::{Address, Slot};
 use crate::wire::identity::Identity;
 use crate::wire::packet::{DATAGRAM_DEFAULT, DATAGRAM_MAX};
 
@@ -67,61 +67,40 @@ pub struct Underlay {
     pub low_bandwidth: bool,
 }
 
-/// The same, ready to be asked for each datagram.
-#[derive(Default)]
-pub(crate) struct Rules {
-    /// In the order of 1.14.1, wider nets first: the first that holds an address counts.
-    sized: Vec<PhysicalNet>,
-    trusted: Vec<PhysicalNet>,
-    blocked: Vec<IpNet>,
-    /// By address.
-    peers: Vec<PeerHints>,
-    pub(crate) low_bandwidth: bool,
-}
-
 /// One of the nets does.
 fn holds(nets: &[IpNet], at: &SocketAddr) -> bool {
     let ip = at.ip();
     nets.iter().any(|net| net.contains(ip))
 }
 
-/// The first that counts.
-fn first<'a>(nets: &'a [PhysicalNet], at: &SocketAddr) -> Option<&'a PhysicalNet> {
-    let ip = at.ip();
-    nets.iter().find(|p| p.net.contains(ip))
-}
-
-impl Rules {
-    pub(crate) fn new(said: Underlay) -> Self {
-        let (mut all, mut peers) = (Vec::new(), Vec::new());
-        for net in said.physical.into_iter().take(NETS_MAX) {
-            sorted::insert_by_key(&mut all, net, |p| (p.net.bits, p.net.ip));
-        }
-        for mut peer in said.peers.into_iter().take(PEERS_MAX) {
+/// Asked for each datagram.
+impl Underlay {
+    /// Without what is beyond the bounds.
+    fn bounded(mut self) -> Self {
+        self.physical.truncate(NETS_MAX);
+        self.peers.truncate(PEERS_MAX);
+        for peer in &mut self.peers {
             peer.try_at.truncate(TRIES_MAX);
             peer.blacklist.truncate(PEER_NETS_MAX);
-            sorted::insert_by_key(&mut peers, peer, |p| p.address);
         }
-        let any = |wanted: fn(&PhysicalNet) -> bool| {
-            // One that says nothing of it hides those inside it all the same.
-            if all.iter().any(wanted) {
-                all.clone()
-            } else {
-                Vec::new()
-            }
-        };
-        Self {
-            sized: any(|p| p.mtu != 0),
-            trusted: any(|p| p.trusted_path_id != 0),
-            blocked: all.iter().filter(|p| p.blacklist).map(|p| p.net).collect(),
-            peers,
-            low_bandwidth: said.low_bandwidth,
-        }
+        self
+    }
+
+    /// The nets that hold an address.
+    fn around(&self, at: &SocketAddr) -> impl Iterator<Item = &PhysicalNet> {
+        let ip = at.ip();
+        self.physical.iter().filter(move |p| p.net.contains(ip))
+    }
+
+    /// In the order of 1.14.1, wider nets first: the first that holds an address counts. One that
+    /// says nothing of what is asked hides those inside it all the same.
+    fn widest(&self, at: &SocketAddr) -> Option<&PhysicalNet> {
+        self.around(at).min_by_key(|p| p.net.bits)
     }
 
     /// Nothing is sent to this address, and nothing from it is heard.
     pub(crate) fn blocks(&self, at: &SocketAddr) -> bool {
-        holds(&self.blocked, at)
+        self.around(at).any(|p| p.blacklist)
     }
 
     /// The peer is never to be met at this address.
@@ -131,13 +110,13 @@ impl Rules {
 
     /// The id of the trusted path to and from this address.
     pub(crate) fn trusted(&self, at: &SocketAddr) -> Option<u64> {
-        let found = first(&self.trusted, at)?;
+        let found = self.widest(at)?;
         (found.trusted_path_id != 0).then_some(found.trusted_path_id)
     }
 
     /// Largest datagram to this address; `known`: what the path was found to take.
     pub(crate) fn datagram_max(&self, at: &SocketAddr, known: usize) -> usize {
-        let found = first(&self.sized, at);
+        let found = self.widest(at);
         match found.map(|p| usize::from(p.mtu)).filter(|mtu| *mtu != 0) {
             Some(mtu) => {
                 let mtu = mtu.clamp(DATAGRAM_MIN, DATAGRAM_MAX);
@@ -153,15 +132,14 @@ impl Rules {
 
     /// What the owner says of a peer.
     pub(crate) fn hints(&self, peer: Address) -> Option<&PeerHints> {
-        let at = self.peers.binary_search_by_key(&peer, |p| p.address).ok()?;
-        self.peers.get(at)
+        self.peers.iter().find(|p| p.address == peer)
     }
 }
 
 impl Core {
     /// Puts in force what the owner says. Paths that are not to be used any more go.
     pub(crate) fn set_underlay(&mut self, said: Underlay) {
-        self.underlay = Rules::new(said);
+        self.underlay = said.bounded();
         let mut at = 0;
         let mut lost = false;
         while let Some((slot, address, _)) = self.peers.next_from(at) {
@@ -260,10 +238,11 @@ mod tests {
         let mut narrow = physical("10.1.0.0", 16);
         (wide.mtu, narrow.trusted_path_id) = (1500, 7);
         narrow.blacklist = true;
-        let rules = Rules::new(Underlay {
+        let rules = Underlay {
             physical: alloc::vec![narrow, wide],
             ..Underlay::default()
-        });
+        }
+        .bounded();
         assert_eq!(rules.datagram_max(&at("10.1.0.1"), 1432), 1500);
         assert_eq!(rules.trusted(&at("10.1.0.1")), None);
         // A blacklist is no such choice: any of them blocks.
@@ -276,10 +255,10 @@ mod tests {
         let mut lan = physical("192.168.0.0", 16);
         let size = |mtu: u16, known: usize| {
             lan.mtu = mtu;
-            let rules = Rules::new(Underlay {
+            let rules = Underlay {
                 physical: alloc::vec![lan],
                 ..Underlay::default()
-            });
+            };
             rules.datagram_max(&at("192.168.7.7"), known)
         };
         let mut size = size;
@@ -299,10 +278,11 @@ mod tests {
             blacklist: alloc::vec![net("10.0.0.0", 8)],
             identity: None,
         };
-        let rules = Rules::new(Underlay {
+        let rules = Underlay {
             peers: (1..=100).rev().map(hints).collect(),
             ..Underlay::default()
-        });
+        }
+        .bounded();
         assert_eq!(rules.peers.len(), PEERS_MAX);
         assert!(rules.blocks_for(peer(50), &at("10.0.0.1")));
         assert!(!rules.blocks_for(peer(1), &at("10.0.0.1")));

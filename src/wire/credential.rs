@@ -54,11 +54,7 @@ fn read_signature<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a Signature>, 
     if len != SIGNATURE_LEN {
         return Err(Malformed::Length);
     }
-    let signature = reader.bytes(SIGNATURE_LEN)?;
-    signature
-        .first_chunk()
-        .map(Some)
-        .ok_or(Malformed::Truncated)
+    reader.chunk().map(Some)
 }
 
 /// u16 length and bytes of fields of later versions.

@@ -38,11 +38,16 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
-    /// The next `N` bytes.
-    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+    /// The next `N` bytes, where they lie.
+    pub fn chunk<const N: usize>(&mut self) -> Result<&'a [u8; N], Malformed> {
         let (head, left) = self.left.split_first_chunk().ok_or(Malformed::Truncated)?;
         self.left = left;
-        Ok(*head)
+        Ok(head)
+    }
+
+    /// The next `N` bytes.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        self.chunk().copied()
     }
 
     /// A reader of the next `n` bytes, so that a length field cannot reach past its part.

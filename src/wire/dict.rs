@@ -38,6 +38,11 @@ impl<'a> Dict<'a> {
         Self { text, dialect }
     }
 
+    /// All of it.
+    pub const fn text(&self) -> &'a [u8] {
+        self.text
+    }
+
     /// All lines with a `=`, in order, repeated keys too.
     pub const fn entries(&self) -> Entries<'a> {
         Entries {

@@ -45,9 +45,9 @@ pub struct World<'a> {
     /// Revision, ms since 1970.
     pub timestamp: u64,
     /// Must sign the next revision; two halves as in an identity.
-    pub update_key: [u8; 64],
+    pub update_key: &'a [u8; 64],
     /// Of this revision.
-    pub signature: [u8; 96],
+    pub signature: &'a [u8; 96],
     root_count: u8,
     roots: &'a [u8],
     bytes: &'a [u8],
@@ -99,7 +99,7 @@ impl<'a> World<'a> {
             _ => return Err(Malformed::Unsupported),
         };
         let (id, timestamp) = (reader.u64()?, reader.u64()?);
-        let (update_key, signature) = (reader.array()?, reader.array()?);
+        let (update_key, signature) = (reader.chunk()?, reader.chunk()?);
         let root_count = reader.u8()?;
         if usize::from(root_count) > ROOTS_MAX {
             return Err(Malformed::Length);
@@ -154,7 +154,7 @@ impl<'a> World<'a> {
         writer.u8(self.kind as u8);
         writer.u64(self.id);
         writer.u64(self.timestamp);
-        writer.bytes(&self.update_key);
+        writer.bytes(self.update_key);
         if let Some(signature) = signature {
             writer.bytes(signature);
         }
@@ -229,8 +229,8 @@ impl WorldBuf {
                 kind: WorldKind::Planet,
                 id: 0,
                 timestamp: 0,
-                update_key: [0; 64],
-                signature: [0; 96],
+                update_key: &[0; 64],
+                signature: &[0; 96],
                 root_count: 0,
                 roots: &[],
                 bytes: &[],

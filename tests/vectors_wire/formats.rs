@@ -351,8 +351,8 @@ fn worlds() {
         assert_eq!(world.kind as u64, number(case, "type"));
         assert_eq!(world.id, hex_number(&case["id"]));
         assert_eq!(world.timestamp, number(case, "timestamp"));
-        assert_eq!(hex(&world.update_key), text(case, "update_key"));
-        assert_eq!(hex(&world.signature), text(case, "signature"));
+        assert_eq!(hex(world.update_key), text(case, "update_key"));
+        assert_eq!(hex(world.signature), text(case, "signature"));
         let roots: Vec<(Identity, Vec<SocketAddr>)> = world
             .roots()
             .map(|root| (root.identity, root.endpoints().collect()))

@@ -288,8 +288,8 @@ fn modern(case: &Object) -> Outcome {
     fields_of(&ours, object(at(case, "fields"))?)?;
     let theirs = bytes(case, "dictionary")?;
     same(
-        "rewritten",
-        &ours.rewritten.escape_ascii().to_string(),
+        "stored",
+        &ours.text.escape_ascii().to_string(),
         &theirs.escape_ascii().to_string(),
     )
 }
@@ -380,8 +380,8 @@ fn old(case: &Object) -> Outcome {
         same("rules", &ours.rules, &theirs.rules)?;
     }
     // Our file of it is the same again.
-    let again = StoredConfig::read(&ours.rewritten, &limits()).map_err(malformed)?;
-    same("again", &again.rewritten, &ours.rewritten)
+    let again = StoredConfig::read(&ours.text, &limits()).map_err(malformed)?;
+    same("again", &again.text, &ours.text)
 }
 
 fn old_parse(case: &Object) -> Outcome {

@@ -55,7 +55,7 @@ pub(super) fn world_definition(case: &Object) -> Outcome {
             &bytes(case, "signed_bytes")?,
         )?;
     }
-    let own = sign::verify(&world.update_key, &[&message[..len]], &world.signature).is_ok();
+    let own = sign::verify(world.update_key, &[&message[..len]], world.signature).is_ok();
     same(
         "signature",
         &own,

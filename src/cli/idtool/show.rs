@@ -50,12 +50,12 @@ fn world(world: &World<'_>, others: usize, screen: &mut Screen) -> Outcome {
     let mut message = vec![0; SIGNED_MAX_LEN];
     let len = world.signed_message(&mut message).unwrap_or_default();
     let message = message.get(..len).unwrap_or_default();
-    let good = sign::verify(&world.update_key, &[message], &world.signature).is_ok();
+    let good = sign::verify(world.update_key, &[message], world.signature).is_ok();
     screen.print(format_args!("{kind} {:016x}\n", world.id));
     screen.print(format_args!("timestamp {}\n", world.timestamp));
     screen.print(format_args!(
         "updates must be signed by {}\n",
-        Hex(&world.update_key)
+        Hex(world.update_key)
     ));
     // The first revision is signed by the one before it, if there was one.
     screen.print(format_args!("signed by the same key: {}\n", yes_no(good)));

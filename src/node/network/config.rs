@@ -10,6 +10,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use super::member::Held;
 use crate::base::{Address, NetworkId};
 use crate::wire::derive;
+use crate::wire::dict::{Dialect, Dict};
 
 /// Most managed addresses (network 2.2).
 pub(crate) const ADDRESSES_MAX: usize = 32;
@@ -120,33 +121,8 @@ pub(crate) struct Papers {
     pub(crate) ownerships: Batch,
 }
 
-/// What a network says about signing on (network 2.2).
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct SignOn {
-    /// Members must sign on now and then.
-    pub enabled: bool,
-    /// 0 or 1.
-    pub flavour: u64,
-    /// Where to sign on.
-    pub url: String,
-    /// Until when that holds, ms since 1970.
-    pub expiry: u64,
-    /// Issuer of tokens.
-    pub issuer: String,
-    /// Where tokens are made.
-    pub endpoint: String,
-    /// For the request for a token.
-    pub nonce: String,
-    /// For the request for a token.
-    pub state: String,
-    /// For the request for a token.
-    pub client_id: String,
-    /// Who provides it.
-    pub provider: String,
-}
-
 /// What is in force. Sized by its content; who fills it checks the bounds (network 9).
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Config {
     /// When it was issued, ms since 1970 by the controller's clock.
     pub(crate) timestamp: u64,
@@ -171,9 +147,25 @@ pub(crate) struct Config {
     /// Address in the low 40 bits, roles above.
     pub(crate) specialists: Vec<u64>,
     pub(crate) dns: Dns,
-    /// Who wants traces and how many; nobody gets any.
-    pub(crate) trace: (u64, u64),
-    pub(crate) sign_on: Option<Box<SignOn>>,
+    /// The dictionary that says all this, as it came; empty: nobody sent one.
+    pub(crate) text: Box<[u8]>,
+}
+
+/// Entries of a dictionary but for times, own credentials, and the signature of old ones.
+fn substance(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    const PASSING: [&[u8]; 8] = [
+        b"ts",
+        b"C",
+        b"CAP",
+        b"TAG",
+        b"COO",
+        b"com",
+        b"~!sigid",
+        b"~!ed25519",
+    ];
+    let entries = Dict::new(text, Dialect::Modern).entries();
+    let entries = entries.map(|(key, value)| (key, value.raw()));
+    entries.filter(|(key, _)| !PASSING.contains(key))
 }
 
 /// What an ad-hoc id comes to.
@@ -188,40 +180,7 @@ pub(crate) enum AdHoc {
 impl Config {
     /// The same but for what changes with every refresh: times and own credentials.
     pub(crate) fn differs_in_substance(&self, other: &Self) -> bool {
-        let Self {
-            timestamp: _,
-            papers: _,
-            window_ms,
-            revision,
-            flags,
-            mtu,
-            multicast_limit,
-            public,
-            name,
-            addresses,
-            routes,
-            rules,
-            own,
-            specialists,
-            dns,
-            trace,
-            sign_on,
-        } = self;
-        *window_ms != other.window_ms
-            || *revision != other.revision
-            || *flags != other.flags
-            || *mtu != other.mtu
-            || *multicast_limit != other.multicast_limit
-            || *public != other.public
-            || *name != other.name
-            || *addresses != other.addresses
-            || *routes != other.routes
-            || *rules != other.rules
-            || *own != other.own
-            || *specialists != other.specialists
-            || *dns != other.dns
-            || *trace != other.trace
-            || *sign_on != other.sign_on
+        !substance(&self.text).eq(substance(&other.text))
     }
 
     pub(crate) fn broadcast(&self) -> bool {

@@ -349,7 +349,7 @@ impl Networks {
             if replay && config.timestamp < held.timestamp && !(now.wall_ok && ahead) {
                 return Err(Refusal::Older);
             }
-            if replay && !direct && *held == config {
+            if replay && !direct && held.text == config.text {
                 return Ok(());
             }
         }
@@ -475,8 +475,7 @@ fn sign_on_url(text: &[u8]) -> String {
     let dict = Dict::new(text, Dialect::Modern);
     // Flavour 0 has one address; of flavour 1 the first that leads somewhere.
     let url = ["aU", "iU", "aCU"].iter().find_map(|key| dict.get(key));
-    let bytes: Vec<u8> = url.map_or_else(Vec::new, |v| v.bytes().take(URL_MAX).collect());
-    decode::lossy(&bytes)
+    decode::string_of(url, URL_MAX)
 }
 
 /// Names as others say them.

@@ -1,8 +1,8 @@
-//! Dictionaries of configurations to what is put into force (network 2.2 to 2.5), and back for
-//! the file (network 2.8).
+//! Dictionaries of configurations to what is put into force (network 2.2 to 2.5).
 //!
 //! Both eras are read: the modern form, and the old one that controllers before 1.1.6 send. The
-//! modern one is written.
+//! dictionary itself is what lies in the file (network 2.8): whoever reads one from a controller
+//! reads it there too.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -11,15 +11,15 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::config::{
-    ADDRESSES_MAX, Batch, Config, DNS_SERVERS, DOMAIN_MAX, Dns, FLAG_BROADCAST, FLAG_NDP, IpNet,
-    MTU_DEFAULT, MTU_MAX, MTU_MIN, Papers, ROLE_BRIDGE, Route, SignOn,
+    Batch, Config, DNS_SERVERS, DOMAIN_MAX, Dns, FLAG_BROADCAST, FLAG_NDP, IpNet, MTU_DEFAULT,
+    MTU_MAX, MTU_MIN, ROLE_BRIDGE, Route,
 };
 use super::refusal::{Field, Refusal};
 use crate::base::{Address, Limits, NetworkId, sorted};
 use crate::wire::Malformed;
 use crate::wire::credential::{self, Capability, Com, Ownership, Tag};
 use crate::wire::cursor::{Reader, Writer};
-use crate::wire::dict::{Dialect, Dict, DictWriter, Value};
+use crate::wire::dict::{Dialect, Dict, Value};
 use crate::wire::inet;
 use crate::wire::rule::{RULE_MAX_LEN, Rules};
 
@@ -85,6 +85,7 @@ pub(crate) fn read_any(text: &[u8], limits: &Limits) -> Result<Decoded, Refusal>
             } else {
                 read_old(&dict, &mut config)?;
             }
+            config.text = dict.text().into();
             config
         },
     };
@@ -102,8 +103,6 @@ fn read_modern(dict: &Dict<'_>, config: &mut Config, limits: &Limits) -> Result<
     config.mtu = u16::try_from(mtu).unwrap_or(MTU_DEFAULT);
     config.multicast_limit = low_half(number("ml"));
     config.public = number("t") == 1;
-    config.trace = (number("tt"), number("tl"));
-    config.sign_on = sign_on(dict);
     // One pass: the first of equal keys counts, unknown ones are left alone.
     let mut seen: heapless::Vec<Field, { VALUES.len() }> = heapless::Vec::new();
     for (key, value) in dict.entries() {
@@ -223,7 +222,7 @@ pub(super) fn lossy(bytes: &[u8]) -> String {
 }
 
 /// Strings end at the first zero byte wherever these are read.
-fn string_of(value: Option<Value<'_>>, most: usize) -> String {
+pub(super) fn string_of(value: Option<Value<'_>>, most: usize) -> String {
     let ends = |b: &u8| *b == 0;
     let bytes: Vec<u8> = value.map_or_else(Vec::new, |v| v.bytes().take(most).collect());
     lossy(bytes.split(ends).next().unwrap_or_default())
@@ -296,71 +295,6 @@ fn dns(reader: &mut Reader<'_>, dns: &mut Dns) -> Result<(), Malformed> {
         }
     }
     Ok(())
-}
-
-fn sign_on(dict: &Dict<'_>) -> Option<Box<SignOn>> {
-    let flavour = dict.number("ssov", 0);
-    let enabled = dict.get("ssoe").is_some_and(|v| v.flag());
-    if flavour == 0 && !enabled {
-        return None;
-    }
-    let mut sign_on = SignOn {
-        enabled,
-        flavour,
-        ..SignOn::default()
-    };
-    sign_on.provider.push_str("default");
-    if enabled && flavour == 0 {
-        sign_on.expiry = dict.number("aexpt", 0);
-    }
-    for ((key, most), text) in SignOn::TEXTS.into_iter().zip(sign_on.texts_mut()) {
-        let value = dict.get(key);
-        // Who provides it has a default.
-        let told = value.is_some() || key != "ssop";
-        if enabled && told && (flavour != 0 || key == "aurl") {
-            *text = string_of(value, most);
-        }
-    }
-    Some(Box::new(sign_on))
-}
-
-impl SignOn {
-    /// Keys of the texts, with the most that is taken of each.
-    const TEXTS: [(&str, usize); 7] = [
-        ("iurl", URL_MAX),
-        ("aurl", URL_MAX),
-        ("ssoce", URL_MAX),
-        ("sson", 63),
-        ("ssos", 127),
-        ("ssocid", 255),
-        ("ssop", 63),
-    ];
-
-    /// In the order of [`Self::TEXTS`].
-    fn texts(&self) -> [&String; 7] {
-        [
-            &self.issuer,
-            &self.url,
-            &self.endpoint,
-            &self.nonce,
-            &self.state,
-            &self.client_id,
-            &self.provider,
-        ]
-    }
-
-    /// In the order of [`Self::TEXTS`].
-    fn texts_mut(&mut self) -> [&mut String; 7] {
-        [
-            &mut self.issuer,
-            &mut self.url,
-            &mut self.endpoint,
-            &mut self.nonce,
-            &mut self.state,
-            &mut self.client_id,
-            &mut self.provider,
-        ]
-    }
 }
 
 /// The old form, with equal keys joined. What it cannot say takes the value that 1.1.6 to 1.6.5 gave it; local routes
@@ -478,133 +412,6 @@ fn old_addresses(config: &mut Config, list: &str, field: Field) -> Result<(), Re
         }
     }
     Ok(())
-}
-
-/// The file's form of a configuration (network 2.8): the modern one, which 1.1.6 and later read.
-pub(crate) fn write(config: &Config, id: NetworkId, me: Address) -> Option<Vec<u8>> {
-    let mut room = vec![0; size(config)];
-    let mut writer = Writer::new(&mut room);
-    write_to(&mut writer, config, id, me).ok()?;
-    let len = writer.len();
-    room.truncate(len);
-    Some(room)
-}
-
-/// More than the dictionary can take: every byte escaped.
-fn size(config: &Config) -> usize {
-    let Papers {
-        com,
-        capabilities,
-        tags,
-        ownerships,
-    } = &config.papers;
-    let blobs = [com, &capabilities.bytes, &tags.bytes, &ownerships.bytes];
-    let blobs: usize = blobs.iter().map(|b| b.len()).sum();
-    let texts = config
-        .sign_on
-        .as_ref()
-        .map_or(0, |s| s.texts().iter().map(|t| t.len()).sum());
-    let lists = ADDRESSES_MAX * inet::WIRE_MAX
-        + config.routes.len() * (2 * inet::WIRE_MAX + 4)
-        + config.specialists.len() * 8;
-    1024 + 2 * (blobs + texts + lists + config.rules.len() + config.name.len() + 256)
-}
-
-fn write_to(
-    writer: &mut Writer<'_>,
-    config: &Config,
-    id: NetworkId,
-    me: Address,
-) -> Result<(), Malformed> {
-    let mut dict = DictWriter::new(writer, Dialect::Modern);
-    let (tracer, traces) = config.trace;
-    for (key, value) in [
-        ("v", FORMAT),
-        ("nwid", id.get()),
-        ("ts", config.timestamp),
-        ("ctmd", config.window_ms),
-        ("r", config.revision),
-        ("id", me.get()),
-        ("tt", tracer),
-        ("tl", traces),
-        ("f", config.flags),
-        ("ml", u64::from(config.multicast_limit)),
-        ("t", u64::from(config.public)),
-    ] {
-        match key {
-            "id" | "tt" => dict.address(key, value)?,
-            _ => dict.number(key, value)?,
-        }
-    }
-    dict.bytes("n", config.name.as_bytes())?;
-    dict.number("mtu", u64::from(config.mtu))?;
-    let papers = &config.papers;
-    let mut blob = |key, bytes: &[u8]| {
-        if bytes.is_empty() {
-            Ok(())
-        } else {
-            dict.bytes(key, bytes)
-        }
-    };
-    blob("C", &papers.com)?;
-    blob("CAP", &papers.capabilities.bytes)?;
-    blob("TAG", &papers.tags.bytes)?;
-    blob("COO", &papers.ownerships.bytes)?;
-    let mut specialists = Vec::new();
-    for specialist in &config.specialists {
-        specialists.extend_from_slice(&specialist.to_be_bytes());
-    }
-    blob("S", &specialists)?;
-    let mut room = vec![0; (2 * inet::WIRE_MAX + 4) * config.routes.len().max(ADDRESSES_MAX)];
-    let mut list = Writer::new(&mut room);
-    for route in &config.routes {
-        inet::write(&mut list, Some(&socket(route.target)));
-        let via = route.via.map(|ip| SocketAddr::new(ip, 0));
-        inet::write(&mut list, via.as_ref());
-        list.u16(route.flags);
-        list.u16(route.metric);
-    }
-    list.end()?;
-    blob("RT", list.written())?;
-    let mut list = Writer::new(&mut room);
-    for net in &config.addresses {
-        inet::write(&mut list, Some(&socket(*net)));
-    }
-    list.end()?;
-    blob("I", list.written())?;
-    blob("R", &config.rules)?;
-    let mut dns = [0; DNS_DOMAIN_LEN + DNS_SERVERS * inet::WIRE_MAX];
-    let mut list = Writer::new(&mut dns);
-    let domain = config.dns.domain.as_bytes();
-    let domain = domain.get(..DOMAIN_MAX).unwrap_or(domain);
-    list.bytes(domain);
-    list.bytes(&[0; DNS_DOMAIN_LEN][domain.len()..]);
-    for n in 0..DNS_SERVERS {
-        let server = config.dns.servers.get(n);
-        let server = server.map(|ip| SocketAddr::new(*ip, 0));
-        inet::write(&mut list, server.as_ref());
-    }
-    list.end()?;
-    blob("DNS", list.written())?;
-    let nothing = SignOn::default();
-    let sign_on = config.sign_on.as_deref().unwrap_or(&nothing);
-    dict.number("ssov", sign_on.flavour)?;
-    dict.flag("ssoe", sign_on.enabled)?;
-    if sign_on.enabled && sign_on.flavour == 0 {
-        dict.bytes("aurl", sign_on.url.as_bytes())?;
-        dict.number("aexpt", sign_on.expiry)?;
-    } else if sign_on.enabled {
-        for ((key, _), text) in SignOn::TEXTS.into_iter().zip(sign_on.texts()) {
-            if key != "aurl" || !text.is_empty() {
-                dict.bytes(key, text.as_bytes())?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn socket(net: IpNet) -> SocketAddr {
-    SocketAddr::new(net.ip, u16::from(net.bits))
 }
 
 impl IpNet {

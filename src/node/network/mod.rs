@@ -33,7 +33,7 @@ use core::fmt;
 
 use self::bridge::Routes;
 use self::config::{AdHoc, Config};
-pub use self::config::{Dns, IpNet, Route, SignOn};
+pub use self::config::{Dns, IpNet, Route};
 use self::controller::{Ask, Failure};
 use self::credentials::{Revocations, Shown};
 use self::member::{Agreement, Member, Members, Refusals};
@@ -41,7 +41,7 @@ use self::multicast::{Behind, Gathers, Listeners, Queue};
 use self::pending::Pendings;
 pub use self::refusal::Refusal;
 use self::showing::Showings;
-pub use self::stored::StoredConfig;
+pub use self::stored::{SignOn, StoredConfig};
 use self::update::Update;
 use super::Full;
 use super::io::{DropReason, Event};
@@ -224,8 +224,6 @@ pub struct NetworkView<'a> {
     pub authorized: usize,
     /// Who answers names.
     pub dns: Option<&'a Dns>,
-    /// Signing on, as the configuration has it.
-    pub sign_on: Option<&'a SignOn>,
     /// Where to sign on if the controller wants that first.
     pub url: &'a str,
     /// A configuration is in force, whatever the status says.
@@ -427,7 +425,7 @@ impl Networks {
     pub(crate) fn stored(&self, id: NetworkId) -> Option<Vec<u8>> {
         let network = self.networks.get(&id)?;
         network.ask.next?;
-        decode::write(network.config.as_ref()?, id, self.me)
+        Some(network.config.as_ref()?.text.to_vec())
     }
 
     /// Puts a configuration into force.
@@ -442,8 +440,8 @@ impl Networks {
         }
         let before = network.status();
         let held = network.config.as_ref();
-        let differs = held.is_none_or(|held| held.differs_in_substance(&config));
         let papers = held.is_some_and(|held| held.own != config.own);
+        let differs = papers || held.is_none_or(|held| held.differs_in_substance(&config));
         for member in network.members.values_mut() {
             member.weigh(config.timestamp, config.window_ms);
             if member.com.is_some() {
@@ -747,7 +745,6 @@ impl Network {
             members: self.members.len(),
             authorized: self.members.values().filter(|m| agrees(m)).count(),
             dns: config.map(|c| &c.dns).filter(|d| **d != Dns::default()),
-            sign_on: config.and_then(|c| c.sign_on.as_deref()),
             url: &self.url,
             configured: config.is_some(),
             confirmed: self.confirmed,

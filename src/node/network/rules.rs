@@ -333,11 +333,17 @@ fn is_v6(s: &Subject<'_>) -> bool {
     s.ethertype == IPV6 && s.payload.len() >= 40
 }
 
-fn v4_header(frame: &[u8]) -> usize {
-    4 * usize::from(byte(frame, 0) & 15)
+/// Upper protocol of a packet and where it begins (network 4.4).
+#[inline(never)]
+fn upper(s: &Subject<'_>) -> Option<(u8, usize)> {
+    if is_v4(s) {
+        let words = byte(s.payload, 0) & 15;
+        return Some((byte(s.payload, 9), 4 * usize::from(words)));
+    }
+    (s.ethertype == IPV6).then(|| walk(s.payload)).flatten()
 }
 
-/// Upper protocol of an IPv6 packet and where it begins (network 4.4).
+/// The same of an IPv6 packet.
 fn walk(frame: &[u8]) -> Option<(u8, usize)> {
     if frame.len() < 40 {
         return None;
@@ -369,11 +375,8 @@ fn matches(number: u8, v: &[u8], s: &Subject<'_>, facts: &Facts<'_>, state: &mut
         return Hard(false);
     }
     match number {
-        24 => Plain(v.starts_with(&s.source.to_bytes())),
-        25 => {
-            let to = s.destination.map_or([0; Address::LEN], Address::to_bytes);
-            Plain(v.starts_with(&to))
-        }
+        24 => Plain(self::number(v, 0, Address::LEN) == s.source.get()),
+        25 => Plain(self::number(v, 0, Address::LEN) == number_of(s.destination)),
         // Tags are not parsed: the VLAN of every frame is 0.
         26 => Plain(word(v, 0) == 0),
         27 | 28 => Plain(byte(v, 0) == 0),
@@ -406,30 +409,15 @@ fn matches(number: u8, v: &[u8], s: &Subject<'_>, facts: &Facts<'_>, state: &mut
         }
         36 => {
             let wanted = byte(v, 0);
-            let protocol = if is_v4(s) {
-                Some(byte(frame, 9))
-            } else if s.ethertype == IPV6 {
-                walk(frame).map(|w| w.0)
-            } else {
-                None
-            };
-            protocol.map_or(Hard(false), |p| Plain(p == wanted))
+            upper(s).map_or(Hard(false), |(protocol, _)| Plain(protocol == wanted))
         }
         37 => Plain(word(v, 0) == s.ethertype),
         38 => {
             let (kind, code, flags) = (byte(v, 0), byte(v, 1), byte(v, 2));
-            let at = if is_v4(s) {
-                let h = v4_header(frame);
-                (byte(frame, 9) == ICMP && frame.len() >= h + 2).then_some(h)
-            } else if s.ethertype == IPV6 {
-                walk(frame)
-                    .filter(|(protocol, at)| *protocol == ICMP6 && frame.len() >= at + 2)
-                    .map(|w| w.1)
-            } else {
-                None
-            };
-            match at {
-                Some(at) if byte(frame, at) == kind => {
+            let own = if s.ethertype == IPV4 { ICMP } else { ICMP6 };
+            let icmp = upper(s).filter(|(protocol, at)| *protocol == own && frame.len() >= at + 2);
+            match icmp {
+                Some((_, at)) if byte(frame, at) == kind => {
                     if flags & 1 != 0 {
                         Plain(byte(frame, at + 1) == code)
                     } else {
@@ -442,25 +430,18 @@ fn matches(number: u8, v: &[u8], s: &Subject<'_>, facts: &Facts<'_>, state: &mut
         39 | 40 => {
             let (from, to) = (word(v, 0), word(v, 2));
             let offset = if number == 39 { 0 } else { 2 };
-            if is_v4(s) {
-                let h = v4_header(frame);
-                let ports = HAS_PORTS.contains(&byte(frame, 9)) && frame.len() > h + 4;
-                return Plain(ports && (from..=to).contains(&word(frame, h + offset)));
-            }
-            if s.ethertype != IPV6 {
+            let Some((protocol, at)) = upper(s) else {
                 return Hard(false);
+            };
+            let v6 = s.ethertype == IPV6;
+            if !HAS_PORTS.contains(&protocol) {
+                return Plain(false);
             }
-            match walk(frame) {
-                Some((protocol, at)) if HAS_PORTS.contains(&protocol) => {
-                    if frame.len() <= at + 4 {
-                        return Hard(false);
-                    }
-                    let port = word(frame, at + offset);
-                    Plain(port != 0 && (from..=to).contains(&port))
-                }
-                Some(_) => Plain(false),
-                None => Hard(false),
+            if frame.len() <= at + 4 {
+                return if v6 { Hard(false) } else { Plain(false) };
             }
+            let port = word(frame, at + offset);
+            Plain((port != 0 || !v6) && (from..=to).contains(&port))
         }
         41 => Plain(characteristics(s, facts) & self::number(v, 0, 8) != 0),
         42 => {
@@ -527,20 +508,16 @@ fn matches(number: u8, v: &[u8], s: &Subject<'_>, facts: &Facts<'_>, state: &mut
 fn integer(frame: &[u8], index: usize, format: u8) -> u64 {
     let bits = u32::from(format & 63) + 1;
     let bytes = bits.div_ceil(8) as usize;
-    let mut buffer = [0; 8];
-    if format & 0x80 == 0 {
-        let from = index + 8 - bytes;
-        let Some(part) = frame.get(from..index + 8) else {
-            return 0;
-        };
-        buffer[8 - bytes..].copy_from_slice(part);
-        u64::from_be_bytes(buffer) & (u64::MAX >> (64 - bits))
+    let big = format & 0x80 == 0;
+    let at = if big { index + 8 - bytes } else { index };
+    let Some(part) = frame.get(at..at + bytes) else {
+        return 0;
+    };
+    let join = |n, byte: &u8| n << 8 | u64::from(*byte);
+    if big {
+        part.iter().fold(0, join) & (u64::MAX >> (64 - bits))
     } else {
-        let Some(part) = frame.get(index..index + bytes) else {
-            return 0;
-        };
-        buffer[..bytes].copy_from_slice(part);
-        u64::from_le_bytes(buffer) >> (8 * bytes as u32 - bits)
+        part.iter().rev().fold(0, join) >> (8 * bytes as u32 - bits)
     }
 }
 
@@ -556,16 +533,10 @@ fn characteristics(s: &Subject<'_>, facts: &Facts<'_>) -> u64 {
         bits |= 1 << 61;
     }
     let frame = s.payload;
-    let tcp = if is_v4(s) && byte(frame, 9) == TCP {
-        Some(v4_header(frame))
-    } else if s.ethertype == IPV6 {
-        walk(frame)
-            .filter(|(p, at)| *p == TCP && frame.len() > at + 14)
-            .map(|w| w.1)
-    } else {
-        None
-    };
-    if let Some(at) = tcp {
+    let tcp = upper(s).filter(|(protocol, at)| {
+        *protocol == TCP && (s.ethertype == IPV4 || frame.len() > at + 14)
+    });
+    if let Some((_, at)) = tcp {
         bits |= u64::from(byte(frame, at + 13)) | (u64::from(byte(frame, at + 12) & 0x0f) << 8);
     }
     bits
@@ -584,9 +555,11 @@ fn ownership(s: &Subject<'_>, facts: &Facts<'_>) -> u64 {
         facts.own_things
     };
     let owns = |kind: u8, bytes: &[u8]| {
-        things.iter().any(|(k, value)| {
-            *k == kind && value.starts_with(bytes) && value[bytes.len()..].iter().all(|b| *b == 0)
-        })
+        let mut value = [0; 16];
+        for (room, byte) in value.iter_mut().zip(bytes) {
+            *room = *byte;
+        }
+        things.contains(&(kind, value))
     };
     let frame = s.payload;
     let v4 = |at: usize| frame.get(at..at + 4).is_some_and(|ip| owns(2, ip));

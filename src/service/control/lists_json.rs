@@ -552,9 +552,9 @@ fn write_moon(out: &mut String, moon: &MoonRow<'_>) {
         ),
         moon.id,
         roots,
-        Or(world.map(|world| Word(Hex(&world.signature))), NULL),
+        Or(world.map(|world| Word(Hex(world.signature))), NULL),
         world.map_or(0, |world| world.timestamp),
-        Or(world.map(|world| Word(Hex(&world.update_key))), NULL),
+        Or(world.map(|world| Word(Hex(world.update_key))), NULL),
         world.is_none(),
     );
 }

@@ -75,8 +75,7 @@ impl<'a> Com<'a> {
             None
         } else {
             let signer = Address::from_bytes(signer).ok_or(Malformed::Value)?;
-            let signature = reader.bytes(SIGNATURE_LEN)?;
-            Some((signer, signature.first_chunk().ok_or(Malformed::Truncated)?))
+            Some((signer, reader.chunk()?))
         };
         let used = all.len().saturating_sub(reader.remaining());
         Ok(Self {
