@@ -10,5 +10,5 @@ pub mod time;
 
 pub use ids::{Address, Mac, NetworkId, PacketId};
 pub use limits::Limits;
-pub use table::{Key, Recent, Slot, Table};
+pub use table::{Key, Recent, Slot, Table, least};
 pub use time::{Mono, Now, UnixMs, earliest};

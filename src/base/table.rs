@@ -160,6 +160,32 @@ impl Index {
         (slot != EMPTY).then_some(slot)
     }
 
+    // These four are there once for each kind of key, not for each table.
+
+    #[inline(never)]
+    fn find_key<K: Key>(&self, key: K) -> Option<u32> {
+        self.find(key.words().get(..K::WORDS)?)
+    }
+
+    #[inline(never)]
+    fn enter_key<K: Key>(&mut self, key: K) -> Option<u32> {
+        self.enter(key.words().get(..K::WORDS)?)
+    }
+
+    #[inline(never)]
+    fn leave_key<K: Key>(&mut self, key: K) -> Option<u32> {
+        self.leave(key.words().get(..K::WORDS)?)
+    }
+
+    #[inline(never)]
+    fn key_at<K: Key>(&self, slot: u32) -> K {
+        let mut words = [0; WORDS_MAX];
+        for (word, known) in words.iter_mut().zip(self.key(slot)) {
+            *word = *known;
+        }
+        K::from_words(words)
+    }
+
     /// The slot of `key`, a new one if it has none; `None`: full.
     fn enter(&mut self, key: &[u64]) -> Option<u32> {
         let (at, found) = self.probe(key);
@@ -274,8 +300,7 @@ impl<K: Key, V> Table<K, V> {
 
     /// The slot of `key`.
     pub fn find(&self, key: &K) -> Option<Slot> {
-        let slot = self.index.find(key.words().get(..K::WORDS)?)?;
-        Some(Slot(slot))
+        self.index.find_key(*key).map(Slot)
     }
 
     /// The value of `key`.
@@ -307,24 +332,24 @@ impl<K: Key, V> Table<K, V> {
     }
 
     fn key(&self, slot: u32) -> K {
-        let mut words = [0; WORDS_MAX];
-        for (word, known) in words.iter_mut().zip(self.index.key(slot)) {
-            *word = *known;
-        }
-        K::from_words(words)
+        self.index.key_at(slot)
     }
 
     /// The first entry at or after slot number `from`: a cursor for lists that are read in parts.
+    #[inline(never)]
     pub fn next_from(&self, from: usize) -> Option<(Slot, K, &V)> {
-        let rest = self.slots.get(from..)?;
-        let (ahead, value) = numbered(rest).next()?;
-        let at = u32::try_from(from).ok()?.checked_add(ahead)?;
-        Some((Slot(at), self.key(at), value))
+        for (ahead, value) in self.slots.get(from..)?.iter().enumerate() {
+            if let Some(value) = value {
+                let at = u32::try_from(from.saturating_add(ahead)).ok()?;
+                return Some((Slot(at), self.key(at), value));
+            }
+        }
+        None
     }
 
     /// Sets `key` to `value`. `None`: the table is full and the key new.
     pub fn insert(&mut self, key: K, value: V) -> Option<Slot> {
-        let slot = self.index.enter(key.words().get(..K::WORDS)?)?;
+        let slot = self.index.enter_key(key)?;
         if slot as usize == self.slots.len() {
             self.slots.push(None);
         }
@@ -334,8 +359,15 @@ impl<K: Key, V> Table<K, V> {
 
     /// Takes `key` out.
     pub fn remove(&mut self, key: &K) -> Option<V> {
-        let slot = self.index.leave(key.words().get(..K::WORDS)?)?;
+        let slot = self.index.leave_key(*key)?;
         self.slots.get_mut(slot as usize)?.take()
+    }
+
+    /// An entry goes: values that are large are not handed out for that.
+    pub fn discard(&mut self, slot: Slot) {
+        if self.at(slot).is_some() {
+            self.drop_slot(slot.0);
+        }
     }
 
     /// If there is no room for another key, the entry goes that came first by `since`.
@@ -359,7 +391,7 @@ impl<K: Key, V> Table<K, V> {
 
     fn least_slot(&self, age: impl Fn(&V) -> Option<u64>) -> Option<u32> {
         let age = |slot: usize| age(self.slots.get(slot)?.as_ref()?);
-        least(self.slots.len(), &age)
+        u32::try_from(least(self.slots.len(), &age)?).ok()
     }
 
     fn drop_slot(&mut self, slot: u32) {
@@ -390,7 +422,12 @@ impl<K: Key, V> Table<K, V> {
 
     /// All entries, by slot.
     pub fn iter(&self) -> impl Iterator<Item = (K, &V)> {
-        numbered(&self.slots).map(|(slot, value)| (self.key(slot), value))
+        let mut from = 0;
+        core::iter::from_fn(move || {
+            let (slot, key, value) = self.next_from(from)?;
+            from = slot.index().saturating_add(1);
+            Some((key, value))
+        })
     }
 
     /// All values, by slot.
@@ -405,7 +442,7 @@ impl<K: Key, V> Table<K, V> {
 }
 
 /// The number below `end` with the least age; the first of several.
-fn least(end: usize, age: &dyn Fn(usize) -> Option<u64>) -> Option<u32> {
+pub fn least(end: usize, age: &dyn Fn(usize) -> Option<u64>) -> Option<usize> {
     let mut found: Option<(u64, usize)> = None;
     for at in 0..end {
         if let Some(age) = age(at)
@@ -414,14 +451,7 @@ fn least(end: usize, age: &dyn Fn(usize) -> Option<u64>) -> Option<u32> {
             found = Some((age, at));
         }
     }
-    u32::try_from(found?.1).ok()
-}
-
-/// What is there, with the numbers of its slots.
-fn numbered<V>(slots: &[Option<V>]) -> impl Iterator<Item = (u32, &V)> {
-    (0..)
-        .zip(slots)
-        .filter_map(|(slot, value)| Some((slot, value.as_ref()?)))
+    Some(found?.1)
 }
 
 /// When something about a key was last let through.

@@ -510,14 +510,14 @@ impl Core {
             .surfaces
             .report(reporter, upstream, &origin.back, ours, now)
         {
-            News::Changed(scope, family) => {
+            News::Changed(class) => {
                 self.event(Event::Surface);
-                self.reset_paths(out, Some((scope, family)));
+                self.reset_paths(out, Some(class));
             }
             News::First => self.event(Event::Surface),
-            News::Remapped(scope, family) => {
+            News::Remapped(class) => {
                 self.event(Event::Surface);
-                self.remapped(out, origin.back.local, scope, family);
+                self.remapped(out, origin.back.local, class);
             }
             News::Same => {}
             News::Refused => self.stats.drop(DropReason::BadSurface),

@@ -3,7 +3,7 @@
 
 use core::net::SocketAddr;
 
-use super::io::{DropReason, Ends, Event, Family, Out};
+use super::io::{DropReason, Ends, Event, Out};
 use super::outbound::{Hop, Seal};
 use super::path::Path;
 use super::policy;
@@ -51,9 +51,9 @@ impl Node {
         if core.underlay.blocks(&from.remote) {
             return core.stats.drop(DropReason::BadPath);
         }
-        match packet::classify(datagram) {
-            Kind::Junk => core.stats.drop(DropReason::Junk),
-            Kind::Beacon(address) => core.beacon(out, from, address),
+        let (id, number, total, data) = match packet::classify(datagram) {
+            Kind::Junk => return core.stats.drop(DropReason::Junk),
+            Kind::Beacon(address) => return core.beacon(out, from, address),
             Kind::Fragment => {
                 let Ok((head, data)) = FragmentHeader::parse(datagram) else {
                     return core.stats.drop(DropReason::BadFragment);
@@ -61,19 +61,7 @@ impl Node {
                 if head.destination != core.me {
                     return core.relay(out, from, datagram, head.destination, None);
                 }
-                let whole = core.reassembly.add(
-                    core.now.mono,
-                    &from.remote,
-                    head.id,
-                    head.number,
-                    Some(head.total),
-                    data,
-                    &mut core.stats,
-                );
-                if let Some(mut whole) = whole {
-                    self.packet(out, from, whole.packet());
-                    self.core.reassembly.give_back(whole);
-                }
+                (head.id, head.number, head.total, data)
             }
             Kind::Packet => {
                 let Ok(header) = Header::parse(datagram) else {
@@ -89,20 +77,16 @@ impl Node {
                 if !header.is_fragmented() {
                     return self.packet(out, from, datagram);
                 }
-                let whole = core.reassembly.add(
-                    core.now.mono,
-                    &from.remote,
-                    header.id,
-                    0,
-                    None,
-                    datagram,
-                    &mut core.stats,
-                );
-                if let Some(mut whole) = whole {
-                    self.packet(out, from, whole.packet());
-                    self.core.reassembly.give_back(whole);
-                }
+                (header.id, 0, 0, &*datagram)
             }
+        };
+        let (now, stats) = (core.now.mono, &mut core.stats);
+        let whole = core
+            .reassembly
+            .add(now, &from.remote, id, number, total, data, stats);
+        if let Some(mut whole) = whole {
+            self.packet(out, from, whole.packet());
+            self.core.reassembly.give_back(whole);
         }
     }
 
@@ -626,8 +610,8 @@ impl Core {
         if !peer.push_gate.pass(now) {
             return self.stats.drop(DropReason::PushGate);
         }
-        // One count per scope class and family.
-        let mut tried = [[0u8; 2]; 8];
+        // One count per class.
+        let mut tried = [0u8; Path::CLASSES as usize];
         let payload = packet.get(HEADER_LEN..).unwrap_or_default();
         let Ok(pushed) = PushDirectPaths::parse(payload) else {
             return self.stats.drop(DropReason::Malformed);
@@ -655,11 +639,8 @@ impl Core {
                 self.stats.drop(DropReason::BadPath);
                 continue;
             }
-            let family = usize::from(Family::of(&at) == Family::V6);
-            let Some(count) = tried
-                .get_mut(inet::scope_of(&at) as usize)
-                .and_then(|t| t.get_mut(family))
-            else {
+            let class = usize::from(inet::class_of(&at));
+            let Some(count) = tried.get_mut(class) else {
                 continue;
             };
             if *count >= policy::PUSH_TRIES {

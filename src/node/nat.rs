@@ -4,9 +4,9 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::io::{Ends, Family, SocketId};
+use super::io::{Ends, SocketId};
 use super::policy;
-use crate::base::{Address, Mono, Recent};
+use crate::base::{Address, Mono, Recent, least};
 use crate::wire::inet::{self, Scope};
 
 struct Report {
@@ -24,10 +24,10 @@ pub(crate) enum News {
     Same,
     /// First report of this kind.
     First,
-    /// Our address of this scope and family is another one now: paths must prove themselves.
-    Changed(Scope, Family),
+    /// Our address of this class is another one now: paths must prove themselves.
+    Changed(u8),
     /// The same address as before with another port: the NAT has forgotten a mapping.
-    Remapped(Scope, Family),
+    Remapped(u8),
     /// Not a report that may count.
     Refused,
 }
@@ -58,19 +58,18 @@ impl Surfaces {
         ours: &SocketAddr,
         now: Mono,
     ) -> News {
+        let class = inet::class_of(ours);
         let scope = inet::scope_of(ours);
-        if scope != inet::scope_of(&ends.remote)
+        if class != inet::class_of(&ends.remote)
             || matches!(scope, Scope::None | Scope::Loopback | Scope::Multicast)
-            || Family::of(ours) != Family::of(&ends.remote)
             || ours.port() == 0
         {
             return News::Refused;
         }
         self.reports
             .retain(|r| now.since(r.since) < policy::SURFACE_MS);
-        let family = Family::of(ours);
         let same = |r: &Report| {
-            r.reporter == reporter && r.ends == *ends && inet::scope_of(&r.ours) == scope
+            r.reporter == reporter && r.ends == *ends && inet::class_of(&r.ours) == class
         };
         let known = self.reports.iter_mut().find(|r| same(r));
         if let Some(entry) = known {
@@ -80,25 +79,19 @@ impl Surfaces {
             entry.ours = *ours;
             if moved && upstream {
                 self.reports.retain(|r| {
-                    inet::same_ip(&r.ends.remote, &ends.remote)
-                        || inet::scope_of(&r.ours) != scope
-                        || Family::of(&r.ours) != family
+                    inet::same_ip(&r.ends.remote, &ends.remote) || inet::class_of(&r.ours) != class
                 });
-                return News::Changed(scope, family);
+                return News::Changed(class);
             }
             return match (moved, remapped) {
                 (true, _) => News::First,
-                (_, true) => News::Remapped(scope, family),
+                (_, true) => News::Remapped(class),
                 (false, false) => News::Same,
             };
         }
+        let since = |at: usize| self.reports.get(at).map(|r| r.since.as_ms());
         if self.reports.len() >= self.cap
-            && let Some(oldest) = self
-                .reports
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, r)| r.since)
-                .map(|(i, _)| i)
+            && let Some(oldest) = least(self.reports.len(), &since)
         {
             self.reports.swap_remove(oldest);
         }

@@ -121,7 +121,7 @@ impl Path {
 
     /// Scope and family in one number: of two classes the greater is to be used.
     pub(crate) fn class(&self) -> u8 {
-        2 * inet::scope_of(&self.ends.remote) as u8 + u8::from(self.ends.remote.is_ipv6())
+        inet::class_of(&self.ends.remote)
     }
 
     /// When the check of a silent path goes on.

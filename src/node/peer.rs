@@ -4,12 +4,12 @@ use alloc::boxed::Box;
 use core::net::SocketAddr;
 
 use super::deadline::Beat;
-use super::io::{Ends, Family};
+use super::io::Ends;
 use super::path::Path;
 use super::policy::{self, Pace};
 use super::record::Recalled;
 use crate::base::gate::Once;
-use crate::base::{Limits, Mono};
+use crate::base::{Limits, Mono, least};
 use crate::crypto::armor::SessionKeys;
 use crate::wire::identity::Identity;
 use crate::wire::inet;
@@ -357,11 +357,8 @@ impl Peer {
                 return None;
             }
             None => {
-                self.paths
-                    .iter()
-                    .enumerate()
-                    .min_by_key(|(_, p)| p.heard)?
-                    .0
+                let heard = |at: usize| self.paths.get(at).map(|p| p.heard.as_ms());
+                least(self.paths.len(), &heard)?
             }
         };
         self.paths
@@ -391,13 +388,14 @@ impl Peer {
             return true;
         }
         if self.tried.is_full() {
-            let Some(oldest) = self.tried.iter().enumerate().min_by_key(|(_, t)| t.1) else {
+            let tried = |at: usize| self.tried.get(at).map(|t| t.1.as_ms());
+            let Some(at) = least(self.tried.len(), &tried) else {
                 return false;
             };
-            if now.since(oldest.1.1) < policy::CONFIRM_MS {
+            let late = |t: &(Ends, Mono)| now.since(t.1) < policy::CONFIRM_MS;
+            if self.tried.get(at).is_some_and(late) {
                 return false;
             }
-            let at = oldest.0;
             self.tried.swap_remove(at);
         }
         self.tried.push((*ends, now)).is_ok()
@@ -425,12 +423,9 @@ impl Peer {
 
     /// A usable, living path of the same scope class and family exists.
     pub(crate) fn has_alive_like(&self, at: &SocketAddr, now: Mono) -> bool {
-        self.paths.iter().any(|p| {
-            p.is_usable(now)
-                && p.is_alive(now)
-                && inet::scope_of(&p.ends.remote) == inet::scope_of(at)
-                && Family::of(&p.ends.remote) == Family::of(at)
-        })
+        self.paths
+            .iter()
+            .any(|p| p.is_usable(now) && p.is_alive(now) && p.class() == inet::class_of(at))
     }
 
     /// Next thing to do for this peer; `keeps_mapping` matters to upstreams only.

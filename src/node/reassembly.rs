@@ -10,7 +10,7 @@ use core::net::SocketAddr;
 
 use super::io::{DropReason, Stats};
 use super::policy;
-use crate::base::{Mono, PacketId};
+use crate::base::{Mono, PacketId, least};
 use crate::wire::fragment::PIECES_MAX;
 use crate::wire::inet;
 use crate::wire::packet::PACKET_MAX;
@@ -55,14 +55,14 @@ impl Reassembly {
         }
     }
 
-    /// Takes piece `number` (0 = the head, `total` then not known) into its slot.
+    /// Takes piece `number` (0 = the head, `total` then not known: 0) into its slot.
     pub(crate) fn add(
         &mut self,
         now: Mono,
         from: &SocketAddr,
         id: PacketId,
         number: u8,
-        total: Option<u8>,
+        total: u8,
         data: &[u8],
         stats: &mut Stats,
     ) -> Option<Whole> {
@@ -70,7 +70,7 @@ impl Reassembly {
         let slot = self.slot(now, from, id, stats);
         let (entry, buffer) = self.slots.get_mut(slot)?;
         let assembly = entry.as_mut()?;
-        if let Some(total) = total {
+        if total != 0 {
             assembly.total = total;
         }
         let piece = assembly.pieces.get_mut(usize::from(number))?;
@@ -142,13 +142,12 @@ impl Reassembly {
             Some(at) if !greedy => at,
             _ => {
                 stats.drop(DropReason::ReassemblyFull);
-                self.slots
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, s)| !greedy || of_source(s))
-                    .filter_map(|(i, s)| s.0.as_ref().map(|a| (a.since, i)))
-                    .min()
-                    .map_or(0, |(_, i)| i)
+                let age = |at: usize| {
+                    let slot = self.slots.get(at)?;
+                    let since = slot.0.as_ref()?.since;
+                    (!greedy || of_source(slot)).then_some(since.as_ms())
+                };
+                least(self.slots.len(), &age).unwrap_or(0)
             }
         };
         if let Some((entry, _)) = self.slots.get_mut(at) {
@@ -208,7 +207,7 @@ mod tests {
             for (i, n) in order.iter().enumerate() {
                 for _ in 0..if i == 3 { 1 } else { 2 } {
                     assert!(got.is_none());
-                    let total = (*n > 0).then_some(4);
+                    let total = if *n > 0 { 4 } else { 0 };
                     let data = pieces[usize::from(*n)];
                     let at = Mono::from_ms(77);
                     got = r.add(at, &FROM, PacketId::new(5), *n, total, data, &mut stats);
@@ -227,33 +226,17 @@ mod tests {
         let mut stats = Stats::default();
         let t = Mono::from_ms(1 << 33);
         assert!(
-            r.add(t, &other(1), PacketId::new(1), 0, None, b"head", &mut stats)
+            r.add(t, &other(1), PacketId::new(1), 0, 0, b"head", &mut stats)
                 .is_none()
         );
         for i in 0..1000 {
-            r.add(
-                t,
-                &FROM,
-                PacketId::new(100 + i),
-                1,
-                Some(2),
-                b"junk",
-                &mut stats,
-            );
+            r.add(t, &FROM, PacketId::new(100 + i), 1, 2, b"junk", &mut stats);
         }
         assert!(r.in_use() <= 3);
         assert_eq!(stats.drops(DropReason::ReassemblyFull), 998);
         assert!(
-            r.add(
-                t,
-                &other(1),
-                PacketId::new(1),
-                1,
-                Some(2),
-                b"tail",
-                &mut stats
-            )
-            .is_some()
+            r.add(t, &other(1), PacketId::new(1), 1, 2, b"tail", &mut stats)
+                .is_some()
         );
     }
 
@@ -262,10 +245,10 @@ mod tests {
         let mut r = Reassembly::new(2);
         let mut stats = Stats::default();
         let t = Mono::from_ms(50_000);
-        r.add(t, &FROM, PacketId::new(1), 0, None, b"head", &mut stats);
+        r.add(t, &FROM, PacketId::new(1), 0, 0, b"head", &mut stats);
         let late = t.after(2_000);
         assert!(
-            r.add(late, &FROM, PacketId::new(1), 1, Some(2), b"x", &mut stats)
+            r.add(late, &FROM, PacketId::new(1), 1, 2, b"x", &mut stats)
                 .is_none()
         );
         assert_eq!(stats.drops(DropReason::ReassemblyTimeout), 1);
@@ -277,9 +260,9 @@ mod tests {
         let mut stats = Stats::default();
         let t = Mono::from_ms(1);
         let big = [0u8; 6000];
-        r.add(t, &FROM, PacketId::new(1), 0, None, &big, &mut stats);
+        r.add(t, &FROM, PacketId::new(1), 0, 0, &big, &mut stats);
         assert!(
-            r.add(t, &FROM, PacketId::new(1), 1, Some(2), &big, &mut stats)
+            r.add(t, &FROM, PacketId::new(1), 1, 2, &big, &mut stats)
                 .is_none()
         );
         assert_eq!(stats.drops(DropReason::TooLong), 1);

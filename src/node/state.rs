@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 use super::deadline::{Beat, Deadlines};
 use super::expected::Expected;
 use super::hello::{Digests, HelloGate};
-use super::io::{Config, Ends, Event, Family, Out, SocketId, Stats};
+use super::io::{Config, Ends, Event, Out, SocketId, Stats};
 use super::nat::{Introductions, Surfaces, Tries};
 use super::network::IpNet;
 use super::path::Path;
@@ -25,7 +25,7 @@ use crate::crypto::agree::agree;
 use crate::crypto::armor::SessionKeys;
 use crate::crypto::rng::Rng;
 use crate::wire::identity::{Identity, SecretIdentity};
-use crate::wire::inet::{self, Scope};
+use crate::wire::inet;
 use crate::wire::packet::PACKET_MAX;
 use crate::wire::world::WorldBuf;
 
@@ -218,7 +218,9 @@ impl Core {
         };
         self.timers.clear(slot.index());
         self.tries.stop(address);
-        if self.peers.remove(&address).is_some_and(|p| p.announced) {
+        let announced = self.peers.at(slot).is_some_and(|p| p.announced);
+        self.peers.discard(slot);
+        if announced {
             self.event(Event::PeerDown(address));
         }
     }
@@ -427,62 +429,42 @@ impl Core {
 
     // Paths.
 
-    /// Paths of a scope and family (all: `None`) must prove themselves before they are used.
-    pub(crate) fn reset_paths(&mut self, out: &mut Out<'_>, which: Option<(Scope, Family)>) {
-        let now = self.now.mono;
-        let hit = |path: &Path| {
-            which.is_none_or(|(scope, family)| {
-                inet::scope_of(&path.ends.remote) == scope
-                    && Family::of(&path.ends.remote) == family
-            })
-        };
-        let mut at = 0;
-        while let Some((slot, _, peer)) = self.peers.next_from(at) {
-            at = slot.index() + 1;
-            let paths: heapless::Vec<Ends, { Limits::PATHS_MAX }> = peer
-                .paths
-                .iter()
-                .filter(|p| hit(p) && !p.is_expired(now))
-                .map(|p| p.ends)
-                .collect();
-            for ends in &paths {
-                if let Some(path) = self.peers.at_mut(slot).and_then(|p| p.path_mut(ends)) {
-                    path.confirmed = None;
-                }
-                self.contact(out, slot, ends);
-            }
-        }
+    /// Paths of a class (all: `None`) must prove themselves before they are used.
+    pub(crate) fn reset_paths(&mut self, out: &mut Out<'_>, which: Option<u8>) {
+        let hit = |_: &Peer, path: &Path| which.is_none_or(|class| path.class() == class);
+        self.ask_paths(out, true, &hit);
     }
 
     /// The NAT gave this socket another mapping for somebody: whoever may want to reach us over
     /// the others needs a word from us, if they went too.
-    pub(crate) fn remapped(
-        &mut self,
-        out: &mut Out<'_>,
-        local: SocketId,
-        scope: Scope,
-        family: Family,
-    ) {
+    pub(crate) fn remapped(&mut self, out: &mut Out<'_>, local: SocketId, class: u8) {
         let now = self.now.mono;
         if !self.remap_gate.pass(now, policy::REMAP_MS) {
             return;
         }
+        let silent = |peer: &Peer, path: &Path| {
+            (peer.is_active(now) || peer.upstream)
+                && path.ends.local == local
+                && path.class() == class
+                && path.heard != now
+        };
+        self.ask_paths(out, false, &silent);
+    }
+
+    /// ECHO over all such paths, which are in doubt until they answer or stay in use.
+    fn ask_paths(&mut self, out: &mut Out<'_>, doubt: bool, such: &dyn Fn(&Peer, &Path) -> bool) {
+        let now = self.now.mono;
         let mut at = 0;
         while let Some((slot, _, peer)) = self.peers.next_from(at) {
             at = slot.index() + 1;
-            if !peer.is_active(now) && !peer.upstream {
-                continue;
-            }
-            let silent = |p: &&Path| {
-                p.ends.local == local
-                    && inet::scope_of(&p.ends.remote) == scope
-                    && Family::of(&p.ends.remote) == family
-                    && !p.is_expired(now)
-                    && p.heard != now
-            };
+            let hit = |path: &&Path| such(peer, path) && !path.is_expired(now);
             let places: heapless::Vec<Ends, { Limits::PATHS_MAX }> =
-                peer.paths.iter().filter(silent).map(|p| p.ends).collect();
+                peer.paths.iter().filter(hit).map(|p| p.ends).collect();
             for ends in &places {
+                let path = self.peers.at_mut(slot).and_then(|p| p.path_mut(ends));
+                if let Some(path) = path.filter(|_| doubt) {
+                    path.confirmed = None;
+                }
                 self.contact(out, slot, ends);
             }
         }

@@ -132,9 +132,16 @@ impl Topology {
 
     /// Entry `n` of those for one root, all worlds together.
     #[inline(never)]
-    fn root(&self, address: Address, n: usize) -> Option<RootView<'_>> {
-        let of_it = |r: &RootView<'_>| r.identity.address == address;
-        self.worlds().flat_map(|w| w.roots()).filter(of_it).nth(n)
+    fn root(&self, address: Address, mut n: usize) -> Option<RootView<'_>> {
+        for world in self.worlds() {
+            for root in world.roots().filter(|r| r.identity.address == address) {
+                if n == 0 {
+                    return Some(root);
+                }
+                n -= 1;
+            }
+        }
+        None
     }
 
     fn entries(&self, address: Address) -> impl Iterator<Item = RootView<'_>> {
@@ -158,8 +165,16 @@ impl Topology {
     }
 
     /// Number `n` of an upstream's stable endpoints, all worlds together.
-    pub(crate) fn endpoint(&self, address: Address, n: usize) -> Option<SocketAddr> {
-        self.entries(address).flat_map(|r| r.endpoints()).nth(n)
+    pub(crate) fn endpoint(&self, address: Address, mut n: usize) -> Option<SocketAddr> {
+        for root in self.entries(address) {
+            for endpoint in root.endpoints() {
+                if n == 0 {
+                    return Some(endpoint);
+                }
+                n -= 1;
+            }
+        }
+        None
     }
 
     pub(crate) fn endpoints(&self, address: Address) -> impl Iterator<Item = SocketAddr> {

@@ -32,6 +32,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `n` bytes.
+    #[inline(never)]
     pub fn bytes(&mut self, n: usize) -> Result<&'a [u8], Malformed> {
         let (head, left) = self.left.split_at_checked(n).ok_or(Malformed::Truncated)?;
         self.left = left;
@@ -151,7 +152,9 @@ impl<'a> Writer<'a> {
         !self.cut && self.buffer.len().saturating_sub(self.len) >= n
     }
 
-    /// Bytes as they are.
+    /// Bytes as they are. All others come here: not where they are written, or the check for room
+    /// would be there once for each field.
+    #[inline(never)]
     pub fn bytes(&mut self, bytes: &[u8]) {
         let room = self.buffer.get_mut(self.len..).unwrap_or_default();
         match room.get_mut(..bytes.len()) {

@@ -19,27 +19,22 @@ pub const WIRE_MAX: usize = 19;
 
 /// Reads an address; `None` for nil and for the reserved kinds, which are skipped.
 pub fn read(reader: &mut Reader<'_>) -> Result<Option<SocketAddr>, Malformed> {
-    Ok(match reader.u8()? {
-        NIL => None,
-        ETHERNET | BLUETOOTH => {
-            reader.bytes(MAC_LIKE_LEN)?;
-            None
-        }
-        OTHER => {
-            let len = reader.u16()?;
-            reader.bytes(usize::from(len))?;
-            None
-        }
-        V4 => {
-            let ip = Ipv4Addr::from(reader.array::<4>()?);
-            Some(SocketAddr::new(ip.into(), reader.u16()?))
-        }
-        V6 => {
-            let ip = Ipv6Addr::from(reader.array::<16>()?);
-            Some(SocketAddr::new(ip.into(), reader.u16()?))
-        }
+    let parts = read_parts(reader)?;
+    Ok(parts.map(|(ip, port)| SocketAddr::new(ip, port)))
+}
+
+/// The same for those that mean something else by the port.
+pub fn read_parts(reader: &mut Reader<'_>) -> Result<Option<(IpAddr, u16)>, Malformed> {
+    let skipped = match reader.u8()? {
+        NIL => 0,
+        ETHERNET | BLUETOOTH => MAC_LIKE_LEN,
+        OTHER => usize::from(reader.u16()?),
+        V4 => return Ok(Some((reader.array::<4>()?.into(), reader.u16()?))),
+        V6 => return Ok(Some((reader.array::<16>()?.into(), reader.u16()?))),
         _ => return Err(Malformed::Unsupported),
-    })
+    };
+    reader.bytes(skipped)?;
+    Ok(None)
 }
 
 /// Writes an address, or nil.
@@ -166,6 +161,13 @@ pub fn scope(ip: IpAddr) -> Scope {
 #[inline(never)]
 pub fn scope_of(place: &SocketAddr) -> Scope {
     scope(place.ip())
+}
+
+/// Scope and family in one number: of two the greater is to be used.
+#[inline(never)]
+pub fn class_of(place: &SocketAddr) -> u8 {
+    let scope = scope_of(place) as u8;
+    scope.wrapping_mul(2) | u8::from(place.is_ipv6())
 }
 
 /// The same machine, perhaps another port.

@@ -10,7 +10,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use super::member::Held;
 use crate::base::{Address, NetworkId};
 use crate::wire::derive;
-use crate::wire::dict::{Dialect, Dict};
+use crate::wire::dict::{Dialect, Dict, Entries};
 
 /// Most managed addresses (network 2.2).
 pub(crate) const ADDRESSES_MAX: usize = 32;
@@ -151,8 +151,9 @@ pub(crate) struct Config {
     pub(crate) text: Box<[u8]>,
 }
 
-/// Entries of a dictionary but for times, own credentials, and the signature of old ones.
-fn substance(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+/// The next entry that is none of the times, of our credentials, or of the signature of the old
+/// form.
+fn substance<'a>(entries: &mut Entries<'a>) -> Option<(&'a [u8], &'a [u8])> {
     const PASSING: [&[u8]; 8] = [
         b"ts",
         b"C",
@@ -163,9 +164,8 @@ fn substance(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         b"~!sigid",
         b"~!ed25519",
     ];
-    let entries = Dict::new(text, Dialect::Modern).entries();
-    let entries = entries.map(|(key, value)| (key, value.raw()));
-    entries.filter(|(key, _)| !PASSING.contains(key))
+    let (key, value) = entries.find(|(key, _)| !PASSING.contains(key))?;
+    Some((key, value.raw()))
 }
 
 /// What an ad-hoc id comes to.
@@ -180,7 +180,15 @@ pub(crate) enum AdHoc {
 impl Config {
     /// The same but for what changes with every refresh: times and own credentials.
     pub(crate) fn differs_in_substance(&self, other: &Self) -> bool {
-        !substance(&self.text).eq(substance(&other.text))
+        let mut ours = Dict::new(&self.text, Dialect::Modern).entries();
+        let mut theirs = Dict::new(&other.text, Dialect::Modern).entries();
+        loop {
+            match (substance(&mut ours), substance(&mut theirs)) {
+                (None, None) => return false,
+                (one, other) if one != other => return true,
+                _ => {}
+            }
+        }
     }
 
     pub(crate) fn broadcast(&self) -> bool {

@@ -382,7 +382,9 @@ impl Networks {
         })
     }
 
-    /// What a credential says is checked, and filed under its holder or carried out.
+    /// What a credential says is checked, and filed under its holder or carried out. By itself: it
+    /// takes four kilobytes of stack, which are not for every packet.
+    #[inline(never)]
     fn file(
         &mut self,
         c: &mut dyn Carrier,

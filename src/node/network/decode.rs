@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr};
 
 use super::config::{
     Batch, Config, DNS_SERVERS, DOMAIN_MAX, Dns, FLAG_BROADCAST, FLAG_NDP, IpNet, MTU_DEFAULT,
@@ -147,7 +147,7 @@ fn read_value(
         Field::ModernCom => papers.com = Com::read(&mut reader).map_err(bad)?.bytes().into(),
         // Of these two damage in the middle keeps the records before it.
         Field::Capabilities => {
-            papers.capabilities = batch(bytes, |reader, count| {
+            papers.capabilities = batch(bytes, &mut |reader, count| {
                 let Ok(capability) = Capability::read(reader) else {
                     return Ok(false);
                 };
@@ -159,7 +159,7 @@ fn read_value(
             })?;
         }
         Field::Tags => {
-            papers.tags = batch(bytes, |reader, count| {
+            papers.tags = batch(bytes, &mut |reader, count| {
                 let Ok(tag) = Tag::read(reader) else {
                     return Ok(false);
                 };
@@ -171,7 +171,7 @@ fn read_value(
             })?;
         }
         Field::Ownerships => {
-            papers.ownerships = batch(bytes, |reader, count| {
+            papers.ownerships = batch(bytes, &mut |reader, count| {
                 let ownership = Ownership::read(reader).map_err(bad)?;
                 if count < OWNERSHIPS_MAX {
                     own.own(ownership.written_things());
@@ -190,7 +190,7 @@ fn read_value(
         Field::Routes => routes(&mut reader, &mut config.routes).map_err(bad)?,
         Field::Addresses => {
             while !reader.is_empty() {
-                let address = inet::read(&mut reader).map_err(bad)?;
+                let address = inet::read_parts(&mut reader).map_err(bad)?;
                 if let Some(net) = address.and_then(prefix) {
                     // The first ones count.
                     let _ = config.addresses.push(net);
@@ -241,7 +241,7 @@ fn canonical(rules: &Rules<'_>) -> Result<Box<[u8]>, Refusal> {
 /// taken, and what is behind it is left alone.
 fn batch<'a>(
     bytes: &'a [u8],
-    mut take: impl FnMut(&mut Reader<'a>, usize) -> Result<bool, Refusal>,
+    take: &mut dyn FnMut(&mut Reader<'a>, usize) -> Result<bool, Refusal>,
 ) -> Result<Batch, Refusal> {
     let mut reader = Reader::new(bytes);
     let (mut used, mut count) = (0, 0);
@@ -256,18 +256,15 @@ fn batch<'a>(
 }
 
 /// The port field of an address holds the bits of a prefix.
-fn prefix(address: SocketAddr) -> Option<IpNet> {
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    let bits = u8::try_from(address.port()).ok()?;
-    (bits <= most).then_some(IpNet {
-        ip: address.ip(),
-        bits,
-    })
+fn prefix((ip, bits): (IpAddr, u16)) -> Option<IpNet> {
+    let most = if ip.is_ipv4() { 32 } else { 128 };
+    let bits = u8::try_from(bits).ok()?;
+    (bits <= most).then_some(IpNet { ip, bits })
 }
 
 fn routes(reader: &mut Reader<'_>, all: &mut Vec<Route>) -> Result<(), Malformed> {
     while !reader.is_empty() {
-        let (target, via) = (inet::read(reader)?, inet::read(reader)?);
+        let (target, via) = (inet::read_parts(reader)?, inet::read_parts(reader)?);
         let (flags, metric) = (reader.u16()?, reader.u16()?);
         // The first ones count.
         if let Some(target) = target.and_then(prefix)
@@ -275,7 +272,7 @@ fn routes(reader: &mut Reader<'_>, all: &mut Vec<Route>) -> Result<(), Malformed
         {
             all.push(Route {
                 target,
-                via: via.map(|v| v.ip()),
+                via: via.map(|v| v.0),
                 flags,
                 metric,
             });
@@ -290,24 +287,18 @@ fn dns(reader: &mut Reader<'_>, dns: &mut Dns) -> Result<(), Malformed> {
     let domain = domain.get(..DOMAIN_MAX).unwrap_or(domain);
     dns.domain = lossy(domain);
     for _ in 0..DNS_SERVERS {
-        if let Some(server) = inet::read(reader)? {
-            let _ = dns.servers.push(server.ip());
+        if let Some((server, _)) = inet::read_parts(reader)? {
+            let _ = dns.servers.push(server);
         }
     }
     Ok(())
 }
 
-/// The old form, with equal keys joined. What it cannot say takes the value that 1.1.6 to 1.6.5 gave it; local routes
-/// become routes without gateway, as in 1.0.x.
+/// The old form, with equal keys joined. What it cannot say takes the value that 1.1.6 to 1.6.5
+/// gave it; local routes become routes without gateway, as in 1.0.x.
 fn read_old(dict: &Dict<'_>, config: &mut Config) -> Result<(), Refusal> {
     let timestamp = dict.get("ts").ok_or(Refusal::Field(Field::Timestamp))?;
     config.timestamp = timestamp.number();
-    let name = old_text(dict, Field::Name)?;
-    if name.len() > OLD_NAME_MAX {
-        return Err(Refusal::Field(Field::Name));
-    }
-    config.name = text_of(name.as_bytes());
-    config.rules = old_rules(&old_text(dict, Field::Ethertypes)?);
     config.multicast_limit = match low_half(dict.number("ml", 0)) {
         0 => OLD_MULTICAST_LIMIT,
         limit => limit,
@@ -316,25 +307,45 @@ fn read_old(dict: &Dict<'_>, config: &mut Config) -> Result<(), Refusal> {
     config.flags = FLAG_NDP | if broadcast { FLAG_BROADCAST } else { 0 };
     config.revision = dict.number("r", 1);
     config.public = dict.number("p", 1) == 0;
-    for field in [Field::V4, Field::V6] {
-        old_addresses(config, &old_text(dict, field)?, field)?;
+    for field in OLD_TEXTS {
+        read_old_text(field, &old_text(dict, field)?, config)?;
     }
-    let com = old_text(dict, Field::Com)?;
-    if !com.is_empty() {
-        let mut room = [0; COM_MAX];
-        let mut writer = Writer::new(&mut room);
-        // One that cannot be read is none: members of 1.0.x say so, too.
-        let whole = credential::com_from_text(&com, &mut writer).is_ok()
-            && Com::read(&mut Reader::new(writer.written())).is_ok_and(|c| c.network().is_some());
-        if whole {
-            config.papers.com = writer.written().into();
+    Ok(())
+}
+
+/// Texts of the old form.
+const OLD_TEXTS: [Field; 6] = [
+    Field::Name,
+    Field::Ethertypes,
+    Field::V4,
+    Field::V6,
+    Field::Com,
+    Field::Bridges,
+];
+
+fn read_old_text(field: Field, text: &str, config: &mut Config) -> Result<(), Refusal> {
+    match field {
+        Field::Name if text.len() > OLD_NAME_MAX => return Err(Refusal::Field(field)),
+        Field::Name => config.name = text_of(text.as_bytes()),
+        Field::Ethertypes => config.rules = old_rules(text),
+        Field::V4 | Field::V6 => return old_addresses(config, text, field),
+        Field::Com if text.is_empty() => {}
+        Field::Com => {
+            let mut room = [0; COM_MAX];
+            let mut writer = Writer::new(&mut room);
+            // One that cannot be read is none: members of 1.0.x say so, too.
+            let com = credential::com_from_text(text, &mut writer).is_ok();
+            let whole = Com::read(&mut Reader::new(writer.written()));
+            if com && whole.is_ok_and(|c| c.network().is_some()) {
+                config.papers.com = writer.written().into();
+            }
         }
-    }
-    for bridge in old_text(dict, Field::Bridges)?.split(',') {
-        if let Some(bridge) = Address::parse(bridge)
-            && config.specialists.len() < SPECIALISTS_MAX
-        {
-            config.specialists.push(bridge.get() | ROLE_BRIDGE);
+        _ => {
+            for bridge in text.split(',').filter_map(Address::parse) {
+                if config.specialists.len() < SPECIALISTS_MAX {
+                    config.specialists.push(bridge.get() | ROLE_BRIDGE);
+                }
+            }
         }
     }
     Ok(())

@@ -249,14 +249,14 @@ pub struct NetworkView<'a> {
     /// What was not taken last and when.
     pub last_refusal: Option<(Refusal, Mono)>,
     /// Counters.
-    pub counters: Counters,
-    refused: [u32; Refusal::KINDS],
+    pub counters: &'a Counters,
+    refused: &'a [u32; Refusal::KINDS],
 }
 
 impl NetworkView<'_> {
     /// Configurations, pieces and credentials that were not taken, by reason.
     pub fn refused(&self) -> impl Iterator<Item = (&'static str, u32)> {
-        Refusal::NAMES.into_iter().zip(self.refused)
+        Refusal::NAMES.into_iter().zip(self.refused.iter().copied())
     }
 }
 
@@ -467,9 +467,10 @@ impl Networks {
 
     /// Forgets a network. `false`: was not on it.
     pub(crate) fn leave(&mut self, c: &mut dyn Carrier, id: NetworkId) -> bool {
-        if self.networks.remove(&id).is_none() {
+        let Some(slot) = self.networks.find(&id) else {
             return false;
-        }
+        };
+        self.networks.discard(slot);
         self.waiting.forget_network(id);
         self.gathers.forget_network(id);
         self.behind.forget_network(id);
@@ -757,8 +758,8 @@ impl Network {
             capabilities: config.map_or(0, |c| c.own.capabilities.len()),
             bridges: config.map_or(0, |c| c.bridges().count()),
             last_refusal: self.last_refusal,
-            counters: self.counters,
-            refused: self.refused,
+            counters: &self.counters,
+            refused: &self.refused,
         }
     }
 
