@@ -4,10 +4,10 @@
 use core::net::SocketAddr;
 
 use super::io::{Out, SocketId};
+use super::peer::Contact;
 use super::policy;
 use super::record::{Addresses, Recalled};
 use super::state::Core;
-use crate::base::Slot;
 use alloc::boxed::Box;
 
 impl Core {
@@ -15,12 +15,7 @@ impl Core {
     pub(crate) fn moved(&mut self, out: &mut Out<'_>) {
         self.stats.moves = self.stats.moves.wrapping_add(1);
         self.reset_paths(out, None);
-        for_each_upstream(self, |core, slot| {
-            let contact = core.peers.at_mut(slot).and_then(|p| p.contact.as_mut());
-            if let Some(contact) = contact {
-                contact.start_over();
-            }
-        });
+        self.each_contact(&Contact::start_over);
         self.hurry_upstreams();
     }
 
@@ -41,13 +36,7 @@ impl Core {
     pub(crate) fn hurry_upstreams(&mut self) {
         let now = self.now.mono;
         self.stats.hurries = self.stats.hurries.wrapping_add(1);
-        for_each_upstream(self, |core, slot| {
-            let contact = core.peers.at_mut(slot).and_then(|p| p.contact.as_mut());
-            if let Some(contact) = contact {
-                contact.hurry(now);
-            }
-            core.rearm(slot);
-        });
+        self.each_contact(&|contact| contact.hurry(now));
         if self.seeds_next.is_some() {
             self.seeds_next = Some(now);
         }
@@ -123,23 +112,25 @@ impl Core {
             return;
         }
         self.no_socket = None;
-        for_each_upstream(self, |core, slot| {
-            let contact = core.peers.at_mut(slot).and_then(|p| p.contact.as_mut());
-            if let Some(contact) = contact {
-                contact.start_over();
-                contact.answering = false;
-            }
+        self.each_contact(&|contact| {
+            contact.start_over();
+            contact.answering = false;
         });
         self.update_online();
     }
-}
 
-fn for_each_upstream(core: &mut Core, mut act: impl FnMut(&mut Core, Slot)) {
-    let mut n = 0;
-    while let Some(address) = core.topology.upstreams().get(n).copied() {
-        n += 1;
-        if let Some(slot) = core.peers.find(&address) {
-            act(core, slot);
+    /// What is known of each upstream changes, and with it when it is asked.
+    fn each_contact(&mut self, act: &dyn Fn(&mut Contact)) {
+        let mut n = 0;
+        while let Some(address) = self.topology.upstreams().get(n).copied() {
+            n += 1;
+            let Some(slot) = self.peers.find(&address) else {
+                continue;
+            };
+            if let Some(contact) = self.peers.at_mut(slot).and_then(|p| p.contact.as_mut()) {
+                act(contact);
+            }
+            self.rearm(slot);
         }
     }
 }

@@ -444,8 +444,8 @@ impl Node {
         if self.core.managed_stale {
             self.core.managed_stale = false;
             self.core.managed.clear();
-            for network in self.networks.iter(self.core.now) {
-                self.core.managed.extend_from_slice(network.addresses);
+            for addresses in self.networks.addresses() {
+                self.core.managed.extend_from_slice(addresses);
             }
         }
         if let Some(upstream) = self.core.upstream_up.take() {

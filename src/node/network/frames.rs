@@ -79,7 +79,7 @@ pub(super) enum Verdicts {
 
 impl Networks {
     /// Rules and capabilities about a frame.
-    pub(super) fn judge(&mut self, id: NetworkId, subject: &Subject<'_>) -> Option<Decision> {
+    fn judge(&mut self, id: NetworkId, subject: &Subject<'_>) -> Option<Decision> {
         let random = self.lots.draw();
         let network = self.networks.get(&id)?;
         let config = network.config.as_ref()?;
@@ -108,16 +108,16 @@ impl Networks {
         Some(rules::decide(&config.rules, capabilities, subject, &facts))
     }
 
-    /// Sends the copies that the rules want, and the frame itself if it is redirected; counts a
-    /// drop. Does the frame go on its way?
-    pub(super) fn carry_out(
+    /// Asks the rules, sends the copies that they want, and the frame itself if it is redirected;
+    /// counts a drop. `None`: the frame goes no further; else, may it do so whatever its MACs are?
+    pub(super) fn passes(
         &mut self,
         c: &mut dyn Carrier,
         id: NetworkId,
         subject: &Subject<'_>,
-        decision: Decision,
         verdicts: Verdicts,
-    ) -> bool {
+    ) -> Option<bool> {
+        let decision = self.judge(id, subject)?;
         let (tee, watch, redirect, reason) = if subject.inbound {
             (TEE_IN, WATCH_IN, REDIRECT_IN, DropReason::RulesIn)
         } else {
@@ -139,7 +139,7 @@ impl Networks {
                 self.count_in(c, id, reason);
             }
         }
-        decision.pass
+        decision.pass.then_some(decision.sup)
     }
 
     /// An EXT_FRAME with the first `len` bytes of a frame, made in the scratch buffer.
@@ -220,10 +220,7 @@ impl Networks {
             return self.bridge_out(c, id, slot, len);
         };
         let subject = cast.outbound(me, Some(to));
-        let Some(decision) = self.judge(id, &subject) else {
-            return;
-        };
-        if self.carry_out(c, id, &subject, decision, Verdicts::Whole) {
+        if self.passes(c, id, &subject, Verdicts::Whole).is_some() {
             self.push(c, id, to, Occasion::Frame);
             self.send_in_place(c, id, to, slot, len, foreign);
         }
@@ -262,10 +259,7 @@ impl Networks {
             foreign: true,
         };
         let subject = cast.outbound(me, None);
-        let Some(decision) = self.judge(id, &subject) else {
-            return;
-        };
-        if !self.carry_out(c, id, &subject, decision, Verdicts::Whole) {
+        if self.passes(c, id, &subject, Verdicts::Whole).is_none() {
             return;
         }
         let mut recipients = core::mem::take(&mut self.recipients);
@@ -294,10 +288,8 @@ impl Networks {
                 foreign: true,
             };
             let subject = cast.outbound(me, Some(*to));
-            let Some(decision) = self.judge(id, &subject) else {
-                continue;
-            };
-            if !self.carry_out(c, id, &subject, decision, Verdicts::Recipient) {
+            let passes = self.passes(c, id, &subject, Verdicts::Recipient);
+            if passes.is_none() {
                 continue;
             }
             // Differs from 1.14.1, whose first frame to a bridge is refused (network 8, 19).
@@ -342,10 +334,7 @@ impl Networks {
             self.groups_changed(c, id);
         }
         let subject = cast.outbound(me, None);
-        let Some(decision) = self.judge(id, &subject) else {
-            return;
-        };
-        if self.carry_out(c, id, &subject, decision, Verdicts::Whole) {
+        if self.passes(c, id, &subject, Verdicts::Whole).is_some() {
             self.multicast(c, key, cast);
         }
     }
@@ -447,9 +436,8 @@ impl Networks {
             foreign: false,
         };
         let subject = cast.inbound(self.me, from);
-        if let Some(decision) = self.judge(network, &subject)
-            && self.carry_out(c, network, &subject, decision, Verdicts::Whole)
-        {
+        let passes = self.passes(c, network, &subject, Verdicts::Whole);
+        if passes.is_some() {
             let payload_at = packet.len().saturating_sub(frame.payload.len());
             let range = ethernet_in_place(packet, payload_at, ethernet)?;
             self.deliver(c, network, packet.get(range).unwrap_or_default());
@@ -485,11 +473,8 @@ impl Networks {
                 return Ok(true);
             }
             let subject = cast.inbound(self.me, from);
-            let Some(decision) = self.judge(network, &subject) else {
-                return Ok(true);
-            };
-            if self.carry_out(c, network, &subject, decision, Verdicts::Whole) {
-                if !decision.sup && !self.macs_allowed(c, network, from, ethernet) {
+            if let Some(sup) = self.passes(c, network, &subject, Verdicts::Whole) {
+                if !sup && !self.macs_allowed(c, network, from, ethernet) {
                     self.count_out(c, network, DropReason::BadMac);
                     return Ok(true);
                 }

@@ -46,7 +46,7 @@ use self::update::Update;
 use super::Full;
 use super::io::{DropReason, Event};
 use crate::base::gate::Bucket;
-use crate::base::{Address, Limits, Mac, Mono, NetworkId, Now, Table, earliest, sorted};
+use crate::base::{Address, Limits, Mac, Mono, NetworkId, Now, Table, sorted};
 use crate::crypto::rng::Rng;
 use crate::wire::derive;
 use crate::wire::identity::Identity;
@@ -611,14 +611,16 @@ impl Networks {
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub(crate) fn next_deadline(&self) -> Option<Mono> {
-        let announce = self.networks.values().filter_map(|n| n.announce).min();
-        let ask = self.networks.values().filter_map(|n| n.ask.next).min();
-        let gather = (0..)
-            .map_while(|n| self.waiting.hungry(n))
-            .filter_map(|key| self.gathers.again(key))
-            .min();
-        let show = self.showings.deadline();
-        earliest(&[announce, ask, gather, show, self.waiting.deadline()])
+        let mut first = Mono::first(self.showings.deadline(), self.waiting.deadline());
+        for network in self.networks.values() {
+            first = Mono::first(first, Mono::first(network.announce, network.ask.next));
+        }
+        let mut n = 0;
+        while let Some(key) = self.waiting.hungry(n) {
+            n += 1;
+            first = Mono::first(first, self.gathers.again(key));
+        }
+        first
     }
 
     /// Does what is due.
@@ -653,6 +655,12 @@ impl Networks {
         self.networks
             .values()
             .map(move |network| network.view(self.me, now))
+    }
+
+    /// The managed addresses of each network.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &[IpNet]> {
+        let configs = self.networks.values().filter_map(|n| n.config.as_ref());
+        configs.map(|config| &config.addresses[..])
     }
 
     /// A network.

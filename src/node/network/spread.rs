@@ -189,10 +189,8 @@ impl Networks {
         wanted: usize,
     ) {
         let subject = cast.outbound(self.me, Some(to));
-        let Some(decision) = self.judge(key.network, &subject) else {
-            return;
-        };
-        if !self.carry_out(c, key.network, &subject, decision, Verdicts::Recipient) {
+        let passes = self.passes(c, key.network, &subject, Verdicts::Recipient);
+        if passes.is_none() {
             return;
         }
         let compress = self
@@ -301,10 +299,8 @@ impl Networks {
                 self.routes.learn(network, source, from, c.mono());
             }
             let subject = cast.inbound(self.me, from);
-            let decision = self.judge(network, &subject);
-            if let Some(decision) = decision
-                && self.carry_out(c, network, &subject, decision, Verdicts::Whole)
-            {
+            let passes = self.passes(c, network, &subject, Verdicts::Whole);
+            if passes.is_some() {
                 let payload_at = packet.len().saturating_sub(len);
                 let range = ethernet_in_place(packet, payload_at, ethernet)?;
                 self.deliver(c, network, packet.get(range).unwrap_or_default());
