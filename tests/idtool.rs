@@ -483,7 +483,7 @@ fn a_moon_from_its_json_to_its_signature() {
     let bytes = fs::read(scratch.path("0000003c9439e96a.moon")).unwrap();
     let (update, _) = World::parse(&bytes).unwrap();
     assert!(update.timestamp > told);
-    assert!(is_signed_by(&update, &world.update_key));
+    assert!(is_signed_by(&update, world.update_key));
     let shown = scratch.run(&["show", "0000003c9439e96a.moon"]);
     assert!(
         shown.out.starts_with("moon 0000003c9439e96a\n"),
@@ -582,7 +582,7 @@ fn a_planet_in_one_step_and_its_update() {
     assert_ne!(world.id, public_planet.id);
     let endpoints = vec!["198.51.100.1/9993".to_owned(), "2001:db8::1/9993".into()];
     assert_eq!(roots(&world), [(first.clone(), endpoints)]);
-    assert!(is_signed_by(&world, &world.update_key));
+    assert!(is_signed_by(&world, world.update_key));
     assert_eq!(
         ran.out,
         format!(
@@ -602,7 +602,7 @@ fn a_planet_in_one_step_and_its_update() {
     let (update, _) = World::parse(&new).unwrap();
     assert_eq!((update.kind, update.id), (world.kind, world.id));
     assert!(update.timestamp > world.timestamp);
-    assert!(is_signed_by(&update, &world.update_key));
+    assert!(is_signed_by(&update, world.update_key));
     assert_eq!(roots(&update).len(), 2);
 
     // Other names, another planet.

@@ -350,7 +350,9 @@ impl<K: Key, V> Table<K, V> {
     /// Sets `key` to `value`. `None`: the table is full and the key new.
     pub fn insert(&mut self, key: K, value: V) -> Option<Slot> {
         let slot = self.index.enter_key(key)?;
-        if slot as usize == self.slots.len() {
+        // Room was taken at the start; without the second question the code to take more would be
+        // there for each kind of value.
+        if slot as usize == self.slots.len() && self.slots.len() < self.slots.capacity() {
             self.slots.push(None);
         }
         *self.slots.get_mut(slot as usize)? = Some(value);

@@ -85,19 +85,16 @@ impl Core {
             Some((at, peer_b.best_of(class, now)?))
         });
         let Some((at_a, at_b)) = shared else { return };
-        let mut ends = [
-            (slot_a, at_a, b, at_b.remote),
-            (slot_b, at_b, a, at_a.remote),
-        ];
+        let mut ends = [(slot_a, &at_a, b, &at_b), (slot_b, &at_b, a, &at_a)];
         if self.rng.below(2) == 1 {
             ends.swap(0, 1);
         }
-        for (slot, at, other, place) in ends {
+        for (slot, at, other, there) in ends {
             let mut packet = [0u8; HEADER_LEN + 32];
             let mut writer = packet::begin(&mut packet, Verb::Rendezvous);
-            let written = control::write_rendezvous(&mut writer, other, &place);
+            let written = control::write_rendezvous(&mut writer, other, &there.remote);
             if let (Ok(()), Ok(packet)) = (written, writer.finish()) {
-                self.emit(out, slot, &Hop::plain(&at), packet, &Seal::default());
+                self.emit(out, slot, &Hop::plain(at), packet, &Seal::default());
             }
         }
     }

@@ -247,14 +247,13 @@ impl Core {
         let now = self.now.mono;
         let wanted: Vec<Address> = self.topology.upstreams().to_vec();
         let seeds: Vec<Address> = self.topology.seeds().collect();
-        let gone: Vec<Address> = self
-            .peers
-            .iter()
-            .filter(|(a, p)| (p.upstream || p.contact.is_some()) && !wanted.contains(a))
-            .map(|(a, _)| a)
-            .collect();
-        for address in gone {
-            if let Some(peer) = self.peers.get_mut(&address) {
+        let mut at = 0;
+        while let Some((slot, address, peer)) = self.peers.next_from(at) {
+            at = slot.index() + 1;
+            if (!peer.upstream && peer.contact.is_none()) || wanted.contains(&address) {
+                continue;
+            }
+            if let Some(peer) = self.peers.at_mut(slot) {
                 peer.upstream = false;
                 if !seeds.contains(&address) {
                     peer.contact = None;

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::io::{DropReason, Ends, Stats};
 use super::policy;
-use crate::base::{Address, Mono};
+use crate::base::{Address, Mono, least};
 use crate::wire::packet::PACKET_MAX;
 
 /// Which way a packet was going.
@@ -76,30 +76,26 @@ impl Waiting {
             stats.drop(DropReason::TooLong);
             return;
         }
-        let all = self.slots.iter().enumerate();
-        let mut kept: heapless::Vec<(u64, usize), { policy::WAITING_PER_PEER }> =
-            heapless::Vec::new();
-        for (i, (entry, _)) in all {
-            if let Some(entry) = entry.as_ref().filter(|e| e.address == address) {
-                let at = kept.iter().position(|k| k.0 > entry.order);
-                let _ = kept.insert(at.unwrap_or(kept.len()), (entry.order, i));
-            }
-        }
+        let len = self.slots.len();
+        let entry = |at: usize| self.slots.get(at)?.0.as_ref();
+        let own = |at: usize| {
+            let entry = entry(at).filter(|e| e.address == address)?;
+            Some(entry.order)
+        };
+        let greedy = (0..len).filter_map(own).count() >= policy::WAITING_PER_PEER;
         // A lent buffer leaves an empty vector behind.
         let is_free = |s: &(Option<Entry>, Vec<u8>)| s.0.is_none() && s.1.capacity() > 0;
         let free = self.slots.iter().position(is_free);
-        let greedy = kept.is_full();
         let at = match free {
             Some(at) if !greedy => at,
             _ => {
                 stats.drop(DropReason::WaitingFull);
                 let loser = if greedy {
-                    kept.get(1).map(|(_, at)| *at)
+                    // Not the first: see above.
+                    let first = least(len, &own).and_then(own);
+                    least(len, &|at| own(at).filter(|order| Some(*order) > first))
                 } else {
-                    let all = self.slots.iter().enumerate();
-                    all.filter_map(|(i, s)| s.0.as_ref().map(|e| (e.order, i)))
-                        .min()
-                        .map(|(_, at)| at)
+                    least(len, &|at| Some(entry(at)?.order))
                 };
                 let Some(at) = loser else { return };
                 at
@@ -128,14 +124,12 @@ impl Waiting {
 
     /// Takes the oldest packet of `address` (of anybody if `None`) kept before `mark`.
     pub(crate) fn take(&mut self, address: Option<Address>, mark: u64) -> Option<Taken> {
-        let (_, slot) = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter_map(|(i, s)| s.0.as_ref().map(|e| (e, i)))
-            .filter(|(e, _)| e.order <= mark && address.is_none_or(|a| a == e.address))
-            .map(|(e, i)| (e.order, i))
-            .min()?;
+        let order = |at: usize| {
+            let entry = self.slots.get(at)?.0.as_ref()?;
+            let due = entry.order <= mark && address.is_none_or(|a| a == entry.address);
+            due.then_some(entry.order)
+        };
+        let slot = least(self.slots.len(), &order)?;
         let (entry, buffer) = self.slots.get_mut(slot)?;
         let entry = entry.take()?;
         Some(Taken {

@@ -107,7 +107,8 @@ pub struct Dns {
 /// Credentials of one kind, back to back as they came.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Batch {
-    pub(crate) count: u16,
+    /// How long each is.
+    pub(crate) lengths: Vec<u32>,
     pub(crate) bytes: Box<[u8]>,
 }
 

@@ -2,10 +2,10 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use super::config::Config;
 use super::decode::{self, FORMAT, URL_MAX};
+use super::member::Member;
 use super::refusal::Refusal;
 use super::update::{self, Piece};
 use super::{Carrier, Network, NetworkStatus, Networks};
@@ -416,10 +416,9 @@ impl Networks {
         let Some(network) = self.networks.get(&id) else {
             return;
         };
-        let mut others: Vec<Address> = network.members.iter().map(|(a, _)| a).collect();
-        others.retain(|a| *a != from && Some(*a) != id.controller() && *a != self.me);
-        others.truncate(PASS_ON_MAX);
-        for to in others {
+        let told = [Some(from), id.controller(), Some(self.me)];
+        let other = |a, _: &Member| !told.contains(&Some(a));
+        for to in network.members.heard_last(PASS_ON_MAX, &other) {
             let Some(room) = self
                 .scratch
                 .get_mut(..PACKET_MAX.min(HEADER_LEN + body.len()))

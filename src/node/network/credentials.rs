@@ -465,8 +465,10 @@ impl Networks {
                     member.agreement = Agreement::No;
                 }
             } else {
-                let counts = |f: &Filed| !paper.is(f) || f.timestamp > threshold;
-                member.file.retain(counts);
+                let void = |f: &Filed| paper.is(f) && f.timestamp <= threshold;
+                if let Some(at) = member.file.iter().position(void) {
+                    member.file.swap_remove(at);
+                }
                 member.weigh(config.timestamp, config.window_ms);
             }
         }
@@ -494,7 +496,7 @@ impl Networks {
             return;
         };
         let told = [from, revocation.signer, self.me];
-        let other = |a| !told.contains(&a);
+        let other = |a, _: &Member| !told.contains(&a);
         let others = network.members.heard_last(FORWARD_MAX, &other);
         for to in others {
             let mut packet = [0; HEADER_LEN + Revocation::LEN + 80];

@@ -244,14 +244,15 @@ fn batch<'a>(
     take: &mut dyn FnMut(&mut Reader<'a>, usize) -> Result<bool, Refusal>,
 ) -> Result<Batch, Refusal> {
     let mut reader = Reader::new(bytes);
-    let (mut used, mut count) = (0, 0);
-    while !reader.is_empty() && take(&mut reader, usize::from(count))? {
-        count += 1;
-        used = bytes.len() - reader.remaining();
+    let mut lengths: Vec<u32> = Vec::new();
+    let mut left = bytes.len();
+    while !reader.is_empty() && take(&mut reader, lengths.len())? {
+        lengths.push((left - reader.remaining()) as u32);
+        left = reader.remaining();
     }
     Ok(Batch {
-        count,
-        bytes: bytes.get(..used).unwrap_or_default().into(),
+        lengths,
+        bytes: bytes.get(..bytes.len() - left).unwrap_or_default().into(),
     })
 }
 

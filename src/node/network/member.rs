@@ -184,9 +184,13 @@ impl Members {
     }
 
     /// So many of those wanted, whoever was heard last first.
-    pub(crate) fn heard_last(&self, most: usize, wanted: &dyn Fn(Address) -> bool) -> Vec<Address> {
+    pub(crate) fn heard_last(
+        &self,
+        most: usize,
+        wanted: &dyn Fn(Address, &Member) -> bool,
+    ) -> Vec<Address> {
         let mut found: Vec<(Mono, Address)> = Vec::new();
-        for (address, member) in self.iter().filter(|(a, _)| wanted(*a)) {
+        for (address, member) in self.iter().filter(|(a, m)| wanted(*a, m)) {
             let new = (member.heard, address);
             let at = found.partition_point(|known| *known > new);
             if at < most {

@@ -503,11 +503,17 @@ impl Networks {
             return;
         };
         let mut groups = Vec::new();
-        let made = config.addresses.iter().map(|a| derive::group_of_ip(a.ip));
-        let broadcast = config.broadcast().then_some(Group::BROADCAST);
-        let all = network.tap_groups.iter().copied().chain(made);
-        for group in all.chain(self.behind.of(id)).chain(broadcast) {
+        for group in &network.tap_groups {
+            sorted::insert(&mut groups, *group);
+        }
+        for address in &config.addresses {
+            sorted::insert(&mut groups, derive::group_of_ip(address.ip));
+        }
+        for group in self.behind.of(id) {
             sorted::insert(&mut groups, group);
+        }
+        if config.broadcast() {
+            sorted::insert(&mut groups, Group::BROADCAST);
         }
         let mut before = core::mem::replace(&mut network.groups, groups);
         if config.multicast_limit == 0 {
@@ -519,8 +525,8 @@ impl Networks {
             before.clear();
             network.announce = Some(c.mono().after(announce_ms(c)));
         }
-        let is_new = |g: &&Group| before.binary_search(g).is_err();
-        let new: Vec<Group> = network.groups.iter().filter(is_new).copied().collect();
+        let mut new = network.groups.clone();
+        new.retain(|group| before.binary_search(group).is_err());
         if !new.is_empty() {
             self.announce(c, id, Some(&new));
         }

@@ -4,13 +4,12 @@
 //! drop the next ones unread. So a peer with whom we share several networks is shown all that is
 //! due to it in one packet, and what comes up within the next second waits for the end of it.
 
-use alloc::vec::Vec;
-
 use super::config::{Batch, Papers};
+use super::member::Member;
 use super::{Carrier, Network, Networks, like};
 use crate::base::{Address, Mono, NetworkId, Table};
-use crate::wire::credential::{Bundle, Capability, Ownership, Records, Tag, write_bundles};
-use crate::wire::cursor::{Reader, Writer};
+use crate::wire::credential::{Bundle, Records, write_bundles};
+use crate::wire::cursor::Writer;
 use crate::wire::multicast::Group;
 use crate::wire::packet::{HEADER_LEN, PACKET_MAX, VERB_AT};
 use crate::wire::verb::Verb;
@@ -176,14 +175,8 @@ impl Networks {
         let Some(network) = self.networks.get(&id) else {
             return;
         };
-        let mut recent: Vec<Address> = network
-            .members
-            .iter()
-            .filter(|(_, m)| now.since(m.heard) < RECENT_MS && m.pushed.is_some())
-            .map(|(a, _)| a)
-            .collect();
-        recent.truncate(RECENT_MAX);
-        for to in recent {
+        let recent = |_, m: &Member| now.since(m.heard) < RECENT_MS && m.pushed.is_some();
+        for to in network.members.heard_last(RECENT_MAX, &recent) {
             self.push(c, id, to, Occasion::Frame);
         }
     }
@@ -293,22 +286,10 @@ fn due(pushed: Option<Mono>, installed: Mono, occasion: Occasion, now: Mono) -> 
     (newer || age >= PUSH_MS || occasion == Occasion::Asked).then_some(0)
 }
 
-/// Reads one credential, to know where the next begins.
-type Skip = fn(&mut Reader<'_>) -> bool;
-
-/// Credentials of one kind, by their lengths.
-fn lengths(batch: &Batch, read: Skip) -> impl Iterator<Item = usize> {
-    let mut reader = Reader::new(&batch.bytes);
-    core::iter::from_fn(move || {
-        let before = reader.remaining();
-        (before > 0 && read(&mut reader)).then(|| before - reader.remaining())
-    })
-}
-
 impl Papers {
     pub(crate) fn is_empty(&self) -> bool {
         let batches = [&self.capabilities, &self.tags, &self.ownerships];
-        self.com.is_empty() && batches.iter().all(|b| b.count == 0)
+        self.com.is_empty() && batches.iter().all(|b| b.bytes.is_empty())
     }
 
     /// What packet number `part` of all credentials holds, each as full as it gets; the first has
@@ -316,18 +297,15 @@ impl Papers {
     fn part(&self, part: u8) -> (Bundle<'_>, bool) {
         let mut at = 0u8;
         let mut room = ROOM.saturating_sub(self.com.len());
-        let batches: [(&Batch, Skip); 3] = [
-            (&self.capabilities, |r| Capability::read(r).is_ok()),
-            (&self.tags, |r| Tag::read(r).is_ok()),
-            (&self.ownerships, |r| Ownership::read(r).is_ok()),
-        ];
+        let batches = [&self.capabilities, &self.tags, &self.ownerships];
         let mut records = [Records::default(); 3];
         let mut more = false;
-        'all: for ((batch, read), record) in batches.into_iter().zip(&mut records) {
+        'all: for (batch, record) in batches.into_iter().zip(&mut records) {
             let mut start = 0;
             let mut end = 0;
             let mut count = 0;
-            for len in lengths(batch, read) {
+            for &len in &batch.lengths {
+                let len = len as usize;
                 if len > room {
                     if at == part {
                         more = true;
@@ -371,6 +349,8 @@ fn records_of(batch: &Batch, start: usize, end: usize, count: u16) -> Records<'_
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::super::config::{self, AdHoc};
     use super::super::probe::Recorder;
     use super::*;

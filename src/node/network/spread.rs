@@ -4,6 +4,7 @@
 use super::config::{Config, FLAG_UNCOMPRESSED};
 use super::controller::Source;
 use super::frames::{Cast, Verdicts};
+use super::member::Member;
 use super::multicast::{GroupKey, Wanted, gather_ms, shuffle};
 use super::showing::Occasion;
 use super::{Carrier, Networks};
@@ -145,7 +146,7 @@ impl Networks {
         if whom.iter().all(|a| c.latency_ms(*a).is_none())
             && let Some(network) = self.networks.get(&key.network)
         {
-            let reached = |a| c.latency_ms(a).is_some();
+            let reached = |a, _: &Member| c.latency_ms(a).is_some();
             for member in network.members.heard_last(GATHER_FROM, &reached) {
                 let _ = whom.push(member);
             }
