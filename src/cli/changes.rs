@@ -1,7 +1,7 @@
 //! `join`, `leave`, `set`, `get`, `orbit`, `deorbit` (service 2.2).
 
-use super::client::{Failure, Reply};
-use super::commands::{Outcome, Run, values};
+use super::client::Reply;
+use super::commands::{Run, values};
 use super::{Help, REFUSED, USAGE};
 use crate::base::{Address, NetworkId};
 use crate::service::control::line::Code;
@@ -15,87 +15,85 @@ const ID_LEN: usize = 16;
 
 impl<'a> Run<'a> {
     /// Checks a network id as `join` and `leave` do.
-    fn id_to_join(&mut self) -> Result<&'a str, Failure> {
+    fn id_to_join(&mut self) -> &'a str {
         let id = self.arg(0);
         if NetworkId::parse(id).is_none() {
             self.screen.line("invalid network id");
-            return Err(Failure::Said(USAGE));
+            self.end(USAGE);
         }
-        Ok(id)
+        id
     }
 
     /// Checks a network id and what else there is as `set` and `get` do.
-    fn property_of_member(&mut self, command: &str) -> Result<(&'a str, &'a str), Failure> {
+    fn property_of_member(&mut self, command: &str) -> (&'a str, &'a str) {
         let (id, property) = (self.arg(0), self.arg(1));
         if NetworkId::parse(id).is_none() || id.len() != ID_LEN {
-            return Err(self.malformed(format_args!("{NO_NETWORK_ID}")));
+            self.malformed(format_args!("{NO_NETWORK_ID}"));
         }
-        self.must_end_at(command, 2)?;
+        self.must_end_at(command, 2);
         if property.is_empty() {
-            let why = format_args!("invalid format: include a property name to {command}");
-            return Err(self.malformed(why));
+            self.malformed(format_args!(
+                "invalid format: include a property name to {command}"
+            ));
         }
-        Ok((id, property))
+        (id, property)
     }
 
     /// Arguments from number `n` on are none of this command.
-    fn must_end_at(&mut self, command: &str, n: usize) -> Outcome {
-        match self.args.get(n) {
-            None => Ok(()),
-            Some(argument) => {
-                let program = self.program;
-                let why = format_args!("{program}: {command}: one too many: {argument}");
-                Err(self.malformed(why))
-            }
+    #[inline(never)]
+    fn must_end_at(&mut self, command: &str, n: usize) {
+        if let Some(argument) = self.args.get(n) {
+            let program = self.program;
+            self.malformed(format_args!(
+                "{program}: {command}: one too many: {argument}"
+            ));
         }
     }
 
     /// Asks for a change. With JSON its answer is printed as it comes.
-    fn change(&mut self, words: &[&str]) -> Outcome {
-        let reply = self.ask_ok(self.json, words)?;
+    fn change(&mut self, words: &[&str]) {
+        let reply = self.ask_ok(self.json, words);
         if self.json {
             self.screen.print(format_args!("{}", reply.json()));
         } else {
             self.screen.line(reply.first());
         }
-        Ok(())
     }
 
-    pub(super) fn join(&mut self, command: &str) -> Outcome {
-        let id = self.id_to_join()?;
+    pub(super) fn join(&mut self, command: &str) {
+        let id = self.id_to_join();
         let settings: Vec<String> = self.args.iter().skip(1).map(|s| assignment(s)).collect();
         let mut words = vec![command, id];
         words.extend(settings.iter().map(String::as_str));
-        self.change(&words)
+        self.change(&words);
     }
 
-    pub(super) fn leave(&mut self, command: &str) -> Outcome {
-        let id = self.id_to_join()?;
-        self.must_end_at(command, 1)?;
-        let reply = self.ask(false, &[command, id])?;
+    pub(super) fn leave(&mut self, command: &str) {
+        let id = self.id_to_join();
+        self.must_end_at(command, 1);
+        let reply = self.ask(false, &[command, id]);
         // Not joined is left, says 1.14.1, and scripts rely on it.
         let absent = reply.is(Code::NotFound);
         if !reply.is_ok() && !absent {
-            return Err(self.refused(&reply));
+            self.refused(&reply);
         }
         self.screen.print(match (self.json, absent) {
             (false, _) => format_args!("200 leave OK\n"),
             (true, false) => format_args!("{{\"result\":true}}"),
             (true, true) => format_args!("{{}}"),
         });
-        Ok(())
     }
 
     /// Prints the network as 1.14.1 does: one line of JSON without its end.
-    pub(super) fn set(&mut self, command: &str) -> Outcome {
-        let (id, setting) = self.property_of_member(command)?;
+    pub(super) fn set(&mut self, command: &str) {
+        let (id, setting) = self.property_of_member(command);
         let program = self.program;
         let Some((key, _)) = setting.split_once('=') else {
             // Behind the help, where it is seen.
-            return Err(self.malformed(format_args!(
+            self.malformed(format_args!(
                 "{}\n\n{program}: set: must be <setting>=<value>: {setting}",
                 Help(program)
-            )));
+            ));
         };
         if !NetworkSettings::KEYS.contains(&key) {
             self.screen.line(UNKNOWN_PROPERTY);
@@ -103,73 +101,73 @@ impl<'a> Run<'a> {
             self.screen.tell(format_args!(
                 "{program}: set: no setting \"{key}\"; there are {keys}"
             ));
-            return Err(Failure::Said(REFUSED));
+            self.end(REFUSED);
         }
-        let reply = self.ask(true, &[command, id, &assignment(setting)])?;
+        let reply = self.ask(true, &[command, id, &assignment(setting)]);
+        if reply.is(Code::NotFound) {
+            self.no_such(&reply);
+        }
         if !reply.is_ok() {
-            return Err(if reply.is(Code::NotFound) {
-                self.no_such(&reply)
-            } else {
-                self.refused(&reply)
-            });
+            self.refused(&reply);
         }
         self.screen.print(format_args!("{}", reply.json()));
-        Ok(())
     }
 
-    pub(super) fn get(&mut self, command: &str) -> Outcome {
-        let (id, key) = self.property_of_member(command)?;
-        let reply = self.ask(false, &[command, id, key])?;
+    pub(super) fn get(&mut self, command: &str) {
+        let (id, key) = self.property_of_member(command);
+        let reply = self.ask(false, &[command, id, key]);
         if !reply.is_ok() {
-            return Err(self.no_such(&reply));
+            self.no_such(&reply);
         }
         values(self.screen, &reply);
-        Ok(())
     }
 
     /// A network or a property that is not there.
-    pub(super) fn no_such(&mut self, reply: &Reply) -> Failure {
+    #[cold]
+    #[inline(never)]
+    pub(super) fn no_such(&mut self, reply: &Reply) -> ! {
         match reply.text() {
             "unknown network" => self.screen.tell(format_args!("{UNKNOWN_NETWORK}")),
             "unknown property" => self.screen.line(UNKNOWN_PROPERTY),
-            _ => return self.refused(reply),
+            _ => self.refused(reply),
         }
-        Failure::Said(REFUSED)
+        self.end(REFUSED)
     }
 
-    fn moon_id(&mut self) -> Result<&'a str, Failure> {
+    fn moon_id(&mut self) -> &'a str {
         let id = self.arg(0);
         let is_id = (1..=ID_LEN).contains(&id.len())
             && id.bytes().all(|b| b.is_ascii_hexdigit())
             && id.bytes().any(|b| b != b'0');
         if !is_id {
-            let why = format_args!("invalid format: must be a world ID of up to 16 hex digits");
-            return Err(self.malformed(why));
+            self.malformed(format_args!(
+                "invalid format: must be a world ID of up to 16 hex digits"
+            ));
         }
-        Ok(id)
+        id
     }
 
-    pub(super) fn orbit(&mut self, command: &str) -> Outcome {
-        let id = self.moon_id()?;
-        self.must_end_at(command, 2)?;
+    pub(super) fn orbit(&mut self, command: &str) {
+        let id = self.moon_id();
+        self.must_end_at(command, 2);
         let words = [command, id, self.arg(1)];
         let [.., seed] = words;
         // 1.14.1's scripts say 0 when there is no seed.
         if Address::parse(seed).is_none() && seed.bytes().any(|b| b != b'0') {
-            let why = format_args!("invalid format: the seed must be a 10-digit address");
-            return Err(self.malformed(why));
+            self.malformed(format_args!(
+                "invalid format: the seed must be a 10-digit address"
+            ));
         }
         let count = if seed.is_empty() { 2 } else { 3 };
         // The same with JSON, as in 1.14.1.
-        self.ask_ok(false, words.get(..count).unwrap_or_default())?;
+        self.ask_ok(false, words.get(..count).unwrap_or_default());
         self.screen.line("200 orbit OK");
-        Ok(())
     }
 
-    pub(super) fn deorbit(&mut self, command: &str) -> Outcome {
-        let id = self.moon_id()?;
-        self.must_end_at(command, 1)?;
-        self.change(&[command, id])
+    pub(super) fn deorbit(&mut self, command: &str) {
+        let id = self.moon_id();
+        self.must_end_at(command, 1);
+        self.change(&[command, id]);
     }
 }
 

@@ -56,8 +56,6 @@ pub(super) enum Failure {
     Connection(Way, Text),
     /// It answers, but not as it should.
     Protocol(Text),
-    /// All is said; this is the exit status.
-    Said(u8),
 }
 
 impl Way {

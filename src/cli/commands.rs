@@ -17,9 +17,8 @@ pub(super) struct Run<'a> {
     client: Option<Client>,
 }
 
-pub(super) type Outcome = Result<(), Failure>;
-
-type Command = fn(&mut Run<'_>, &str) -> Outcome;
+/// What fails says so and ends the process there and then: nothing is left to be done.
+type Command = fn(&mut Run<'_>, &str);
 
 const COMMANDS: &[(&str, Command)] = &[
     ("info", |run, word| run.info(word)),
@@ -70,19 +69,25 @@ pub(super) fn run(program: &str, options: &Options, screen: &mut Screen) -> u8 {
         None if command.starts_with('/') => path::run,
         None => |run, word| run.unknown(word),
     };
-    match does(&mut run, command) {
-        Ok(()) => DONE,
-        Err(failure) => run.explain(failure),
-    }
+    does(&mut run, command);
+    DONE
 }
 
 impl<'a> Run<'a> {
-    /// The texts of service 2.1.
-    fn explain(&mut self, failure: Failure) -> u8 {
+    /// The end, when all is said.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn end(&mut self, status: u8) -> ! {
+        std::process::exit(self.screen.end(status).into())
+    }
+
+    /// The texts of service 2.1, and the end.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn fail(&mut self, failure: Failure) -> ! {
         let (program, home) = (self.program, &self.target.home);
         let screen = &mut *self.screen;
-        match failure {
-            Failure::Said(status) => status,
+        let status = match failure {
             Failure::NoService => {
                 screen.tell(format_args!(
                     "{program}: missing port and zerotier-one.port not found in {}\n\
@@ -126,11 +131,20 @@ impl<'a> Run<'a> {
                 ));
                 REFUSED
             }
+        };
+        self.end(status)
+    }
+
+    /// What came of it, unless it failed.
+    pub(super) fn must<T>(&mut self, outcome: Result<T, Failure>) -> T {
+        match outcome {
+            Ok(value) => value,
+            Err(failure) => self.fail(failure),
         }
     }
 
-    /// The connection, made when it is first asked for.
-    pub(super) fn client(&mut self) -> Result<&mut Client, Failure> {
+    /// Connects, unless that is done.
+    pub(super) fn connect(&mut self) -> Result<&mut Client, Failure> {
         if self.client.is_none() {
             self.client = Some(Client::connect(self.target)?);
         }
@@ -138,34 +152,46 @@ impl<'a> Run<'a> {
         self.client.as_mut().ok_or(Failure::NoService)
     }
 
+    /// There must be a service.
+    #[inline(never)]
+    pub(super) fn must_connect(&mut self) {
+        if let Err(failure) = self.connect() {
+            self.fail(failure);
+        }
+    }
+
     /// The connection, out of our hands.
-    pub(super) fn take_client(&mut self) -> Result<Client, Failure> {
-        self.client()?;
-        self.client.take().ok_or(Failure::NoService)
+    pub(super) fn take_client(&mut self) -> Client {
+        self.must_connect();
+        let client = self.client.take();
+        self.must(client.ok_or(Failure::NoService))
     }
 
     /// Asks; whatever is said.
-    pub(super) fn ask(&mut self, json: bool, words: &[&str]) -> Result<Reply, Failure> {
-        self.client()?.ask(json, words)
+    #[inline(never)]
+    pub(super) fn ask(&mut self, json: bool, words: &[&str]) -> Reply {
+        let reply = self.connect().and_then(|client| client.ask(json, words));
+        self.must(reply)
     }
 
     /// Asks; a refusal is printed, and that was it.
-    pub(super) fn ask_ok(&mut self, json: bool, words: &[&str]) -> Result<Reply, Failure> {
-        let reply = self.ask(json, words)?;
-        if reply.is_ok() {
-            return Ok(reply);
+    #[inline(never)]
+    pub(super) fn ask_ok(&mut self, json: bool, words: &[&str]) -> Reply {
+        let reply = self.ask(json, words);
+        if !reply.is_ok() {
+            self.refused(&reply);
         }
-        Err(self.refused(&reply))
+        reply
     }
 
     /// Asks, and prints the answer: as JSON if that is wanted, else as `plain` has it.
-    pub(super) fn show(&mut self, words: &[&str], plain: fn(&mut Screen, &Reply)) -> Outcome {
-        let reply = self.ask_ok(self.json, words)?;
+    pub(super) fn show(&mut self, words: &[&str], plain: fn(&mut Screen, &Reply)) {
+        let reply = self.ask_ok(self.json, words);
         if self.json {
-            return self.pretty(&reply);
+            self.pretty(&reply);
+        } else {
+            plain(self.screen, &reply);
         }
-        plain(self.screen, &reply);
-        Ok(())
     }
 
     /// Argument number `n`, or nothing.
@@ -185,9 +211,11 @@ impl<'a> Run<'a> {
     }
 
     /// Prints an error row as it is: `<code> <command> <text>`.
-    pub(super) fn refused(&mut self, reply: &Reply) -> Failure {
+    #[cold]
+    #[inline(never)]
+    pub(super) fn refused(&mut self, reply: &Reply) -> ! {
         self.screen.line(&unescape(reply.first()));
-        Failure::Said(if reply.is(Code::BadArguments) {
+        self.end(if reply.is(Code::BadArguments) {
             USAGE
         } else {
             REFUSED
@@ -195,55 +223,55 @@ impl<'a> Run<'a> {
     }
 
     /// Says on standard output that it cannot be.
-    pub(super) fn no(&mut self, text: core::fmt::Arguments<'_>) -> Failure {
+    #[cold]
+    #[inline(never)]
+    pub(super) fn no(&mut self, text: core::fmt::Arguments<'_>) -> ! {
         self.screen.print(format_args!("{text}\n"));
-        Failure::Said(REFUSED)
+        self.end(REFUSED)
     }
 
     /// Says on standard error what is malformed.
-    pub(super) fn malformed(&mut self, text: core::fmt::Arguments<'_>) -> Failure {
+    #[cold]
+    #[inline(never)]
+    pub(super) fn malformed(&mut self, text: core::fmt::Arguments<'_>) -> ! {
         self.screen.tell(text);
-        Failure::Said(USAGE)
+        self.end(USAGE)
     }
 
     /// JSON with one blank per level.
-    pub(super) fn pretty(&mut self, reply: &Reply) -> Outcome {
+    pub(super) fn pretty(&mut self, reply: &Reply) {
         match Value::parse(&reply.json()) {
-            Ok(value) => {
-                self.screen.line(&value.pretty());
-                Ok(())
-            }
+            Ok(value) => self.screen.line(&value.pretty()),
             Err(why) => {
                 let command = reply.first().split(' ').nth(1).unwrap_or_default();
-                Err(self.no(format_args!("200 {command} invalid JSON response ({why})")))
+                self.no(format_args!("200 {command} invalid JSON response ({why})"))
             }
         }
     }
 
-    fn unknown(&mut self, command: &str) -> Outcome {
+    fn unknown(&mut self, command: &str) {
         let program = self.program;
         // Behind the help, where it is seen.
         self.screen.tell(format_args!(
             "{}\n\n{program}: unknown command: {command}",
             Help(program)
         ));
-        Err(Failure::Said(REFUSED))
+        self.end(REFUSED)
     }
 
-    fn help(&mut self, _: &str) -> Outcome {
+    fn help(&mut self, _: &str) {
         self.screen.print(format_args!("{}\n", Help(self.program)));
-        Ok(())
     }
 
-    fn info(&mut self, _: &str) -> Outcome {
-        self.show(&["info"], |screen, reply| screen.line(reply.first()))
+    fn info(&mut self, _: &str) {
+        self.show(&["info"], |screen, reply| screen.line(reply.first()));
     }
 
-    pub(super) fn list_peers(&mut self, _: &str) -> Outcome {
-        self.show(&["listpeers"], rows)
+    pub(super) fn list_peers(&mut self, _: &str) {
+        self.show(&["listpeers"], rows);
     }
 
-    fn peers(&mut self, _: &str) -> Outcome {
+    fn peers(&mut self, _: &str) {
         self.show(&["peers"], |screen, reply| {
             screen.line(
                 "200 peers\n\
@@ -273,10 +301,10 @@ impl<'a> Run<'a> {
                     screen.line(link);
                 }
             });
-        })
+        });
     }
 
-    fn list_networks(&mut self, _: &str) -> Outcome {
+    fn list_networks(&mut self, _: &str) {
         self.show(&["listnetworks"], |screen, reply| {
             screen.line(
                 "200 listnetworks <nwid> <name> <mac> <status> <type> <dev> <ZT assigned ips>",
@@ -290,45 +318,44 @@ impl<'a> Run<'a> {
                     "200 listnetworks {id} {name} {mac} {status} {kind} {device} {ips}\n"
                 ));
             });
-        })
+        });
     }
 
-    fn list_moons(&mut self, _: &str) -> Outcome {
-        let reply = self.ask_ok(true, &["listmoons"])?;
-        self.pretty(&reply)
+    fn list_moons(&mut self, _: &str) {
+        let reply = self.ask_ok(true, &["listmoons"]);
+        self.pretty(&reply);
     }
 
-    fn monitor(&mut self, command: &str) -> Outcome {
+    fn monitor(&mut self, command: &str) {
         if self.args.iter().any(|class| class == "off") {
             let program = self.program;
-            let why = format_args!("{program}: monitor: nothing to switch off");
-            return Err(self.malformed(why));
+            self.malformed(format_args!("{program}: monitor: nothing to switch off"));
         }
-        self.ask_ok(false, &self.words(command))?;
-        self.client()?.set_silence(None)?;
+        self.ask_ok(false, &self.words(command));
+        let set = self.connect().and_then(|client| client.set_silence(None));
+        self.must(set);
         while self.screen.flush() {
-            let line = self.client()?.line()?;
+            let line = self.connect().and_then(Client::line);
+            let line = self.must(line);
             if line.is_empty() {
                 break;
             }
             self.screen.line(&line);
         }
-        Ok(())
     }
 
     /// Prometheus text as it is over HTTP.
-    pub(super) fn metrics(&mut self, _: &str) -> Outcome {
-        let reply = self.ask_ok(false, &["metrics"])?;
+    pub(super) fn metrics(&mut self, _: &str) {
+        let reply = self.ask_ok(false, &["metrics"]);
         for row in reply.rows.iter().skip(1) {
             let line = row.split_once(' ').map_or("", |(_, line)| line);
             self.screen.line(line);
         }
-        Ok(())
     }
 
     /// Commands that 1.14.1 does not have: their rows, or their JSON.
-    fn pass_through(&mut self, command: &str) -> Outcome {
-        self.show(&self.words(command), rows)
+    fn pass_through(&mut self, command: &str) {
+        self.show(&self.words(command), rows);
     }
 }
 

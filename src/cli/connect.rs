@@ -10,25 +10,28 @@ use std::os::unix::net::UnixStream;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::REFUSED;
 use super::client::Failure;
-use super::commands::{Outcome, Run};
-use super::{REFUSED, Screen};
+use super::commands::Run;
 use crate::os::file;
 
 const BUFFER_BYTES: usize = 4096;
 
-pub(super) fn run(run: &mut Run<'_>, _: &str) -> Outcome {
-    let (greeting, mut stream) = run.take_client()?.into_parts()?;
+pub(super) fn run(run: &mut Run<'_>, _: &str) {
+    let parts = run.take_client().into_parts();
+    let (greeting, mut stream) = run.must(parts);
     run.screen.print_now(&greeting);
-    stream.set_nonblocking(true).map_err(|_| LOST)?;
-    relay(&mut stream, file::standard(0), run.screen)
+    if stream.set_nonblocking(true).is_err() {
+        run.fail(LOST);
+    }
+    relay(&mut stream, file::standard(0), run);
 }
 
 const LOST: Failure = Failure::Protocol(&"the connection was lost");
 
 /// Until the service closes. The end of the input is passed on, so that the replies to what was
 /// asked are still read.
-fn relay(stream: &mut UnixStream, input: BorrowedFd<'_>, screen: &mut Screen) -> Outcome {
+fn relay(stream: &mut UnixStream, input: BorrowedFd<'_>, run: &mut Run<'_>) {
     let mut buffer = [0; BUFFER_BYTES];
     let (mut asked, mut sent) = (Vec::with_capacity(BUFFER_BYTES), 0);
     let mut input_ended = false;
@@ -43,29 +46,29 @@ fn relay(stream: &mut UnixStream, input: BorrowedFd<'_>, screen: &mut Screen) ->
         let watched = fds.get_mut(..watched).unwrap_or_default();
         match poll(watched, PollTimeout::NONE) {
             Err(nix::errno::Errno::EINTR) => continue,
-            Err(_) => return Err(LOST),
+            Err(_) => run.fail(LOST),
             Ok(_) => {}
         }
         let [ours, theirs] = &fds;
         let [ours, theirs] = [ours.any(), theirs.any()];
         if ours == Some(true) {
             match stream.read(&mut buffer) {
-                Ok(0) => return Ok(()),
+                Ok(0) => return,
                 Ok(n) => {
-                    screen.print_now(buffer.get(..n).unwrap_or_default());
-                    if !screen.flush() {
-                        return Ok(());
+                    run.screen.print_now(buffer.get(..n).unwrap_or_default());
+                    if !run.screen.flush() {
+                        return;
                     }
                 }
                 Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => {}
-                Err(_) => return Err(LOST),
+                Err(_) => run.fail(LOST),
             }
         }
         if reads && theirs == Some(true) {
             let n = match nix::unistd::read(input, &mut buffer) {
                 Ok(n) => n,
                 Err(nix::errno::Errno::EINTR) => continue,
-                Err(_) => return Err(Failure::Said(REFUSED)),
+                Err(_) => run.end(REFUSED),
             };
             asked.clear();
             asked.extend_from_slice(buffer.get(..n).unwrap_or_default());
@@ -85,7 +88,7 @@ fn relay(stream: &mut UnixStream, input: BorrowedFd<'_>, screen: &mut Screen) ->
                     asked.clear();
                     (sent, input_ended) = (0, true);
                 }
-                Err(_) => return Err(LOST),
+                Err(_) => run.fail(LOST),
             }
         }
     }

@@ -5,8 +5,7 @@ use std::env;
 use std::io::IsTerminal as _;
 use std::path::Path;
 
-use super::client::Failure;
-use super::commands::{Outcome, Run};
+use super::commands::Run;
 use super::{REFUSED, VERSION};
 use crate::base::Mac;
 use crate::os::{file, inventory, shown};
@@ -21,8 +20,8 @@ const HIDDEN: &str = "(hidden)";
 const SECRET_WORDS: [&str; 5] = ["token", "secret", "password", "vault", "redis"];
 
 /// To a file in the current directory as ever, or where standard output leads.
-pub(super) fn run(run: &mut Run<'_>, _: &str) -> Outcome {
-    let reply = run.ask_ok(false, &["dump"])?;
+pub(super) fn run(run: &mut Run<'_>, _: &str) {
+    let reply = run.ask_ok(false, &["dump"]);
     let mut text = format!(
         "platform: {} {}\nzerotier version: {VERSION}\n\n",
         env::consts::OS,
@@ -38,10 +37,10 @@ pub(super) fn run(run: &mut Run<'_>, _: &str) -> Outcome {
     text.push_str(&interfaces());
     if !file::standard(1).is_terminal() {
         run.screen.print(format_args!("{text}"));
-        return Ok(());
+        return;
     }
     let Ok(path) = file::current_directory() else {
-        return Err(Failure::Said(REFUSED));
+        run.end(REFUSED);
     };
     let path = path.join(FILE_NAME);
     let file = shown(&path);
@@ -51,9 +50,8 @@ pub(super) fn run(run: &mut Run<'_>, _: &str) -> Outcome {
         let program = run.program;
         run.screen
             .tell(format_args!("{program}: cannot write {file}: {error}"));
-        return Err(Failure::Said(REFUSED));
+        run.end(REFUSED);
     }
-    Ok(())
 }
 
 fn local_conf(path: &Path) -> String {

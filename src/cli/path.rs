@@ -4,7 +4,7 @@
 
 use core::fmt::Write as _;
 
-use super::commands::{Outcome, Run};
+use super::commands::Run;
 use crate::service::json::Value;
 
 /// Fields of `/status` that `/health` shows, in its order.
@@ -28,7 +28,7 @@ const KINDS: [(&str, &str, &str); 6] = [
     ("config", "conf", ""),
 ];
 
-pub(super) fn run(run: &mut Run<'_>, path: &str) -> Outcome {
+pub(super) fn run(run: &mut Run<'_>, path: &str) {
     let mut parts = path.trim_start_matches('/').split('/');
     let (kind, id) = (parts.next().unwrap_or_default(), parts.next());
     if (kind, id) == ("metrics", None) {
@@ -36,13 +36,13 @@ pub(super) fn run(run: &mut Run<'_>, path: &str) -> Outcome {
     }
     let known = KINDS.iter().find(|(name, ..)| *name == kind);
     let Some((_, command, key)) = known.filter(|(.., key)| id.is_none() || !key.is_empty()) else {
-        run.client()?;
-        return Err(run.no(format_args!("404 {path} ")));
+        run.must_connect();
+        run.no(format_args!("404 {path} "));
     };
-    let json = run.ask_ok(true, &[command])?.json();
+    let json = run.ask_ok(true, &[command]).json();
     if id.is_none() && kind != "health" {
         run.screen.print(format_args!("{json}"));
-        return Ok(());
+        return;
     }
     let all = Value::parse(&json).unwrap_or(Value::Null);
     let Some(id) = id else {
@@ -55,7 +55,7 @@ pub(super) fn run(run: &mut Run<'_>, path: &str) -> Outcome {
             }
         }
         run.screen.print(format_args!("{{{text}}}"));
-        return Ok(());
+        return;
     };
     let wanted = |value: &&Value| {
         let text = value.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -64,8 +64,7 @@ pub(super) fn run(run: &mut Run<'_>, path: &str) -> Outcome {
     };
     match all.as_array().unwrap_or_default().iter().find(wanted) {
         Some(value) => run.screen.print(format_args!("{value}")),
-        None if kind == "network" => return Err(run.no(format_args!("404 {path} {{}}"))),
+        None if kind == "network" => run.no(format_args!("404 {path} {{}}")),
         None => run.screen.print(format_args!("{{}}")),
     }
-    Ok(())
 }

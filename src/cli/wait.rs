@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::REFUSED;
 use super::changes::NO_NETWORK_ID;
 use super::client::{Client, Failure};
-use super::commands::{Outcome, Run};
+use super::commands::Run;
 use crate::base::{Mono, NetworkId};
 use crate::os::clock;
 
@@ -14,50 +14,49 @@ const DEFAULT_SECONDS: u64 = 60;
 /// Between two tries to reach a service that is still starting.
 const RETRY_MS: u64 = 250;
 
-pub(super) fn run(run: &mut Run<'_>, _: &str) -> Outcome {
+pub(super) fn run(run: &mut Run<'_>, _: &str) {
     let id = run.arg(0);
     if NetworkId::parse(id).is_none() {
-        return Err(run.malformed(format_args!("{NO_NETWORK_ID}")));
+        run.malformed(format_args!("{NO_NETWORK_ID}"));
     }
     let seconds = match run.arg(1) {
         "" => Ok(DEFAULT_SECONDS),
         text => text.parse(),
     };
     let Ok(seconds) = seconds else {
-        let why = format_args!("invalid format: must be a number of seconds");
-        return Err(run.malformed(why));
+        run.malformed(format_args!("invalid format: must be a number of seconds"));
     };
     let until = clock::mono().after(seconds.saturating_mul(1000));
-    connect(run, until)?;
-    run.ask(false, &["monitor", "network"])?;
+    connect(run, until);
+    run.ask(false, &["monitor", "network"]);
     loop {
-        let reply = run.ask(false, &["get", id, "status"])?;
+        let reply = run.ask(false, &["get", id, "status"]);
         if !reply.is_ok() {
-            return Err(run.no_such(&reply));
+            run.no_such(&reply);
         }
         if reply.text() == "OK" {
-            return Ok(());
+            return;
         }
         // Any event will do: the status is asked for, so a lost one does no harm.
-        if !next_event(run.client()?, until)? {
+        let came = run.connect().and_then(|client| next_event(client, until));
+        if !run.must(came) {
             let (program, status) = (run.program, reply.text());
             run.screen.tell(format_args!(
                 "{program}: {id} is {status} after {seconds} seconds"
             ));
-            return Err(Failure::Said(REFUSED));
+            run.end(REFUSED);
         }
     }
 }
 
-fn connect(run: &mut Run<'_>, until: Mono) -> Result<(), Failure> {
-    loop {
-        match run.client() {
-            Err(Failure::NoService | Failure::Connection(..)) if left(until) > RETRY_MS => {
-                // Nothing else is to be done in this process.
-                thread::sleep(Duration::from_millis(RETRY_MS));
-            }
-            outcome => return outcome.map(drop),
+fn connect(run: &mut Run<'_>, until: Mono) {
+    while let Err(failure) = run.connect() {
+        let may_come = matches!(failure, Failure::NoService | Failure::Connection(..));
+        if !may_come || left(until) <= RETRY_MS {
+            run.fail(failure);
         }
+        // Nothing else is to be done in this process.
+        thread::sleep(Duration::from_millis(RETRY_MS));
     }
 }
 
