@@ -25,6 +25,19 @@ pub fn insert_by_key<T, K: Ord>(list: &mut Vec<T>, item: T, key: impl Fn(&T) -> 
     list.insert(at.unwrap_or(list.len()), item);
 }
 
+/// Takes out what is `gone`, each asked once; the rest keeps its order. For short lists: what is
+/// behind one that goes moves each time.
+pub fn take_out<T>(list: &mut Vec<T>, gone: &mut dyn FnMut(&T) -> bool) {
+    let mut at = 0;
+    while let Some(item) = list.get(at) {
+        if gone(item) {
+            list.remove(at);
+        } else {
+            at += 1;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,5 +51,11 @@ mod tests {
         }
         assert_eq!(once, [1, 3, 5, 9]);
         assert_eq!(pairs, [(1, 5), (3, 1), (3, 3), (5, 0), (5, 4), (9, 2)]);
+        let mut asked = Vec::new();
+        take_out(&mut once, &mut |x| {
+            asked.push(*x);
+            *x > 1 && *x < 9
+        });
+        assert_eq!((once, asked), (Vec::from([1, 9]), Vec::from([1, 3, 5, 9])));
     }
 }

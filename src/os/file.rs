@@ -16,6 +16,7 @@ use nix::fcntl::{FlockArg, OFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, lstat, stat};
 
 use super::{Error, Op, check, text_of};
+use crate::base::sorted;
 
 /// Reads a regular file of at most `max` bytes. A longer one is `EFBIG`; a directory `EISDIR`;
 /// a pipe, a socket or a device `EINVAL`, without waiting for its other end.
@@ -91,8 +92,7 @@ pub fn names_in(dir: &Path) -> Result<Vec<String>, Error> {
         let Ok(entry) = entry else { break };
         let name = String::from_utf8_lossy(entry.file_name().to_bytes()).into_owned();
         if !name.starts_with('.') {
-            let at = names.partition_point(|before| *before < name);
-            names.insert(at, name);
+            sorted::insert(&mut names, name);
         }
     }
     Ok(names)

@@ -241,7 +241,8 @@ impl Daemon {
         self.conf.seen = Some(read);
         match parsed {
             Ok((local, tree)) => {
-                if !first || local != LocalConf::default() {
+                let is_empty = tree.as_object().is_none_or(<[_]>::is_empty);
+                if !first || !is_empty {
                     log::info!("{FILE} is in force");
                 }
                 self.conf.tree = tree;
@@ -378,11 +379,14 @@ impl Daemon {
     /// The value in force of a key, as JSON.
     pub(super) fn conf_value(&self, key: &str) -> Option<String> {
         let path = path_of(key);
-        let value = match Key::of(&path) {
-            Some(key) => self.in_force(key, &path),
-            None => self.raw(&path)?,
+        let text = match Key::of(&path) {
+            // As the file has them.
+            Some(Key::StateDir | Key::Netifd) => {
+                self.raw(&path).unwrap_or(&Value::Null).to_string()
+            }
+            Some(key) => self.in_force(key).to_string(),
+            None => self.raw(&path)?.to_string(),
         };
-        let text = value.to_string();
         Some(if text.len() > SHOWN_MAX {
             format!("\"{} bytes, see {FILE}\"", text.len())
         } else {
@@ -390,15 +394,15 @@ impl Daemon {
         })
     }
 
-    fn raw(&self, path: &[&str]) -> Option<Value> {
+    fn raw(&self, path: &[&str]) -> Option<&Value> {
         let mut value = &self.conf.tree;
         for step in path {
             value = value.get(step)?;
         }
-        Some(value.clone())
+        Some(value)
     }
 
-    fn in_force(&self, key: Key, path: &[&str]) -> Value {
+    fn in_force(&self, key: Key) -> Value {
         let settings = &self.conf.local.settings;
         let router = &settings.router;
         let port = |port: Option<u16>| port.map_or(Value::Null, Value::number);
@@ -414,6 +418,7 @@ impl Daemon {
             Key::LowBandwidthMode => Value::Bool(settings.low_bandwidth_mode),
             // Not built: off, whatever the file says.
             Key::PortMapping | Key::FallbackRelay => Value::Bool(false),
+            Key::StateDir | Key::Netifd => Value::Null,
             Key::BondingPolicy => Value::string("none"),
             Key::SoftwareUpdate => Value::string("disable"),
             Key::ControlTcp => match self.control_port() {
@@ -430,8 +435,6 @@ impl Daemon {
             Key::Metrics => {
                 Value::Bool(cfg!(feature = "metrics") && router.metrics.unwrap_or(true))
             }
-            // As the file has them.
-            Key::StateDir | Key::Netifd => self.raw(path).unwrap_or(Value::Null),
         }
     }
 
@@ -463,6 +466,7 @@ impl Daemon {
     }
 
     /// Sets members of `settings`, known or not, in one go; `null` takes one out.
+    #[cfg(feature = "http-compat")]
     pub(super) fn merge_settings(&mut self, changes: &[(String, Value)]) -> Result<(), Refusal> {
         let mut tree = self.conf_to_change()?;
         for (key, value) in changes {
@@ -475,13 +479,16 @@ impl Daemon {
     /// The tree of the file as it stands: whatever its owner has written meanwhile stays.
     fn conf_to_change(&mut self) -> Result<Value, Refusal> {
         self.read_conf();
-        match &self.conf.bad {
-            Some(bad) => {
-                let text = format_args!("repair {FILE} first: {bad}");
-                Err(Refusal::new(Code::Conflict, text))
-            }
-            None => Ok(self.conf.tree.clone()),
+        if let Some(bad) = &self.conf.bad {
+            let text = format_args!("repair {FILE} first: {bad}");
+            return Err(Refusal::new(Code::Conflict, text));
         }
+        // Made from its text: a copy of a tree is nothing that anybody else needs.
+        let tree = match &self.conf.seen {
+            Some(Ok(bytes)) => LocalConf::parse(bytes).ok().map(|(_, tree)| tree),
+            _ => None,
+        };
+        Ok(tree.unwrap_or(Value::Object(Vec::new())))
     }
 
     /// Stores a changed tree and puts it in force. `key`: what was changed, if it is one thing.
@@ -518,7 +525,11 @@ fn no_place(key: &str) -> Refusal {
 }
 
 fn strings<T: fmt::Display>(list: &[T]) -> Value {
-    Value::Array(list.iter().map(Value::string).collect())
+    let mut all = Vec::new();
+    for one in list {
+        all.push(Value::string(one));
+    }
+    Value::Array(all)
 }
 
 /// The steps that a key names. Nets have dots, so what is in `physical` and `virtual` is cut at

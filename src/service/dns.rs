@@ -26,6 +26,7 @@ use self::hands::{Failed, Order, Verb};
 pub(super) use self::hands::{Hands, Places};
 pub(super) use self::helper::Far;
 use super::log;
+use crate::base::sorted::take_out;
 use crate::base::{Mono, NetworkId};
 
 mod hands;
@@ -230,7 +231,7 @@ impl<H: Hands> Resolver<H> {
         if let Some(wish) = wish {
             self.order(now, id, Verb::Tell, wish);
         } else if state == State::Nothing {
-            self.entries.retain(|e| e.id != id);
+            take_out(&mut self.entries, &mut |e| e.id == id);
         }
         changed || again
     }

@@ -253,6 +253,7 @@ impl Host for ManuallyDrop<Daemon> {
         Some(self.conf.tree())
     }
 
+    #[cfg(feature = "http-compat")]
     fn merge_settings(&mut self, changes: &[(String, Value)]) -> Result<(), Refusal> {
         self.refuse_while_stopping()?;
         Daemon::merge_settings(self, changes)

@@ -7,6 +7,8 @@
 
 use core::fmt::{self, Write as _};
 
+use crate::base::sorted::take_out;
+
 /// Deepest nesting of arrays and objects.
 pub const DEPTH_MAX: usize = 32;
 
@@ -155,7 +157,7 @@ impl Value {
     /// Takes a member out of an object.
     pub fn remove(&mut self, key: &str) {
         if let Self::Object(members) = self {
-            members.retain(|(k, _)| k != key);
+            take_out(members, &mut |(k, _)| k == key);
         }
     }
 
@@ -174,7 +176,8 @@ impl Value {
     /// With the members of every object in the order of their keys.
     #[must_use]
     pub fn sorted(&self) -> Self {
-        let mut sorted = self.clone();
+        // Made anew of its text, which takes no code of its own; what was read once can be again.
+        let mut sorted = Self::parse(&self.to_string()).unwrap_or(Self::Null);
         sorted.sort();
         sorted
     }

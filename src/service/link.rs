@@ -12,6 +12,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::base::Mono;
+use crate::base::sorted::take_out;
 use crate::node::underlay::PhysicalNet;
 use crate::node::{LinkChange, SocketId};
 use crate::os;
@@ -110,7 +111,7 @@ pub(super) fn wildcards(ports: &[u16]) -> Vec<Wanted> {
 fn add(all: &mut Vec<Wanted>, ports: &[u16], ip: IpAddr, device: &str, index: u32) {
     for port in ports {
         let local = SocketAddr::new(ip, *port);
-        let at = all.partition_point(|before| before.local < local);
+        let at = all.iter().take_while(|known| known.local < local).count();
         let wanted = Wanted {
             local,
             device: device.to_owned(),
@@ -221,7 +222,7 @@ impl<S> Links<S> {
                 close(SocketId(n), link.socket);
             }
         }
-        self.failed.retain(|f| wanted.contains(&f.wanted));
+        take_out(&mut self.failed, &mut |f| !wanted.contains(&f.wanted));
         for want in wanted {
             if self.links.iter().flatten().any(|link| link.wanted == *want) {
                 continue;

@@ -19,6 +19,7 @@ use core::fmt;
 
 use super::routes::{Change, Managed, Placed, Plan, Planned, State, difference};
 use super::settings::Prefix;
+use crate::base::sorted::{self, take_out};
 use crate::os::Error;
 use crate::os::netlink::{Control, MAIN_TABLE, Route, Rule};
 
@@ -206,8 +207,9 @@ impl RouteSet {
         tell: Tell<'_>,
     ) -> Trouble {
         if let Some(seen) = seen {
-            let is_there = |p: &Prefix| seen.addresses.contains(&(index, *p));
-            self.addresses.retain(|placed| is_there(&placed.prefix));
+            take_out(&mut self.addresses, &mut |placed| {
+                !seen.addresses.contains(&(index, placed.prefix))
+            });
             if let Some(routes) = seen.routes {
                 self.take_routes(index, routes);
             }
@@ -254,16 +256,16 @@ impl RouteSet {
         let mut removed = false;
         self.refused.clear();
         // The same address cannot be on a device with two prefixes, so removal comes first.
-        self.addresses.retain(|placed| {
+        take_out(&mut self.addresses, &mut |placed| {
             if wanted.contains(placed) {
-                return true;
+                return false;
             }
             let done = system.remove_address(index, &placed.prefix);
             match done {
                 Ok(()) => removed = true,
                 Err(error) => note(trouble, error, format_args!("removing {}", placed.prefix)),
             }
-            done.is_err()
+            done.is_ok()
         });
         for placed in wanted {
             // Here already, or in another form that could not be removed: not both.
@@ -272,9 +274,7 @@ impl RouteSet {
             }
             match system.add_address(index, placed) {
                 Ok(()) => {
-                    let before = |p: &Placed| p.prefix < placed.prefix;
-                    let at = self.addresses.partition_point(before);
-                    self.addresses.insert(at, *placed);
+                    sorted::insert_by_key(&mut self.addresses, *placed, |p| p.prefix);
                 }
                 Err(error) => {
                     self.refused.push((placed.prefix, error.errno));
@@ -380,7 +380,7 @@ impl RouteSet {
 
     #[inline(never)]
     fn forget(&mut self, gone: &Route) {
-        self.routes.retain(|route| route != gone);
+        take_out(&mut self.routes, &mut |route| route == gone);
     }
 
     fn read_routes(&mut self, index: u32, system: &mut impl System) -> bool {
@@ -481,7 +481,7 @@ impl RuleSet {
         system: &mut impl System,
     ) -> Result<(), Error> {
         if let Some(seen) = seen {
-            self.applied.retain(|rule| seen.contains(rule));
+            take_out(&mut self.applied, &mut |rule| !seen.contains(rule));
         }
         let mut done = Ok(());
         for rule in wanted {
@@ -492,13 +492,13 @@ impl RuleSet {
                 }
             }
         }
-        self.applied.retain(|rule| {
+        take_out(&mut self.applied, &mut |rule| {
             if wanted.contains(rule) {
-                return true;
+                return false;
             }
             let removed = system.remove_rule(rule);
             done = done.and(removed);
-            removed.is_err()
+            removed.is_ok()
         });
         done
     }

@@ -137,7 +137,9 @@ pub fn plan(
         plan: Plan::default(),
     };
     planner.place(addresses, managed);
-    planner.plan.states = vec![State::TooMany; managed.len()];
+    for _ in managed {
+        planner.plan.states.push(State::TooMany);
+    }
     // A gateway may be behind a route on the link that comes later in the list.
     for &through_gateway in &[false, true] {
         for (n, route) in managed.iter().enumerate().take(ROUTES_MAX) {
@@ -336,7 +338,7 @@ impl Planner<'_> {
 fn allowed(settings: &NetworkSettings, addresses: &[Prefix]) -> Vec<Prefix> {
     let mut all: Vec<Prefix> = Vec::new();
     for prefix in addresses.iter().filter(|p| settings.allows(p)) {
-        let at = all.partition_point(|before| before.ip < prefix.ip);
+        let at = all.iter().take_while(|known| known.ip < prefix.ip).count();
         match all.get_mut(at) {
             // The same address with two prefixes: the wider one reaches more members.
             Some(known) if known.ip == prefix.ip => known.bits = known.bits.min(prefix.bits),

@@ -14,6 +14,7 @@ use super::link::{Choice, Failed, Wanted, wanted, wildcards};
 use super::log::{self, Cause};
 use super::ready::Source;
 use crate::base::Mono;
+use crate::base::sorted::take_out;
 use crate::crypto::rng::Rng;
 use crate::node::{LinkChange, SocketId};
 use crate::os;
@@ -282,7 +283,7 @@ impl Daemon {
                 *route = other;
             }
         }
-        routes.retain(|r| !self.is_own(r.index));
+        take_out(&mut routes, &mut |r| self.is_own(r.index));
         if routes == self.default_routes {
             return;
         }

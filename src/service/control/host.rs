@@ -393,6 +393,7 @@ pub trait Host {
     }
 
     /// Sets members of `settings` in `local.conf` and stores it; `null` takes one out.
+    #[cfg(feature = "http-compat")]
     fn merge_settings(&mut self, _changes: &[(String, Value)]) -> Result<(), Refusal> {
         Err(Refusal::not_built())
     }

@@ -327,8 +327,11 @@ fn write_health(out: &mut String, host: &dyn Host) {
 fn config(host: &dyn Host, depth: Depth) -> Value {
     let info = host.info();
     let strings = |at: &dyn Fn(usize) -> Option<SocketAddr>| {
-        let all = (0..).map_while(at);
-        Value::Array(all.map(|at| Value::string(Slash(at))).collect())
+        let mut all = Vec::new();
+        while let Some(at) = at(all.len()) {
+            all.push(Value::string(Slash(at)));
+        }
+        Value::Array(all)
     };
     let file = match depth {
         #[cfg(feature = "http-compat")]
