@@ -103,7 +103,9 @@ struct Index {
 }
 
 impl Index {
+    #[inline(never)]
     fn new(capacity: usize, words: usize, seed: u64) -> Box<Self> {
+        let capacity = capacity.clamp(1, 1 << 24);
         let mut cells = Vec::new();
         cells.resize(capacity.saturating_mul(2).next_power_of_two(), EMPTY);
         Box::new(Self {
@@ -270,10 +272,10 @@ pub struct Table<K, V> {
 impl<K: Key, V> Table<K, V> {
     /// An empty table of at most `capacity` entries. `seed` keys the hash.
     pub fn new(capacity: usize, seed: u64) -> Self {
-        let capacity = capacity.clamp(1, 1 << 24);
+        let index = Index::new(capacity, K::WORDS, seed);
         Self {
-            index: Index::new(capacity, K::WORDS, seed),
-            slots: Vec::with_capacity(capacity),
+            slots: Vec::with_capacity(index.capacity),
+            index,
             key: PhantomData,
         }
     }

@@ -62,9 +62,14 @@ impl<'a> Run<'a> {
 
     pub(super) fn join(&mut self, command: &str) {
         let id = self.id_to_join();
-        let settings: Vec<String> = self.args.iter().skip(1).map(|s| assignment(s)).collect();
+        let mut settings = Vec::new();
+        for setting in self.args.get(1..).unwrap_or_default() {
+            settings.push(assignment(setting));
+        }
         let mut words = vec![command, id];
-        words.extend(settings.iter().map(String::as_str));
+        for setting in &settings {
+            words.push(setting);
+        }
         self.change(&words);
     }
 

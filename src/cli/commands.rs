@@ -206,7 +206,9 @@ impl<'a> Run<'a> {
         'a: 'w,
     {
         let mut words = vec![command];
-        words.extend(self.args.iter().map(String::as_str));
+        for argument in self.args {
+            words.push(argument);
+        }
         words
     }
 

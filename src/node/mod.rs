@@ -261,6 +261,11 @@ impl Node {
         self.leave_call(out);
     }
 
+    /// What the owner said last.
+    pub fn underlay(&self) -> &Underlay {
+        &self.core.underlay
+    }
+
     /// When [`Self::handle_timeout`] wants to be called. May change after every call above.
     pub fn poll_timeout(&self) -> Option<Mono> {
         let networks = self.networks.next_deadline();

@@ -48,10 +48,13 @@ impl Whole {
 impl Reassembly {
     pub(crate) fn new(slots: usize) -> Self {
         // Reserved now, resident when first used.
-        let room = || Vec::with_capacity(PACKET_MAX);
+        let mut all = Vec::with_capacity(slots.max(1));
+        for _ in 0..slots.max(1) {
+            all.push((None, Vec::with_capacity(PACKET_MAX)));
+        }
         Self {
-            slots: (0..slots.max(1)).map(|_| (None, room())).collect(),
-            scratch: room(),
+            slots: all,
+            scratch: Vec::with_capacity(PACKET_MAX),
         }
     }
 

@@ -53,9 +53,14 @@ impl Taken {
 impl Waiting {
     pub(crate) fn new(slots: usize) -> Self {
         // Reserved now, resident when first used.
-        let room = || Vec::with_capacity(PACKET_MAX);
-        let slots = (0..slots.max(1)).map(|_| (None, room())).collect();
-        Self { slots, order: 0 }
+        let mut all = Vec::with_capacity(slots.max(1));
+        for _ in 0..slots.max(1) {
+            all.push((None, Vec::with_capacity(PACKET_MAX)));
+        }
+        Self {
+            slots: all,
+            order: 0,
+        }
     }
 
     #[cfg(test)]

@@ -101,6 +101,8 @@ pub struct Error {
 
 impl Error {
     /// The call `op` failed just now.
+    #[cold]
+    #[inline(never)]
     pub fn last(op: Op) -> Self {
         Self {
             op,

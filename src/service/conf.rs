@@ -288,14 +288,14 @@ impl Daemon {
     }
 
     /// Applies the difference to what was in force.
-    fn put_conf_in_force(&mut self, local: LocalConf) {
+    fn put_conf_in_force(&mut self, mut local: LocalConf) {
         for doubt in &local.doubts {
             log::warn!("{FILE}: {doubt}");
         }
+        // The node keeps what it is told.
+        let said = core::mem::take(&mut local.underlay);
         let before = core::mem::replace(&mut self.conf.local, local);
-        let LocalConf {
-            underlay, settings, ..
-        } = &self.conf.local;
+        let settings = &self.conf.local.settings;
         if settings.not_built != before.settings.not_built && !settings.not_built.is_empty() {
             let keys = settings.not_built.join(", ");
             log::warn!("{FILE}: not built, and without effect: {keys}");
@@ -304,9 +304,8 @@ impl Daemon {
         if level != before.settings.router.log_level {
             ::log::set_max_level(level.unwrap_or(::log::LevelFilter::Info));
         }
-        let nets = *underlay != before.underlay;
+        let nets = said != *self.node.underlay();
         if nets {
-            let said = underlay.clone();
             self.node.set_underlay(self.now, said, &mut self.wires);
         }
         let after = &self.conf.local.settings;
@@ -548,11 +547,14 @@ fn path_of(key: &str) -> Vec<&str> {
             None => vec![part, rest],
         };
     }
-    let steps: Vec<&str> = key.split('.').collect();
-    match steps.first() {
-        Some(&("physical" | "virtual" | "settings")) => steps,
-        _ => [&["settings"], steps.as_slice()].concat(),
+    let mut steps = Vec::new();
+    for step in key.split('.') {
+        if steps.is_empty() && !matches!(step, "physical" | "virtual" | "settings") {
+            steps.push("settings");
+        }
+        steps.push(step);
     }
+    steps
 }
 
 /// Known, or meant so by its whole name.

@@ -3,6 +3,8 @@
 //! What is done when a source has something, a deadline is over or the system changed lies here;
 //! when it is called is the business of `event_loop`. Commands come in through `host`.
 
+use core::mem::ManuallyDrop;
+
 use mio::Registry;
 
 use super::conf::Conf;
@@ -85,7 +87,8 @@ pub(super) struct Parts {
 }
 
 impl Daemon {
-    pub(super) fn new(parts: Parts) -> Self {
+    /// It lives as long as the process: what does not end with that, the loop takes back.
+    pub(super) fn new(parts: Parts) -> &'static mut ManuallyDrop<Self> {
         let Parts {
             node,
             home,
@@ -98,7 +101,7 @@ impl Daemon {
             now,
         } = parts;
         let resolver = Resolver::new(Box::new(|| Places::of_system().hook()), names);
-        let mut daemon = Self {
+        let daemon = Box::leak(Box::new(ManuallyDrop::new(Self {
             node,
             home,
             wires: Wires::new(limits.sockets, limits.networks),
@@ -131,7 +134,7 @@ impl Daemon {
             arena: RecvBatch::new(limits.receive_slots),
             receive_slots: limits.receive_slots,
             slot: vec![0; HEADROOM + ETHERNET_LEN + MTU_MAX].into_boxed_slice(),
-        };
+        })));
         daemon.read_devicemap();
         daemon.read_conf();
         daemon

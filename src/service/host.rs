@@ -188,7 +188,9 @@ impl Host for ManuallyDrop<Daemon> {
     }
 
     fn surface(&self, n: usize) -> Option<SocketAddr> {
-        self.node.surfaces().nth(n)
+        // The library's way has the question twice.
+        let mut all = self.node.surfaces().zip(0..);
+        all.find(|(_, at)| *at == n).map(|(surface, _)| surface)
     }
 
     fn drops(&self, n: usize) -> Option<(&'static str, u64)> {

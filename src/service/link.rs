@@ -159,8 +159,12 @@ impl<S> Links<S> {
     /// None yet, at most `capacity`.
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.min(usize::from(u16::MAX));
+        let mut links = Vec::with_capacity(capacity);
+        for _ in 0..capacity {
+            links.push(None);
+        }
         Self {
-            links: (0..capacity).map(|_| None).collect(),
+            links,
             failed: Vec::new(),
         }
     }

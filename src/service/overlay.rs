@@ -16,6 +16,7 @@ use super::settings::{NetworkSettings, Prefix};
 use super::state::warn;
 use crate::base::NetworkId;
 use crate::node::Node;
+use crate::node::network::IpNet;
 use crate::os;
 use crate::os::netlink::{Address, Rule, has_strict_reverse_path};
 use crate::wire::frames::HEADROOM;
@@ -431,16 +432,19 @@ fn tell(news: &mut Vec<(NetworkId, News)>, id: NetworkId, one: News) {
 /// What a network wants of its device.
 fn want_of(node: &Node, id: NetworkId) -> Option<Want> {
     let view = node.network(id)?;
-    let prefix = |net: &crate::node::network::IpNet| Prefix {
-        ip: net.ip,
-        bits: net.bits,
-    };
-    Some(Want {
+    let mut want = Want {
         mac: view.mac,
         mtu: view.mtu,
-        addresses: view.addresses.iter().map(prefix).collect(),
-        routes: view.routes.iter().map(managed).collect(),
-    })
+        addresses: Vec::new(),
+        routes: Vec::new(),
+    };
+    for &IpNet { ip, bits } in view.addresses {
+        want.addresses.push(Prefix { ip, bits });
+    }
+    for route in view.routes {
+        want.routes.push(managed(route));
+    }
+    Some(want)
 }
 
 /// A route as the node has it.

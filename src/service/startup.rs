@@ -224,8 +224,8 @@ fn run(options: &Options, mut home: Home, background: Option<Ready>) -> Result<i
     event_loop.run().map(|()| 0)
 }
 
-/// The daemon with its node. It lives as long as the process: what does not end with that, the loop
-/// takes back. Both are large, so they are made in a frame that does not live as long.
+/// The daemon with its node. Both are large, so they are made in a frame that does not live as long
+/// as they.
 #[inline(never)]
 fn daemon_of(
     mut home: Home,
@@ -259,7 +259,7 @@ fn daemon_of(
         .map_err(|error| Fatal::new(format_args!("the planet cannot be used: {error}")))?;
     let mut daemon_seed = [0; 32];
     rng.fill(&mut daemon_seed);
-    Ok(Box::leak(Box::new(ManuallyDrop::new(Daemon::new(Parts {
+    Ok(Daemon::new(Parts {
         node,
         home,
         names,
@@ -269,7 +269,7 @@ fn daemon_of(
         registry,
         routes,
         now,
-    })))))
+    }))
 }
 
 /// Who the service is, if there is such a user (service 1).

@@ -356,7 +356,7 @@ impl Home {
     /// address that will be asked for one.
     pub fn moons(&self, complain: Complain<'_>) -> Vec<(u64, Option<Address>)> {
         let mut moons: Vec<(u64, Option<Address>)> = Vec::new();
-        for name in self.names_in("moons.d", complain) {
+        for name in &self.names_in("moons.d", complain) {
             let path = format!("moons.d/{name}");
             let parts = name.split_once('.').and_then(|(id, kind)| {
                 let id = NetworkId::parse(id)?.get();
@@ -443,7 +443,7 @@ impl Home {
     /// somebody meant one.
     pub fn networks(&self, complain: Complain<'_>) -> Vec<NetworkId> {
         let mut networks = Vec::new();
-        for name in self.names_in("networks.d", complain) {
+        for name in &self.names_in("networks.d", complain) {
             let stem = name.strip_suffix(".conf");
             let settings = stem.and_then(|stem| stem.strip_suffix(".local"));
             if settings.and_then(NetworkId::parse).is_some() {
@@ -513,7 +513,7 @@ impl Home {
     /// Names of the records of peers.
     pub(super) fn peers(&self, complain: Complain<'_>) -> Vec<Address> {
         let mut peers = Vec::new();
-        for name in self.names_in("peers.d", complain) {
+        for name in &self.names_in("peers.d", complain) {
             let stem = name.strip_suffix(".peer");
             if let Some(address) = stem.and_then(Address::parse) {
                 peers.push(address);

@@ -215,7 +215,7 @@ impl Daemon {
             ports: &self.ports.list(),
             bind: &conf.settings.bind,
             prefixes: &conf.settings.interface_prefix_blacklist,
-            physical: &conf.underlay.physical,
+            physical: &self.node.underlay().physical,
         };
         let wanted = wanted(present, &choice, &is_own);
         self.wires.links.hurry(self.now.mono);

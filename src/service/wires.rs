@@ -46,13 +46,13 @@ pub(super) struct Wires {
 impl Wires {
     /// Nothing open; at most so many sockets and networks.
     pub(super) fn new(sockets: usize, networks: usize) -> Self {
+        let mut ports = Vec::with_capacity(networks);
+        for _ in 0..networks.min(usize::from(u16::MAX)) {
+            ports.push(None);
+        }
         Self {
             links: ManuallyDrop::new(Links::new(sockets)),
-            ports: ManuallyDrop::new(
-                (0..networks.min(usize::from(u16::MAX)))
-                    .map(|_| None)
-                    .collect(),
-            ),
+            ports: ManuallyDrop::new(ports),
             losses: Losses::default(),
             last_refusal: None,
             batch: ManuallyDrop::new(SendBatch::new()),
@@ -86,11 +86,13 @@ impl Wires {
     }
 
     /// The port in a slot.
+    #[inline(never)]
     pub(super) fn port_at(&self, slot: u16) -> Option<&Port> {
         self.ports.get(usize::from(slot))?.as_ref()
     }
 
     /// The port in a slot, to be changed.
+    #[inline(never)]
     pub(super) fn port_mut(&mut self, slot: u16) -> Option<&mut Port> {
         self.ports.get_mut(usize::from(slot))?.as_mut()
     }

@@ -78,7 +78,7 @@ pub(super) fn dnsmasq_dirs(parents: &[&str]) -> Vec<PathBuf> {
     let mut seen = Vec::new();
     for parent in parents {
         let parent = Path::new(parent);
-        for name in file::names_in(parent).unwrap_or_default() {
+        for name in &file::names_in(parent).unwrap_or_default() {
             let of_instance = name.starts_with("dnsmasq.cfg") && name.ends_with(".d");
             if name != "dnsmasq.d" && !of_instance {
                 continue;
@@ -197,7 +197,7 @@ pub(in crate::service) struct Worker {
 impl Hands for Worker {
     fn begin(&mut self) {
         for dir in &self.places.dnsmasq_dirs {
-            for name in file::names_in(dir).unwrap_or_default() {
+            for name in &file::names_in(dir).unwrap_or_default() {
                 if !name.starts_with(FILE_PREFIX) {
                     continue;
                 }
