@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+pub(super) use super::certificate::make_certificate;
 use super::files::{cannot_read, read_bounded};
+pub(super) use super::show::run as show;
 use super::{MISSING, Outcome, Stop, files, identity_of, parsed, random, told};
 use crate::cli::{DONE, Screen};
 use crate::crypto::identity::{public_of, validate};
