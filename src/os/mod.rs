@@ -116,7 +116,7 @@ impl Error {
     pub fn from_io(op: Op, error: io::Error) -> Self {
         Self {
             op,
-            errno: error.raw_os_error().unwrap_or(libc::EIO),
+            errno: Reason::of(&error).0,
         }
     }
 
@@ -182,8 +182,28 @@ impl fmt::Display for ErrnoName {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reason = io::Error::from_raw_os_error(self.errno);
-        write!(f, "{}: {reason}", self.op)
+        write!(f, "{}: {}", self.op, Reason(self.errno))
+    }
+}
+
+/// An errno for people: in words where there is room for the table of them (3 KB), else by name.
+#[derive(Clone, Copy, Debug)]
+pub struct Reason(pub i32);
+
+impl Reason {
+    /// Of an error of the standard library.
+    #[cold]
+    pub fn of(error: &io::Error) -> Self {
+        Self(error.raw_os_error().unwrap_or(libc::EIO))
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if cfg!(feature = "small") {
+            return write!(f, "{} (os error {})", ErrnoName(self.0), self.0);
+        }
+        io::Error::from_raw_os_error(self.0).fmt(f)
     }
 }
 

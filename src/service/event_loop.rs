@@ -19,6 +19,7 @@ use super::log::{self, Tail};
 use super::publish;
 use super::ready::Source;
 use crate::base::{Mono, Now};
+use crate::os::Reason;
 use crate::os::clock;
 use crate::os::file::PidFile;
 use crate::os::netlink::Monitor;
@@ -61,8 +62,12 @@ impl EventLoop {
         for &(source, fd) in &sources {
             if let Some(fd) = fd {
                 let watched = source.watch(self.poll.registry(), fd);
-                watched
-                    .map_err(|error| Fatal::new(format_args!("cannot wait for events: {error}")))?;
+                watched.map_err(|error| {
+                    Fatal::new(format_args!(
+                        "cannot wait for events: {}",
+                        Reason::of(&error)
+                    ))
+                })?;
             }
         }
         Ok(())
@@ -80,7 +85,8 @@ impl EventLoop {
             match self.poll.poll(&mut events, pause) {
                 Err(error) if error.raw_os_error() != Some(libc::EINTR) => {
                     return Err(Fatal::new(format_args!(
-                        "waiting for events failed: {error}"
+                        "waiting for events failed: {}",
+                        Reason::of(&error)
                     )));
                 }
                 _ => {}

@@ -371,7 +371,8 @@ impl Server {
 #[cold]
 #[inline(never)]
 fn complain(what: &str, error: &io::Error) {
-    log::warn!("control: cannot {what} a connection: {error}");
+    let reason = os::Reason::of(error);
+    log::warn!("control: cannot {what} a connection: {reason}");
 }
 
 fn turn_away(mut stream: &UnixStream) {
