@@ -62,12 +62,8 @@ impl EventLoop {
         for &(source, fd) in &sources {
             if let Some(fd) = fd {
                 let watched = source.watch(self.poll.registry(), fd);
-                watched.map_err(|error| {
-                    Fatal::new(format_args!(
-                        "cannot wait for events: {}",
-                        Reason::of(&error)
-                    ))
-                })?;
+                watched
+                    .map_err(|error| Fatal::new(format_args!("cannot wait for events: {error}")))?;
             }
         }
         Ok(())
