@@ -336,13 +336,18 @@ fn revocations_come_in_a_packet_of_credentials() {
         .map(|c| c.expect("well-formed"))
         .collect();
     assert_eq!(list.len(), 2);
-    let Credential::Revocation(read) = list[0] else {
+    let Credential::Paper(paper) = list[0] else {
         panic!("a revocation");
     };
+    assert!(paper.revokes && paper.kind == Revocation::COM);
+    let read = Revocation::read(&mut Reader::new(paper.bytes)).expect("a revocation");
     assert_eq!((read.target, read.threshold), (target, NOW));
     assert_eq!((read.kind, read.flags), (Revocation::COM, Revocation::FAST));
     assert!(verify(&controller.secret, read.signature, |b| read
         .signed_message(b)));
+    let mut message = [0; 256];
+    let len = read.signed_message(&mut message).expect("room");
+    assert_eq!(paper.signed(&[]).concat(), message[..len]);
 }
 
 /// What is said to the host, and the keys of its talk with the controller.

@@ -9,11 +9,13 @@ mod capability;
 mod com;
 mod ownership;
 mod packet;
+mod paper;
 
 pub use capability::{Capability, Link};
 pub use com::{Com, Qualifier, com_from_text, write_com};
 pub use ownership::{Ownership, Thing};
 pub use packet::{Bundle, Credential, Credentials, Records, write_bundles};
+pub use paper::Paper;
 
 use super::Malformed;
 use super::cursor::{Reader, Writer};
@@ -106,17 +108,17 @@ pub struct Tag<'a> {
 impl<'a> Tag<'a> {
     /// Reads a tag.
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
-        let tag = Self {
-            network: reader.network_id()?,
-            timestamp: reader.u64()?,
-            id: reader.u32()?,
-            value: reader.u32()?,
-            issued_to: reader.address()?,
-            signer: reader.address()?,
-            signature: read_signature(reader)?,
-        };
-        skip_further(reader)?;
-        Ok(tag)
+        let paper = Paper::read(Revocation::TAG, reader)?;
+        let link = paper.link.ok_or(Malformed::Value)?;
+        Ok(Self {
+            network: paper.network,
+            timestamp: paper.timestamp,
+            id: paper.id,
+            value: paper.value,
+            issued_to: link.to,
+            signer: link.from,
+            signature: link.signature,
+        })
     }
 
     fn write_fields(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
@@ -180,22 +182,21 @@ impl<'a> Revocation<'a> {
 
     /// Reads a revocation.
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
-        reader.u32()?;
-        let (id, network) = (reader.u32()?, reader.network_id()?);
-        reader.u32()?;
-        let revocation = Self {
-            id,
-            network,
-            credential_id: reader.u32()?,
-            threshold: reader.u64()?,
-            flags: reader.u64()?,
-            target: reader.address()?,
-            signer: reader.address()?,
-            kind: reader.u8()?,
-            signature: read_signature(reader)?,
-        };
-        skip_further(reader)?;
-        Ok(revocation)
+        let mut fields = Reader::new(reader.rest());
+        let paper = Paper::read(Paper::REVOCATION, reader)?;
+        let link = paper.link.ok_or(Malformed::Value)?;
+        fields.u32()?;
+        Ok(Self {
+            id: fields.u32()?,
+            network: paper.network,
+            credential_id: paper.id,
+            threshold: paper.timestamp,
+            flags: paper.flags,
+            target: link.to,
+            signer: link.from,
+            kind: paper.kind,
+            signature: link.signature,
+        })
     }
 
     fn write_fields(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {

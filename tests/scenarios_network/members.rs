@@ -111,7 +111,8 @@ fn s72_a_revocation_while_frames_flow() {
     let heard = peer.heard(&lab.world, 2);
     let told = heard.iter().filter(|h| {
         h.verb == Verb::NetworkCredentials
-            && Credentials::new(&h.payload).any(|c| matches!(c, Ok(Credential::Revocation(_))))
+            && Credentials::new(&h.payload)
+                .any(|c| matches!(c, Ok(Credential::Paper(p)) if p.revokes))
     });
     assert_eq!(told.count(), 1, "each member is told once");
     // A certificate that is newer than the revocation counts.

@@ -4,8 +4,8 @@ use serde_json::Value;
 use zt::base::{Address, NetworkId};
 use zt::wire::Malformed;
 use zt::wire::credential::{
-    self, Bundle, CHAIN_MAX, Capability, Com, Credential, Credentials, Link, Ownership, Qualifier,
-    Records, Revocation, SIGNED_MAX_LEN, Signature, Tag, Thing,
+    self, Bundle, CHAIN_MAX, Capability, Com, Credential, Credentials, Link, Ownership, Paper,
+    Qualifier, Records, Revocation, SIGNED_MAX_LEN, Signature, Tag, Thing,
 };
 use zt::wire::cursor::{Reader, Writer};
 
@@ -170,6 +170,17 @@ fn message(sign: impl FnOnce(&mut [u8]) -> Result<usize, Malformed>) -> Vec<u8> 
     buffer[..len].to_vec()
 }
 
+fn same_message<'a>(
+    kind: u8,
+    wire: &'a [u8],
+    sign: impl FnOnce(&mut Reader<'a>, &mut [u8]) -> Result<usize, Malformed>,
+) {
+    let paper = Paper::read(kind, &mut Reader::new(wire)).unwrap();
+    let rules = written(|w| paper.rules.write(w));
+    let expected = message(|b| sign(&mut Reader::new(wire), b));
+    assert_eq!(paper.signed(&rules).concat(), expected);
+}
+
 #[test]
 fn tags_capabilities_ownership_revocations() {
     let file = load("network-credentials");
@@ -312,19 +323,51 @@ fn tags_capabilities_ownership_revocations() {
     };
     let packet = written(|w| bundle.write(w));
     let got: Vec<Credential<'_>> = Credentials::new(&packet).map(Result::unwrap).collect();
-    assert!(
-        matches!(
-            got[..],
-            [
-                Credential::Com(_),
-                Credential::Capability(_),
-                Credential::Tag(_),
-                Credential::Revocation(_),
-                Credential::Ownership(_)
-            ]
-        ),
-        "{got:?}"
+    let kinds: Vec<_> = got
+        .iter()
+        .map(|credential| match credential {
+            Credential::Com(_) => None,
+            Credential::Paper(paper) => Some((paper.revokes, paper.kind)),
+        })
+        .collect();
+    let kind = Revocation::read(&mut Reader::new(&revocations[0])).map(|r| r.kind);
+    assert_eq!(
+        kinds,
+        [
+            None,
+            Some((false, Revocation::CAPABILITY)),
+            Some((false, Revocation::TAG)),
+            Some((true, kind.unwrap())),
+            Some((false, Revocation::OWNERSHIP)),
+        ]
     );
+    // What is signed is the same of a paper, whatever its kind.
+    for wire in &tags {
+        same_message(Revocation::TAG, wire, |r, b| {
+            Tag::read(r)?.signed_message(b)
+        });
+    }
+    for wire in &capabilities {
+        same_message(Revocation::CAPABILITY, wire, |r, b| {
+            Capability::read(r)?.signed_message(b)
+        });
+    }
+    for wire in &ownerships {
+        same_message(Revocation::OWNERSHIP, wire, |r, b| {
+            Ownership::read(r)?.signed_message(b)
+        });
+    }
+    for wire in &revocations {
+        same_message(Paper::REVOCATION, wire, |r, b| {
+            Revocation::read(r)?.signed_message(b)
+        });
+        let paper = Paper::read(Paper::REVOCATION, &mut Reader::new(wire)).unwrap();
+        let again = Revocation::read(&mut Reader::new(wire)).unwrap();
+        if again.signature.is_some() {
+            let anew = written(|w| paper.write_revocation(w));
+            assert_eq!(anew, written(|w| again.write(w)));
+        }
+    }
     cases += 1;
     report("network-credentials.json", cases);
 }

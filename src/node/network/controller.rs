@@ -304,7 +304,7 @@ impl Networks {
         if !self.checks.pass(now) {
             return Err(Refusal::Busy);
         }
-        self.check_authority(c, id, controller, signed.message, signed.signature)?;
+        self.check_authority(c, id, controller, &[signed.message], signed.signature)?;
         let direct = from == controller;
         let Some(network) = self.networks.get_mut(&id) else {
             return Ok(());

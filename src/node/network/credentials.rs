@@ -15,7 +15,7 @@ use crate::crypto::sign;
 use crate::node::io::DropReason;
 use crate::wire::Malformed;
 use crate::wire::credential::{
-    Bundle, Com, Credential, Credentials, Records, Revocation, Signature,
+    Bundle, Com, Credential, Credentials, Link, Paper, Records, Revocation,
 };
 use crate::wire::cursor::{Reader, Writer};
 use crate::wire::packet::{self, HEADER_LEN};
@@ -110,53 +110,37 @@ impl Shown {
     }
 }
 
-/// What a credential beside the certificate says, before it is checked.
-struct Paper<'a> {
-    network: NetworkId,
-    holder: Address,
-    signer: Address,
-    signature: Option<&'a Signature>,
-    /// As revocations name it.
-    kind: u8,
-    id: u32,
-    timestamp: u64,
-    value: u32,
-    what: &'a [u8],
+fn is(paper: &Paper<'_>, filed: &Filed) -> bool {
+    filed.kind == paper.kind && filed.id == paper.id
 }
 
-impl Paper<'_> {
-    fn is(&self, filed: &Filed) -> bool {
-        filed.kind == self.kind && filed.id == self.id
-    }
-
-    /// May it be filed? `true`: it is there already. `most`: so many of its kind are kept of one
-    /// member.
-    fn place(&self, known: &[Filed], most: usize) -> Result<bool, Refusal> {
-        match known.iter().find(|f| self.is(f)) {
-            Some(held) if held.timestamp > self.timestamp => Err(Refusal::Older),
-            Some(held) => {
-                let same = (held.timestamp, held.value) == (self.timestamp, self.value);
-                Ok(same && *held.what == *self.what)
-            }
-            None if known.iter().filter(|f| f.kind == self.kind).count() >= most => {
-                Err(Refusal::TooMany(Field::Credentials))
-            }
-            None => Ok(false),
+/// May it be filed? `true`: it is there already. `what`: its rules or things; `most`: so many of
+/// its kind are kept of one member.
+fn place(paper: &Paper<'_>, what: &[u8], known: &[Filed], most: usize) -> Result<bool, Refusal> {
+    match known.iter().find(|f| is(paper, f)) {
+        Some(held) if held.timestamp > paper.timestamp => Err(Refusal::Older),
+        Some(held) => {
+            let same = (held.timestamp, held.value) == (paper.timestamp, paper.value);
+            Ok(same && *held.what == *what)
         }
-    }
-
-    fn file(&self, list: &mut Vec<Filed>) {
-        let new = Filed {
-            kind: self.kind,
-            id: self.id,
-            timestamp: self.timestamp,
-            value: self.value,
-            what: self.what.into(),
-        };
-        match list.iter_mut().find(|f| self.is(f)) {
-            Some(old) => *old = new,
-            None => list.push(new),
+        None if known.iter().filter(|f| f.kind == paper.kind).count() >= most => {
+            Err(Refusal::TooMany(Field::Credentials))
         }
+        None => Ok(false),
+    }
+}
+
+fn put(paper: &Paper<'_>, what: &[u8], list: &mut Vec<Filed>) {
+    let new = Filed {
+        kind: paper.kind,
+        id: paper.id,
+        timestamp: paper.timestamp,
+        value: paper.value,
+        what: what.into(),
+    };
+    match list.iter_mut().find(|f| is(paper, f)) {
+        Some(old) => *old = new,
+        None => list.push(new),
     }
 }
 
@@ -206,22 +190,24 @@ impl Networks {
                 c.drop(DropReason::Refused);
                 continue;
             };
-            let com = matches!(credential, Credential::Com(_));
-            match self.file(c, from, &credential) {
-                Ok(()) => proved |= com,
-                Err(why) => self.refuse(c, network, why),
+            let filed = match &credential {
+                Credential::Com(com) => self.file_com(c, com).map(|()| proved = true),
+                Credential::Paper(paper) => self.file(c, from, paper),
+            };
+            if let Err(why) = filed {
+                self.refuse(c, network, why);
             }
         }
         Ok(proved)
     }
 
-    /// The controller's signature over `parts`, if there is time to look.
+    /// The controller's signature over the parts of a message, if there is time to look.
     fn check(
         &mut self,
         c: &mut dyn Carrier,
         network: NetworkId,
         signer: Address,
-        message: &[u8],
+        message: &[&[u8]],
         signature: Option<&[u8; 96]>,
     ) -> Result<(), Refusal> {
         let controller = network.controller().ok_or(Refusal::OtherNetwork)?;
@@ -241,7 +227,7 @@ impl Networks {
         c: &mut dyn Carrier,
         network: NetworkId,
         controller: Address,
-        message: &[u8],
+        message: &[&[u8]],
         signature: &[u8; 96],
     ) -> Result<(), Refusal> {
         let known = self.networks.get(&network).and_then(|n| n.authority);
@@ -249,7 +235,7 @@ impl Networks {
             c.seek(controller);
             return Err(Refusal::UnknownController);
         };
-        sign::verify(&identity.public, &[message], signature).map_err(|_| Refusal::Signature)?;
+        sign::verify(&identity.public, message, signature).map_err(|_| Refusal::Signature)?;
         if let Some(network) = self.networks.get_mut(&network) {
             network.authority = Some(identity);
         }
@@ -287,7 +273,7 @@ impl Networks {
             }
         }
         let (signer, signature) = com.signed.ok_or(Refusal::Unsigned)?;
-        self.check(c, id, signer, com.signed_message(), Some(signature))?;
+        self.check(c, id, signer, &[com.signed_message()], Some(signature))?;
         let mut room = [0; COM_MAX];
         let mut writer = Writer::new(&mut room);
         com.write_unsigned(&mut writer).map_err(|_| Refusal::Form)?;
@@ -305,127 +291,59 @@ impl Networks {
         Ok(())
     }
 
-    /// What a credential says, but for a certificate. `room` is for rules.
+    /// What a credential says is checked, and filed under its holder or carried out. By itself: it
+    /// takes two kilobytes of stack, which are not for every packet.
     ///
     /// Differs from 1.14.1: a capability has one link, and the one whom it names brings it. The
     /// address in it is not signed (network 3.6).
-    fn paper<'a>(
-        from: Address,
-        credential: &Credential<'a>,
-        room: &'a mut [u8],
-    ) -> Result<Paper<'a>, Refusal> {
-        Ok(match credential {
-            Credential::Com(_) => return Err(Refusal::Form),
-            Credential::Tag(tag) => Paper {
-                network: tag.network,
-                holder: tag.issued_to,
-                signer: tag.signer,
-                signature: tag.signature,
-                kind: Revocation::TAG,
-                id: tag.id,
-                timestamp: tag.timestamp,
-                value: tag.value,
-                what: &[],
-            },
-            Credential::Capability(capability) => {
-                let mut links = capability.links();
-                let (Some(link), None) = (links.next(), links.next()) else {
-                    return Err(Refusal::Form);
-                };
-                let mut writer = Writer::new(room);
-                if link.to != from || capability.rules.write(&mut writer).is_err() {
-                    return Err(Refusal::Form);
-                }
-                Paper {
-                    network: capability.network,
-                    holder: from,
-                    signer: link.from,
-                    signature: link.signature,
-                    kind: Revocation::CAPABILITY,
-                    id: capability.id,
-                    timestamp: capability.timestamp,
-                    value: 0,
-                    what: writer.into_written(),
-                }
-            }
-            Credential::Ownership(ownership) => Paper {
-                network: ownership.network,
-                holder: ownership.issued_to,
-                signer: ownership.signer,
-                signature: ownership.signature,
-                kind: Revocation::OWNERSHIP,
-                id: ownership.id,
-                timestamp: ownership.timestamp,
-                value: 0,
-                what: ownership.written_things(),
-            },
-            Credential::Revocation(revocation) => {
-                let kind = revocation.kind;
-                if !(Revocation::COM..=Revocation::OWNERSHIP).contains(&kind) {
-                    return Err(Refusal::Form);
-                }
-                Paper {
-                    network: revocation.network,
-                    holder: revocation.target,
-                    signer: revocation.signer,
-                    signature: revocation.signature,
-                    kind,
-                    id: match kind {
-                        Revocation::COM => 0,
-                        _ => revocation.credential_id,
-                    },
-                    timestamp: revocation.threshold,
-                    value: 0,
-                    what: &[],
-                }
-            }
-        })
-    }
-
-    /// What a credential says is checked, and filed under its holder or carried out. By itself: it
-    /// takes four kilobytes of stack, which are not for every packet.
     #[inline(never)]
     fn file(
         &mut self,
         c: &mut dyn Carrier,
         from: Address,
-        credential: &Credential<'_>,
+        paper: &Paper<'_>,
     ) -> Result<(), Refusal> {
-        if let Credential::Com(com) = credential {
-            return self.file_com(c, com);
-        }
-        let mut rules = [0; SIGNED_MAX];
-        let paper = Self::paper(from, credential, &mut rules)?;
-        let (id, holder) = (paper.network, paper.holder);
-        let revocation = match credential {
-            Credential::Revocation(revocation) => Some(revocation),
-            _ => None,
-        };
-        let revoked = self.revocations.threshold(id, holder, paper.kind, paper.id);
+        let link = paper.only_link().ok_or(Refusal::Form)?;
+        let (id, holder) = (paper.network, link.to);
+        let mut room = [0; SIGNED_MAX];
+        let mut rules = Writer::new(&mut room);
+        let mut what = paper.things;
         let most = match paper.kind {
+            _ if paper.revokes => 0,
             Revocation::TAG => self.limits.peer_tags,
-            Revocation::CAPABILITY => self.limits.peer_capabilities,
+            Revocation::CAPABILITY => {
+                if holder != from || paper.rules.write(&mut rules).is_err() {
+                    return Err(Refusal::Form);
+                }
+                what = rules.written();
+                self.limits.peer_capabilities
+            }
             _ => OWNERSHIPS_MAX,
         };
+        let thing = match paper.kind {
+            Revocation::COM => 0,
+            Revocation::CAPABILITY..=Revocation::OWNERSHIP => paper.id,
+            _ => return Err(Refusal::Form),
+        };
+        let revoked = self.revocations.threshold(id, holder, paper.kind, thing);
         let member = self.joined(id)?.members.get(holder);
-        let known = match revocation {
-            Some(_) => revoked >= paper.timestamp,
-            None if paper.timestamp <= revoked => return Err(Refusal::Revoked),
-            None => match member {
-                Some(member) => paper.place(&member.file, most)?,
-                None => false,
-            },
+        let known = if paper.revokes {
+            revoked >= paper.timestamp
+        } else if paper.timestamp <= revoked {
+            return Err(Refusal::Revoked);
+        } else if let Some(member) = member {
+            place(paper, what, &member.file, most)?
+        } else {
+            false
         };
         if known {
             return Ok(());
         }
-        let mut room = [0; SIGNED_MAX];
-        let len = credential.signed_message(&mut room);
-        let len = len.map_err(|_| Refusal::Form)?;
-        let message = room.get(..len).unwrap_or_default();
-        self.check(c, id, paper.signer, message, paper.signature)?;
-        if let Some(revocation) = revocation {
-            self.revoke(c, from, revocation, &paper);
+        self.check(c, id, link.from, &paper.signed(what), link.signature)?;
+        if paper.revokes {
+            self.revocations
+                .raise(id, holder, paper.kind, thing, paper.timestamp);
+            self.revoke(c, from, paper, &link);
             return Ok(());
         }
         let now = c.mono();
@@ -433,7 +351,7 @@ impl Networks {
             members, config, ..
         } = self.joined(id)?;
         if let (Some(member), Some(config)) = (members.entry(holder, now), config) {
-            paper.file(&mut member.file);
+            put(paper, what, &mut member.file);
             member.weigh(config.timestamp, config.window_ms);
         }
         Ok(())
@@ -441,16 +359,8 @@ impl Networks {
 
     /// Differs from 1.14.1, where revoking a tag moves the threshold of the certificate too
     /// (network 8, 7).
-    fn revoke(
-        &mut self,
-        c: &mut dyn Carrier,
-        from: Address,
-        revocation: &Revocation<'_>,
-        paper: &Paper<'_>,
-    ) {
-        let (id, target, threshold) = (paper.network, paper.holder, paper.timestamp);
-        self.revocations
-            .raise(id, target, paper.kind, paper.id, threshold);
+    fn revoke(&mut self, c: &mut dyn Carrier, from: Address, paper: &Paper<'_>, link: &Link<'_>) {
+        let (id, target, threshold) = (paper.network, link.to, paper.timestamp);
         if let Ok(Network {
             members,
             config: Some(config),
@@ -465,24 +375,24 @@ impl Networks {
                     member.agreement = Agreement::No;
                 }
             } else {
-                let void = |f: &Filed| paper.is(f) && f.timestamp <= threshold;
+                let void = |f: &Filed| is(paper, f) && f.timestamp <= threshold;
                 if let Some(at) = member.file.iter().position(void) {
                     member.file.swap_remove(at);
                 }
                 member.weigh(config.timestamp, config.window_ms);
             }
         }
-        if revocation.flags & Revocation::FAST != 0 {
-            self.forward(c, from, revocation);
+        if paper.flags & Revocation::FAST != 0 {
+            self.forward(c, [from, link.from, self.me], paper);
         }
     }
 
-    /// Tells members of a revocation, those heard last first. Each node does so once, which ends
+    /// Tells members of a revocation but for those `told`, those heard last first. Each node does so once, which ends
     /// the flood.
-    fn forward(&mut self, c: &mut dyn Carrier, from: Address, revocation: &Revocation<'_>) {
+    fn forward(&mut self, c: &mut dyn Carrier, told: [Address; 3], paper: &Paper<'_>) {
         let mut record = [0; Revocation::LEN + 64];
         let mut writer = Writer::new(&mut record);
-        if revocation.write(&mut writer).is_err() {
+        if paper.write_revocation(&mut writer).is_err() {
             return;
         }
         let bundle = Bundle {
@@ -492,10 +402,9 @@ impl Networks {
             },
             ..Bundle::default()
         };
-        let Some(network) = self.networks.get(&revocation.network) else {
+        let Some(network) = self.networks.get(&paper.network) else {
             return;
         };
-        let told = [from, revocation.signer, self.me];
         let other = |a, _: &Member| !told.contains(&a);
         let others = network.members.heard_last(FORWARD_MAX, &other);
         for to in others {

@@ -17,7 +17,7 @@ use super::config::{
 use super::refusal::{Field, Refusal};
 use crate::base::{Address, Limits, NetworkId, sorted};
 use crate::wire::Malformed;
-use crate::wire::credential::{self, Capability, Com, Ownership, Tag};
+use crate::wire::credential::{self, Com, Paper, Revocation};
 use crate::wire::cursor::{Reader, Writer};
 use crate::wire::dict::{Dialect, Dict, Value};
 use crate::wire::inet;
@@ -148,7 +148,7 @@ fn read_value(
         // Of these two damage in the middle keeps the records before it.
         Field::Capabilities => {
             papers.capabilities = batch(bytes, &mut |reader, count| {
-                let Ok(capability) = Capability::read(reader) else {
+                let Ok(capability) = Paper::read(Revocation::CAPABILITY, reader) else {
                     return Ok(false);
                 };
                 if count >= limits.own_capabilities {
@@ -160,7 +160,7 @@ fn read_value(
         }
         Field::Tags => {
             papers.tags = batch(bytes, &mut |reader, count| {
-                let Ok(tag) = Tag::read(reader) else {
+                let Ok(tag) = Paper::read(Revocation::TAG, reader) else {
                     return Ok(false);
                 };
                 if count >= limits.own_tags {
@@ -172,13 +172,13 @@ fn read_value(
         }
         Field::Ownerships => {
             papers.ownerships = batch(bytes, &mut |reader, count| {
-                let ownership = Ownership::read(reader).map_err(bad)?;
+                let ownership = Paper::read(Revocation::OWNERSHIP, reader).map_err(bad)?;
                 if count < OWNERSHIPS_MAX {
-                    own.own(ownership.written_things());
+                    own.own(ownership.things);
                     return Ok(true);
                 }
                 while !reader.is_empty() {
-                    Ownership::read(reader).map_err(bad)?;
+                    Paper::read(Revocation::OWNERSHIP, reader).map_err(bad)?;
                 }
                 Ok(false)
             })?;

@@ -4,7 +4,7 @@ use super::super::Malformed;
 use super::super::cursor::{Reader, Writer};
 use super::super::netconf::write_signature;
 use super::super::rule::{CAPABILITY_RULES_MAX, Rules};
-use super::{CHAIN_MAX, Signature, read_signature, signed_message, skip_further};
+use super::{Paper, Revocation, Signature, read_signature, signed_message};
 use crate::base::{Address, NetworkId};
 
 /// A link of a capability's chain.
@@ -61,38 +61,15 @@ impl<'a> Capability<'a> {
 
     /// Reads a capability.
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
-        let all = reader.rest();
-        let (network, timestamp, id) = (reader.network_id()?, reader.u64()?, reader.u32()?);
-        let count = reader.u16()?;
-        if usize::from(count) > CAPABILITY_RULES_MAX {
-            return Err(Malformed::Length);
-        }
-        let rules = Rules::read(reader, count)?;
-        let max_chain = reader.u8()?;
-        if !(1..=CHAIN_MAX).contains(&max_chain) {
-            return Err(Malformed::Value);
-        }
-        let start = reader.rest();
-        let mut links = 0u8;
-        while reader.rest().get(..Address::LEN) != Some(&[0; Address::LEN]) {
-            if links == max_chain {
-                return Err(Malformed::Length);
-            }
-            Link::read(reader)?;
-            links = links.saturating_add(1);
-        }
-        let chain_len = start.len().saturating_sub(reader.remaining());
-        reader.bytes(Address::LEN)?;
-        skip_further(reader)?;
-        let used = all.len().saturating_sub(reader.remaining());
+        let paper = Paper::read(Revocation::CAPABILITY, reader)?;
         Ok(Self {
-            network,
-            timestamp,
-            id,
-            rules,
-            max_chain,
-            chain: start.get(..chain_len).ok_or(Malformed::Truncated)?,
-            bytes: all.get(..used).ok_or(Malformed::Truncated)?,
+            network: paper.network,
+            timestamp: paper.timestamp,
+            id: paper.id,
+            rules: paper.rules,
+            max_chain: paper.max_chain,
+            chain: paper.chain,
+            bytes: paper.bytes,
         })
     }
 
@@ -112,7 +89,7 @@ impl<'a> Capability<'a> {
         self.links().last().map(|link| link.to)
     }
 
-    pub(super) fn write_fields(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
+    fn write_fields(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
         if usize::from(self.rules.len()) > CAPABILITY_RULES_MAX {
             return Err(Malformed::Length);
         }

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use super::super::Malformed;
 use super::super::cursor::{Reader, Writer};
-use super::{Signature, THINGS_MAX, read_signature, signed_message, skip_further, write_end};
+use super::{Paper, Revocation, Signature, THINGS_MAX, signed_message, write_end};
 use crate::base::{Address, Mac, NetworkId};
 
 /// A thing that a member owns.
@@ -24,7 +24,7 @@ impl Thing {
     /// Sixteen bytes.
     pub const IPV6: u8 = 3;
 
-    const LEN: usize = 17;
+    pub(super) const LEN: usize = 17;
 
     /// An IP address.
     pub fn of_ip(ip: IpAddr) -> Self {
@@ -124,24 +124,18 @@ impl<'a> Ownership<'a> {
 
     /// Reads a certificate.
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
-        let (network, timestamp) = (reader.network_id()?, reader.u64()?);
-        let (flags, id) = (reader.u64()?, reader.u32()?);
-        let count = usize::from(reader.u16()?);
-        if count > THINGS_MAX {
-            return Err(Malformed::Length);
-        }
-        let ownership = Self {
-            network,
-            timestamp,
-            flags,
-            id,
-            things: reader.bytes(count.saturating_mul(Thing::LEN))?,
-            issued_to: reader.address()?,
-            signer: reader.address()?,
-            signature: read_signature(reader)?,
-        };
-        skip_further(reader)?;
-        Ok(ownership)
+        let paper = Paper::read(Revocation::OWNERSHIP, reader)?;
+        let link = paper.link.ok_or(Malformed::Value)?;
+        Ok(Self {
+            network: paper.network,
+            timestamp: paper.timestamp,
+            flags: paper.flags,
+            id: paper.id,
+            things: paper.things,
+            issued_to: link.to,
+            signer: link.from,
+            signature: link.signature,
+        })
     }
 
     /// What is owned, as it is written.
@@ -160,7 +154,7 @@ impl<'a> Ownership<'a> {
             .any(|owned| owned.kind == thing.kind && owned.significant() == thing.significant())
     }
 
-    pub(super) fn write_fields(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
+    fn write_fields(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
         let count = self.things.chunks_exact(Thing::LEN);
         if count.len() > THINGS_MAX || !count.remainder().is_empty() {
             return Err(Malformed::Length);

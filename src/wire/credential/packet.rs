@@ -2,7 +2,7 @@
 
 use super::super::Malformed;
 use super::super::cursor::{Reader, Writer};
-use super::{Capability, Com, Ownership, Revocation, Tag, signed_message};
+use super::{Com, Paper, Revocation};
 use crate::base::NetworkId;
 
 /// Anything in a NETWORK_CREDENTIALS.
@@ -10,38 +10,17 @@ use crate::base::NetworkId;
 pub enum Credential<'a> {
     /// Certificate of membership.
     Com(Com<'a>),
-    /// Capability.
-    Capability(Capability<'a>),
-    /// Tag.
-    Tag(Tag<'a>),
-    /// Revocation.
-    Revocation(Revocation<'a>),
-    /// Certificate of ownership.
-    Ownership(Ownership<'a>),
+    /// Anything else.
+    Paper(Paper<'a>),
 }
 
 impl Credential<'_> {
     /// Which network it is of.
     pub fn network(&self) -> Option<NetworkId> {
-        Some(match self {
-            Self::Com(com) => return com.network(),
-            Self::Capability(capability) => capability.network,
-            Self::Tag(tag) => tag.network,
-            Self::Revocation(revocation) => revocation.network,
-            Self::Ownership(ownership) => ownership.network,
-        })
-    }
-
-    /// What the signature is made over, of certificates of membership excepted
-    /// ([`Com::signed_message`]); its length in `buffer`.
-    pub fn signed_message(&self, buffer: &mut [u8]) -> Result<usize, Malformed> {
-        signed_message(buffer, &|writer| match self {
-            Self::Com(_) => Err(Malformed::Unsupported),
-            Self::Capability(capability) => capability.write_fields(writer),
-            Self::Tag(tag) => tag.write_fields(writer),
-            Self::Revocation(revocation) => revocation.write_fields(writer),
-            Self::Ownership(ownership) => ownership.write_fields(writer),
-        })
+        match self {
+            Self::Com(com) => com.network(),
+            Self::Paper(paper) => Some(paper.network),
+        }
     }
 }
 
@@ -116,14 +95,15 @@ impl<'a> Credentials<'a> {
         let part = self.part()?;
         self.left = self.left.saturating_sub(1);
         let reader = &mut self.reader;
-        Ok(Some(match part {
-            Part::Coms => Credential::Com(Com::read(reader)?),
-            Part::Capabilities => Credential::Capability(Capability::read(reader)?),
-            Part::Tags => Credential::Tag(Tag::read(reader)?),
-            Part::Revocations => Credential::Revocation(Revocation::read(reader)?),
-            Part::Ownerships => Credential::Ownership(Ownership::read(reader)?),
+        let kind = match part {
+            Part::Coms => return Ok(Some(Credential::Com(Com::read(reader)?))),
+            Part::Capabilities => Revocation::CAPABILITY,
+            Part::Tags => Revocation::TAG,
+            Part::Revocations => Paper::REVOCATION,
+            Part::Ownerships => Revocation::OWNERSHIP,
             Part::End => return Ok(None),
-        }))
+        };
+        Ok(Some(Credential::Paper(Paper::read(kind, reader)?)))
     }
 }
 
