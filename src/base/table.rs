@@ -95,6 +95,8 @@ struct Index {
     keys: Vec<u64>,
     /// Words of a key.
     words: usize,
+    /// Those slots that hold something.
+    used: Vec<bool>,
     cells: Vec<u32>,
     free: Vec<u32>,
     capacity: usize,
@@ -111,6 +113,7 @@ impl Index {
         Box::new(Self {
             keys: Vec::with_capacity(capacity.saturating_mul(words)),
             words,
+            used: Vec::with_capacity(capacity),
             cells,
             free: Vec::with_capacity(capacity),
             capacity,
@@ -162,9 +165,8 @@ impl Index {
         (slot != EMPTY).then_some(slot)
     }
 
-    // These four are there once for each kind of key, not for each table.
+    // These are there once for each kind of key, not for each table.
 
-    #[inline(never)]
     fn find_key<K: Key>(&self, key: K) -> Option<u32> {
         self.find(key.words().get(..K::WORDS)?)
     }
@@ -211,6 +213,10 @@ impl Index {
             }
         };
         *self.cells.get_mut(at)? = slot;
+        match self.used.get_mut(slot as usize) {
+            Some(used) => *used = true,
+            None => self.used.push(true),
+        }
         self.len = self.len.saturating_add(1);
         Some(slot)
     }
@@ -225,6 +231,12 @@ impl Index {
         Some(slot)
     }
 
+    /// The first slot in use from this one on.
+    fn next_used(&self, from: usize) -> Option<u32> {
+        let ahead = self.used.get(from..)?.iter().position(|used| *used)?;
+        u32::try_from(from.saturating_add(ahead)).ok()
+    }
+
     /// The key of a slot in use goes.
     fn vacate(&mut self, slot: u32) {
         let (cell, found) = self.probe(self.key(slot));
@@ -236,6 +248,9 @@ impl Index {
     fn empty(&mut self, mut hole: usize, found: u32) {
         self.len = self.len.saturating_sub(1);
         self.free.push(found);
+        if let Some(used) = self.used.get_mut(found as usize) {
+            *used = false;
+        }
         // What probed past the hole moves up.
         let mask = self.mask();
         let mut at = hole;
@@ -260,12 +275,53 @@ impl Index {
     }
 }
 
+/// Values by slot: there once for each kind of value, whatever its keys are.
+#[derive(Debug)]
+struct Slots<V> {
+    /// Elsewhere, so that a table is small where it lies and moves.
+    index: Box<Index>,
+    values: Vec<Option<V>>,
+}
+
+impl<V> Slots<V> {
+    #[inline(never)]
+    fn at(&self, slot: u32) -> Option<&V> {
+        self.values.get(slot as usize)?.as_ref()
+    }
+
+    #[inline(never)]
+    fn at_mut(&mut self, slot: u32) -> Option<&mut V> {
+        self.values.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// Sets the value of a slot that was just entered.
+    fn set(&mut self, slot: u32, value: V) -> Option<Slot> {
+        // Room was taken at the start; without the second question the code to take more would be
+        // there for each kind of value.
+        if slot as usize == self.values.len() && self.values.len() < self.values.capacity() {
+            self.values.push(None);
+        }
+        *self.values.get_mut(slot as usize)? = Some(value);
+        Some(Slot(slot))
+    }
+
+    fn least(&self, age: impl Fn(&V) -> Option<u64>) -> Option<u32> {
+        let age = |slot: usize| age(self.values.get(slot)?.as_ref()?);
+        u32::try_from(least(self.values.len(), &age)?).ok()
+    }
+
+    fn drop_slot(&mut self, slot: u32) {
+        self.index.vacate(slot);
+        if let Some(value) = self.values.get_mut(slot as usize) {
+            *value = None;
+        }
+    }
+}
+
 /// A map of at most `capacity` entries.
 #[derive(Debug)]
 pub struct Table<K, V> {
-    /// Elsewhere, so that a table is small where it lies and moves.
-    index: Box<Index>,
-    slots: Vec<Option<V>>,
+    slots: Slots<V>,
     key: PhantomData<K>,
 }
 
@@ -274,35 +330,37 @@ impl<K: Key, V> Table<K, V> {
     pub fn new(capacity: usize, seed: u64) -> Self {
         let index = Index::new(capacity, K::WORDS, seed);
         Self {
-            slots: Vec::with_capacity(index.capacity),
-            index,
+            slots: Slots {
+                values: Vec::with_capacity(index.capacity),
+                index,
+            },
             key: PhantomData,
         }
     }
 
     /// Entries held.
     pub fn len(&self) -> usize {
-        self.index.len
+        self.slots.index.len
     }
 
     /// No entries held.
     pub fn is_empty(&self) -> bool {
-        self.index.len == 0
+        self.slots.index.len == 0
     }
 
     /// Most entries it can hold.
     pub fn capacity(&self) -> usize {
-        self.index.capacity
+        self.slots.index.capacity
     }
 
     /// No room for another key.
     pub fn is_full(&self) -> bool {
-        self.index.len >= self.index.capacity
+        self.slots.index.len >= self.slots.index.capacity
     }
 
     /// The slot of `key`.
     pub fn find(&self, key: &K) -> Option<Slot> {
-        self.index.find_key(*key).map(Slot)
+        self.slots.index.find_key(*key).map(Slot)
     }
 
     /// The value of `key`.
@@ -317,15 +375,13 @@ impl<K: Key, V> Table<K, V> {
     }
 
     /// The value in a slot.
-    #[inline(never)]
     pub fn at(&self, slot: Slot) -> Option<&V> {
-        self.slots.get(slot.index())?.as_ref()
+        self.slots.at(slot.0)
     }
 
     /// The value in a slot.
-    #[inline(never)]
     pub fn at_mut(&mut self, slot: Slot) -> Option<&mut V> {
-        self.slots.get_mut(slot.index())?.as_mut()
+        self.slots.at_mut(slot.0)
     }
 
     /// Key and value in a slot.
@@ -334,43 +390,32 @@ impl<K: Key, V> Table<K, V> {
     }
 
     fn key(&self, slot: u32) -> K {
-        self.index.key_at(slot)
+        self.slots.index.key_at(slot)
     }
 
     /// The first entry at or after slot number `from`: a cursor for lists that are read in parts.
     #[inline(never)]
     pub fn next_from(&self, from: usize) -> Option<(Slot, K, &V)> {
-        for (ahead, value) in self.slots.get(from..)?.iter().enumerate() {
-            if let Some(value) = value {
-                let at = u32::try_from(from.saturating_add(ahead)).ok()?;
-                return Some((Slot(at), self.key(at), value));
-            }
-        }
-        None
+        let slot = self.slots.index.next_used(from)?;
+        Some((Slot(slot), self.key(slot), self.slots.at(slot)?))
     }
 
     /// Sets `key` to `value`. `None`: the table is full and the key new.
     pub fn insert(&mut self, key: K, value: V) -> Option<Slot> {
-        let slot = self.index.enter_key(key)?;
-        // Room was taken at the start; without the second question the code to take more would be
-        // there for each kind of value.
-        if slot as usize == self.slots.len() && self.slots.len() < self.slots.capacity() {
-            self.slots.push(None);
-        }
-        *self.slots.get_mut(slot as usize)? = Some(value);
-        Some(Slot(slot))
+        let slot = self.slots.index.enter_key(key)?;
+        self.slots.set(slot, value)
     }
 
     /// Takes `key` out.
     pub fn remove(&mut self, key: &K) -> Option<V> {
-        let slot = self.index.leave_key(*key)?;
-        self.slots.get_mut(slot as usize)?.take()
+        let slot = self.slots.index.leave_key(*key)?;
+        self.slots.values.get_mut(slot as usize)?.take()
     }
 
     /// An entry goes: values that are large are not handed out for that.
     pub fn discard(&mut self, slot: Slot) {
         if self.at(slot).is_some() {
-            self.drop_slot(slot.0);
+            self.slots.drop_slot(slot.0);
         }
     }
 
@@ -383,43 +428,38 @@ impl<K: Key, V> Table<K, V> {
 
     /// The least goes of those entries that have an `age`.
     pub fn remove_least(&mut self, age: impl Fn(&V) -> Option<u64>) {
-        if let Some(slot) = self.least_slot(age) {
-            self.drop_slot(slot);
+        if let Some(slot) = self.slots.least(age) {
+            self.slots.drop_slot(slot);
         }
     }
 
     /// The key of the least of those entries that have an `age`.
     pub fn least(&self, age: impl Fn(&V) -> Option<u64>) -> Option<K> {
-        Some(self.key(self.least_slot(age)?))
-    }
-
-    fn least_slot(&self, age: impl Fn(&V) -> Option<u64>) -> Option<u32> {
-        let age = |slot: usize| age(self.slots.get(slot)?.as_ref()?);
-        u32::try_from(least(self.slots.len(), &age)?).ok()
-    }
-
-    fn drop_slot(&mut self, slot: u32) {
-        self.index.vacate(slot);
-        if let Some(value) = self.slots.get_mut(slot as usize) {
-            *value = None;
-        }
+        Some(self.key(self.slots.least(age)?))
     }
 
     /// Keeps the entries for which `keep` says so.
     pub fn retain(&mut self, mut keep: impl FnMut(K, &mut V) -> bool) {
-        for i in 0..self.slots.len() as u32 {
-            let key = self.key(i);
-            if self.at_mut(Slot(i)).is_some_and(|value| !keep(key, value)) {
-                self.drop_slot(i);
+        let mut from = 0;
+        while let Some(slot) = self.slots.index.next_used(from) {
+            from = (slot as usize).saturating_add(1);
+            let key = self.key(slot);
+            if self
+                .at_mut(Slot(slot))
+                .is_some_and(|value| !keep(key, value))
+            {
+                self.slots.drop_slot(slot);
             }
         }
     }
 
     /// All entries go whose keys begin with this word.
     pub fn forget(&mut self, first: u64) {
-        for slot in 0..self.slots.len() as u32 {
-            if self.index.key(slot).first() == Some(&first) {
-                self.drop_slot(slot);
+        let mut from = 0;
+        while let Some(slot) = self.slots.index.next_used(from) {
+            from = (slot as usize).saturating_add(1);
+            if self.slots.index.key(slot).first() == Some(&first) {
+                self.slots.drop_slot(slot);
             }
         }
     }
@@ -436,12 +476,12 @@ impl<K: Key, V> Table<K, V> {
 
     /// All values, by slot.
     pub fn values(&self) -> impl Iterator<Item = &V> {
-        self.slots.iter().flatten()
+        self.slots.values.iter().flatten()
     }
 
     /// All values, by slot.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.slots.iter_mut().flatten()
+        self.slots.values.iter_mut().flatten()
     }
 }
 
@@ -480,20 +520,33 @@ impl<K: Key> Recent<K> {
     /// At most once per key and `pause_ms`. Of a full table the oldest goes, which may pass again
     /// a little sooner then; with `patient` only one whose pause is over, else others wait.
     pub fn pass(&mut self, key: K, now: Mono, pause_ms: u64, patient: bool) -> bool {
-        let fresh = |at: &Mono| now.since(*at) < pause_ms;
-        if let Some(at) = self.table.get_mut(&key) {
-            if fresh(at) {
-                return false;
-            }
-            *at = now;
-            return true;
-        }
-        if self.table.is_full() {
-            let may_go = |at: &Mono| (!patient || !fresh(at)).then_some(at.as_ms());
-            self.table.remove_least(may_go);
-        }
-        self.table.insert(key, now).is_some()
+        let words = key.words();
+        let key = words.get(..K::WORDS).unwrap_or_default();
+        pass(&mut self.table.slots, key, now, pause_ms, patient).is_some()
     }
+}
+
+/// [`Recent::pass`], whatever the keys are.
+fn pass(
+    slots: &mut Slots<Mono>,
+    key: &[u64],
+    now: Mono,
+    pause_ms: u64,
+    patient: bool,
+) -> Option<Slot> {
+    let fresh = |at: &Mono| now.since(*at) < pause_ms;
+    if let Some(slot) = slots.index.find(key) {
+        if slots.at(slot).is_some_and(fresh) {
+            return None;
+        }
+    } else if slots.index.len >= slots.index.capacity {
+        let may_go = |at: &Mono| (!patient || !fresh(at)).then_some(at.as_ms());
+        if let Some(slot) = slots.least(may_go) {
+            slots.drop_slot(slot);
+        }
+    }
+    let slot = slots.index.enter(key)?;
+    slots.set(slot, now)
 }
 
 #[cfg(test)]
@@ -547,14 +600,14 @@ mod tests {
     #[test]
     fn memory_is_taken_once() {
         let mut table = Table::<u64, u64>::new(10, 1);
-        let before = table.slots.capacity();
+        let before = table.slots.values.capacity();
         for i in 0..1000 {
             if table.is_full() {
                 table.remove(&(i - 10));
             }
             assert!(table.insert(i, i).is_some());
         }
-        assert_eq!(table.slots.capacity(), before);
-        assert!(table.slots.len() <= 10);
+        assert_eq!(table.slots.values.capacity(), before);
+        assert!(table.slots.values.len() <= 10);
     }
 }

@@ -175,7 +175,11 @@ fn same_message<'a>(
     wire: &'a [u8],
     sign: impl FnOnce(&mut Reader<'a>, &mut [u8]) -> Result<usize, Malformed>,
 ) {
-    let paper = Paper::read(kind, &mut Reader::new(wire)).unwrap();
+    let Ok(paper) = Paper::read(kind, &mut Reader::new(wire)) else {
+        let mut room = [0; SIGNED_MAX_LEN];
+        assert!(sign(&mut Reader::new(wire), &mut room).is_err());
+        return;
+    };
     let rules = written(|w| paper.rules.write(w));
     let expected = message(|b| sign(&mut Reader::new(wire), b));
     assert_eq!(paper.signed(&rules).concat(), expected);
@@ -361,9 +365,10 @@ fn tags_capabilities_ownership_revocations() {
         same_message(Paper::REVOCATION, wire, |r, b| {
             Revocation::read(r)?.signed_message(b)
         });
-        let paper = Paper::read(Paper::REVOCATION, &mut Reader::new(wire)).unwrap();
-        let again = Revocation::read(&mut Reader::new(wire)).unwrap();
-        if again.signature.is_some() {
+        if let Ok(again) = Revocation::read(&mut Reader::new(wire))
+            && again.signature.is_some()
+        {
+            let paper = Paper::read(Paper::REVOCATION, &mut Reader::new(wire)).unwrap();
             let anew = written(|w| paper.write_revocation(w));
             assert_eq!(anew, written(|w| again.write(w)));
         }

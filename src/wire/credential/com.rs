@@ -154,8 +154,7 @@ impl<'a> Com<'a> {
         writer.u8(COM_TYPE);
         writer.u16(u16::try_from(count).map_err(|_| Malformed::Length)?);
         writer.bytes(self.qualifiers);
-        writer.bytes(&[0; Address::LEN]);
-        writer.end()
+        write_signed(writer, None)
     }
 
     /// Text form of 1.0.x to 1.6.5 (network 3.2).
@@ -197,6 +196,13 @@ pub fn write_com(
     writer.u8(COM_TYPE);
     writer.u16(u16::try_from(qualifiers.len()).map_err(|_| Malformed::Length)?);
     qualifiers.iter().try_for_each(|q| q.write(writer))?;
+    write_signed(writer, signed)
+}
+
+fn write_signed(
+    writer: &mut Writer<'_>,
+    signed: Option<(Address, &Signature)>,
+) -> Result<(), Malformed> {
     match signed {
         Some((signer, signature)) => {
             writer.address(signer);
@@ -216,19 +222,35 @@ pub fn com_from_text(text: &str, writer: &mut Writer<'_>) -> Result<(), Malforme
     if fields.next() != Some("1") {
         return Err(Malformed::Unsupported);
     }
-    let mut list = heapless::Vec::<Qualifier, QUALIFIERS_MAX>::new();
     let hex = fields.next().ok_or(Malformed::Truncated)?;
-    for digits in hex.as_bytes().chunks_exact(DIGITS) {
-        let mut bytes = [0; QUALIFIER_LEN];
-        let digits = core::str::from_utf8(digits).map_err(|_| Malformed::Value)?;
-        parse_hex(digits, &mut bytes)?;
-        let qualifier = Qualifier::read(&mut Reader::new(&bytes))?;
-        if list.iter().all(|known| known.id != qualifier.id) {
-            let at = list.iter().position(|known| known.id > qualifier.id);
-            let at = at.unwrap_or(list.len());
-            list.insert(at, qualifier).map_err(|_| Malformed::Length)?;
+    let start = writer.len();
+    writer.u8(COM_TYPE);
+    writer.u16(0);
+    let mut count = 0u16;
+    let mut last = None;
+    loop {
+        // The one with the next id; of equal ones the first.
+        let mut next: Option<Qualifier> = None;
+        for digits in hex.as_bytes().chunks_exact(DIGITS) {
+            let mut bytes = [0; QUALIFIER_LEN];
+            let digits = core::str::from_utf8(digits).map_err(|_| Malformed::Value)?;
+            parse_hex(digits, &mut bytes)?;
+            let read = Qualifier::read(&mut Reader::new(&bytes))?;
+            if last.is_none_or(|id| read.id > id) && next.is_none_or(|q| read.id < q.id) {
+                next = Some(read);
+            }
         }
+        let Some(next) = next else {
+            break;
+        };
+        if usize::from(count) >= QUALIFIERS_MAX {
+            return Err(Malformed::Length);
+        }
+        last = Some(next.id);
+        count = count.saturating_add(1);
+        next.write(writer)?;
     }
+    writer.patch_u16(start.saturating_add(1), count);
     let mut signature = [0; SIGNATURE_LEN];
     let signer = fields.next().and_then(Address::parse);
     let signed = signer.filter(|_| {
@@ -236,5 +258,5 @@ pub fn com_from_text(text: &str, writer: &mut Writer<'_>) -> Result<(), Malforme
             .next()
             .is_some_and(|hex| parse_hex(hex, &mut signature).is_ok())
     });
-    write_com(writer, &list, signed.map(|signer| (signer, &signature)))
+    write_signed(writer, signed.map(|signer| (signer, &signature)))
 }
