@@ -48,7 +48,7 @@ pub struct Limits {
     pub bridge_routes: usize,
     /// Peers told lately that they are no members.
     pub refusals: usize,
-    /// Bytes of a configuration, less one.
+    /// Bytes of a configuration, less one. Each network keeps its own, beside what it says.
     pub config_total: usize,
     /// Our capabilities in one network.
     pub own_capabilities: usize,

@@ -2,27 +2,18 @@
 //! standard library would be there once for each kind of entry.
 
 use alloc::vec::Vec;
-use core::cmp::Ordering;
 
-/// Puts `item` where it belongs in a list that has each entry once. Looked for one by one: what is
-/// behind it has to move anyway.
+/// Puts `item` where it belongs in a list that has each entry once.
 pub fn insert<T: Ord>(list: &mut Vec<T>, item: T) {
-    let mut at = 0;
-    while let Some(known) = list.get(at) {
-        match known.cmp(&item) {
-            Ordering::Less => at += 1,
-            Ordering::Equal => return,
-            Ordering::Greater => break,
-        }
+    if let Err(at) = list.binary_search(&item) {
+        list.insert(at, item);
     }
-    list.insert(at, item);
 }
 
 /// Puts `item` where it belongs by `key`, behind those with the same.
 pub fn insert_by_key<T, K: Ord>(list: &mut Vec<T>, item: T, key: impl Fn(&T) -> K) {
     let new = key(&item);
-    let at = list.iter().position(|known| key(known) > new);
-    list.insert(at.unwrap_or(list.len()), item);
+    list.insert(list.partition_point(|known| key(known) <= new), item);
 }
 
 /// Takes out what is `gone`, each asked once; the rest keeps its order. For short lists: what is

@@ -261,7 +261,7 @@ impl Node {
         self.leave_call(out);
     }
 
-    /// What the owner said last.
+    /// What the owner said last, as far as it is in force.
     pub fn underlay(&self) -> &Underlay {
         &self.core.underlay
     }

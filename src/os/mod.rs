@@ -146,12 +146,19 @@ impl ErrnoName {
             libc::EPERM => "EPERM",
             libc::ENOENT => "ENOENT",
             libc::EIO => "EIO",
+            libc::EAGAIN => "EAGAIN",
             libc::ENXIO => "ENXIO",
             libc::ENOMEM => "ENOMEM",
             libc::EACCES => "EACCES",
             libc::EBUSY => "EBUSY",
             libc::EEXIST => "EEXIST",
             libc::ENODEV => "ENODEV",
+            libc::ENOTDIR => "ENOTDIR",
+            libc::EISDIR => "EISDIR",
+            libc::EFBIG => "EFBIG",
+            libc::ELOOP => "ELOOP",
+            libc::ENAMETOOLONG => "ENAMETOOLONG",
+            libc::EILSEQ => "EILSEQ",
             libc::EINVAL => "EINVAL",
             libc::ENFILE => "ENFILE",
             libc::EMFILE => "EMFILE",
@@ -159,6 +166,7 @@ impl ErrnoName {
             libc::EROFS => "EROFS",
             libc::ENOSYS => "ENOSYS",
             libc::ENOBUFS => "ENOBUFS",
+            libc::ECONNREFUSED => "ECONNREFUSED",
             libc::EADDRINUSE => "EADDRINUSE",
             libc::EADDRNOTAVAIL => "EADDRNOTAVAIL",
             libc::EAFNOSUPPORT => "EAFNOSUPPORT",
@@ -245,7 +253,7 @@ fn check(op: Op, result: libc::c_int) -> Result<libc::c_int, Error> {
     }
 }
 
-/// Asks for the end of a child; its status. `None`: it runs, or is none of ours.
+/// Asks for the end of a child; its status. `None`: it runs.
 fn wait_for(child: libc::pid_t, flags: libc::c_int) -> Result<Option<libc::c_int>, Error> {
     let mut status = 0;
     // SAFETY: the call writes to `status` alone, which lives for it.
@@ -277,7 +285,12 @@ mod tests {
     #[test]
     fn an_error_tells_call_reason_and_number() {
         let text = |errno| Error { op: &"bind", errno }.to_string();
-        let refused = "bind: Operation not permitted (os error 1)";
+        let reason = if cfg!(feature = "small") {
+            "EPERM"
+        } else {
+            "Operation not permitted"
+        };
+        let refused = format!("bind: {reason} (os error 1)");
         assert_eq!(text(libc::EPERM), refused);
         assert!(text(4711).ends_with("(os error 4711)"));
     }

@@ -2,8 +2,8 @@
 //! revocations, and the packet that carries them (network 3, wire 9.11).
 //!
 //! Views borrow from the packet. A signature is made over the fields alone
-//! (`signed_message`), re-made from what was read: reserved fields count as 0, rules as they
-//! are written. A view with a signature of one's own making is also what is written.
+//! (`Paper::signed`), as they were read, but for reserved fields, which count as 0, and rules,
+//! which count as they are written. A view with a signature of one's own making is also what is written.
 
 mod capability;
 mod com;

@@ -285,13 +285,7 @@ fn sso(ours: &StoredConfig, fields: &Object) -> Outcome {
 
 fn modern(case: &Object) -> Outcome {
     let ours = read(case)?;
-    fields_of(&ours, object(at(case, "fields"))?)?;
-    let theirs = bytes(case, "dictionary")?;
-    same(
-        "stored",
-        &ours.text.escape_ascii().to_string(),
-        &theirs.escape_ascii().to_string(),
-    )
+    fields_of(&ours, object(at(case, "fields"))?)
 }
 
 fn modern_parse(case: &Object) -> Outcome {
@@ -379,9 +373,7 @@ fn old(case: &Object) -> Outcome {
     if !ours.rules.is_empty() {
         same("rules", &ours.rules, &theirs.rules)?;
     }
-    // Our file of it is the same again.
-    let again = StoredConfig::read(&ours.text, &limits()).map_err(malformed)?;
-    same("again", &again.text, &ours.text)
+    Ok(())
 }
 
 fn old_parse(case: &Object) -> Outcome {

@@ -155,7 +155,7 @@ pub(crate) struct Config {
 /// The next entry that is none of the times, of our credentials, or of the signature of the old
 /// form.
 fn substance<'a>(entries: &mut Entries<'a>) -> Option<(&'a [u8], &'a [u8])> {
-    const PASSING: [&[u8]; 8] = [
+    const PASSING: [&[u8]; 9] = [
         b"ts",
         b"C",
         b"CAP",
@@ -163,6 +163,7 @@ fn substance<'a>(entries: &mut Entries<'a>) -> Option<(&'a [u8], &'a [u8])> {
         b"COO",
         b"com",
         b"~!sigid",
+        b"~!sigts",
         b"~!ed25519",
     ];
     let (key, value) = entries.find(|(key, _)| !PASSING.contains(key))?;
@@ -302,4 +303,29 @@ pub(crate) fn ad_hoc(network: NetworkId, me: Address) -> AdHoc {
         return AdHoc::Yes(config);
     }
     AdHoc::No
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_certificates_and_signatures_are_no_difference() {
+        let config = |text: &str| Config {
+            text: text.as_bytes().into(),
+            ..Config::default()
+        };
+        let before =
+            config("v=7\nts=1\nn=home\ncom=1:aa\nC=x\n~!sigid=1\n~!sigts=1\n~!ed25519=a\n");
+        let refreshed = config("v=7\nts=2\nn=home\ncom=1:bb\n~!sigid=2\n~!sigts=2\n~!ed25519=b\n");
+        assert!(!before.differs_in_substance(&refreshed));
+        for other in [
+            "v=7\nts=1\nn=work\n",
+            "v=7\nts=1\n",
+            "v=7\nts=1\nn=home\np=1\n",
+        ] {
+            assert!(before.differs_in_substance(&config(other)), "{other}");
+            assert!(config(other).differs_in_substance(&before), "{other}");
+        }
+    }
 }

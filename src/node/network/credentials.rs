@@ -29,7 +29,7 @@ const GATE: (u32, u32) = (2, 1_000);
 const FORWARD_MAX: usize = 64;
 /// Certificates of ownership of one member.
 const OWNERSHIPS_MAX: usize = 4;
-/// Room for what is signed of a credential: a capability of 64 rules is the longest.
+/// Room for the rules of what is signed: a capability has 64 at most.
 const SIGNED_MAX: usize = 2_048;
 /// Binary certificate without signature: eight qualifiers at most.
 const COM_MAX: usize = 8 + 8 * 24;
@@ -387,8 +387,8 @@ impl Networks {
         }
     }
 
-    /// Tells members of a revocation but for those `told`, those heard last first. Each node does so once, which ends
-    /// the flood.
+    /// Tells members of a revocation but for those `told`, those heard last first. Each node does so
+    /// once, which ends the flood.
     fn forward(&mut self, c: &mut dyn Carrier, told: [Address; 3], paper: &Paper<'_>) {
         let mut record = [0; Revocation::LEN + 64];
         let mut writer = Writer::new(&mut record);

@@ -405,7 +405,8 @@ impl Networks {
             }
             AdHoc::Invalid => c.event(Event::Network(id)),
             AdHoc::No => {
-                let stored = stored.filter(|text| text.len() > 1);
+                let room = 2..=self.limits.config_total;
+                let stored = stored.filter(|text| room.contains(&text.len()));
                 match stored.map(|text| decode::read(text, id, self.me, &self.limits)) {
                     Some(Ok(config)) if asked => self.install(c, id, config),
                     Some(Err(why)) => {
