@@ -1,5 +1,7 @@
 //! The two clocks. Nothing outside this file reads them.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use crate::base::{Mono, Now, UnixMs};
 
 /// Wall clocks before this are not believed: nothing of this program was written then
@@ -36,9 +38,16 @@ fn read(clock: libc::clockid_t) -> Option<(u64, u64)> {
 }
 
 /// Both clocks.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the file that reads clocks"
+)]
 pub fn now() -> Now {
-    // There is one, and a time before 1970 is as good as none.
-    let wall = millis(read(libc::CLOCK_REALTIME).unwrap_or_default());
+    // The library asks for seconds of 64 bits where those of libc have 32, which end in 2038. A time
+    // before 1970 is as good as none.
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+    let wall = wall.unwrap_or_default();
+    let wall = millis((wall.as_secs(), wall.subsec_nanos().into()));
     Now {
         mono: mono(),
         wall: UnixMs::from_ms(wall),

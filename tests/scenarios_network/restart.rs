@@ -72,6 +72,16 @@ fn a_configuration_of_the_old_form_is_one() {
     let addresses: Vec<String> = view.addresses.iter().map(ToString::to_string).collect();
     assert_eq!(addresses, ["10.1.0.1/24"]);
     assert!(lab.passes(1, 2) && lab.passes(2, 1));
+    // It is stored as it came, and is one after a restart.
+    lab.serve(MINUTE);
+    assert!(lab.passes(1, 2) && lab.world.is_direct(1, 2));
+    let ids = [id];
+    let kept = [stored(&lab, &ids, 1, 2), stored(&lab, &ids, 2, 1)];
+    let mut world = restarted(&kept, MINUTE);
+    world.run(MINUTE);
+    let view = world.hosts[0].node.network(id).expect("joined");
+    assert_eq!((view.name, view.mtu), ("old", 2_800));
+    assert!(world.is_direct(0, 1) && resolves(&mut world, id, 0, 1, 2));
 }
 
 /// What the service stores: the configurations, and the peers that were reached.
